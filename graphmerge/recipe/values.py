@@ -1,0 +1,155 @@
+"""A recipe as frozen values: what the YAML says, checked, with nothing read from any checkpoint yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import TypeAlias
+
+from attrs import field, frozen
+
+from graphmerge.spec import DType
+
+Scalar: TypeAlias = "bool | int | float | str"
+"""A parameter value of one tensor."""
+
+
+def _frozen_mapping(value: Mapping[str, ParameterValue]) -> Mapping[str, ParameterValue]:
+    return MappingProxyType(dict(value))
+
+
+@frozen
+class ModelReference:
+    """Where a model's files are: `PATH[@REVISION][+LORA[@REVISION]]`."""
+
+    path: str
+    """A local path, or a Hub id if no such path exists."""
+    revision: str | None = None
+    """Branch, tag or commit of a Hub model."""
+    lora: ModelReference | None = None
+    """An adapter to add to the model."""
+    override_architecture: str | None = None
+    """Accepted for compatibility; graphmerge works from tensor names and needs no architecture."""
+
+    def __str__(self) -> str:
+        text = self.path + (f"@{self.revision}" if self.revision else "")
+        return f"{text}+{self.lora}" if self.lora else text
+
+
+@frozen
+class Conditional:
+    """One candidate value of a parameter, for the tensors whose name contains `filter`."""
+
+    value: Scalar | tuple[Scalar, ...]
+    """A scalar, or the points of a gradient over the layers."""
+    filter: str | None = None
+    """Substring of the tensor name; None matches every tensor (so does `*`, which is parsed to None)."""
+
+
+ParameterValue: TypeAlias = "tuple[Conditional, ...]"
+"""A parameter as the recipe gives it: candidates in order, the first match wins. A plain scalar or a
+gradient is one unconditional candidate. Empty counts as not given."""
+
+
+@frozen
+class Source:
+    """One model taking part in a merge, whole or as a range of its layers."""
+
+    model: ModelReference
+    """Whose tensors these are."""
+    layer_range: tuple[int, int] | None = None
+    """Layers [start, end) of the model; None for all of them (only in the `models:` form)."""
+    parameters: Mapping[str, ParameterValue] = field(factory=dict, converter=_frozen_mapping, hash=False)
+    """Per-model parameters."""
+
+
+@frozen
+class Slice:
+    """A stretch of the output's layers, merged from equally long layer ranges."""
+
+    sources: tuple[Source, ...]
+    """The models of this stretch, in recipe order."""
+    base_model: ModelReference | None = None
+    """Base model of this stretch; None takes the recipe's."""
+    parameters: Mapping[str, ParameterValue] = field(factory=dict, converter=_frozen_mapping, hash=False)
+    """Parameters for every source of the slice."""
+
+
+@frozen
+class Module:
+    """A named part of the model (`modules:`), or the whole of it (name None)."""
+
+    name: str | None
+    """Name of the part; None when the recipe has `models:` or `slices:` at top level."""
+    slices: tuple[Slice, ...]
+    """Slices in order. The `models:` form is one slice whose sources have no layer range."""
+    is_whole_model: bool
+    """True for the `models:` form: one slice without layer ranges."""
+    parameters: Mapping[str, ParameterValue] = field(factory=dict, converter=_frozen_mapping, hash=False)
+    """Parameters of the module; empty at top level."""
+
+
+class TokenKind(Enum):
+    """Where the embedding row of a configured token comes from."""
+
+    MODEL = "model"
+    """The same token of another model."""
+    ZERO = "zero"
+    """A row of zeros."""
+    MODEL_TOKEN = "model_token"
+    """A given token of a given model."""
+
+
+@frozen
+class TokenSource:
+    """The configured source of one token's embedding row."""
+
+    kind: TokenKind
+    """Which of the three forms it is."""
+    model: ModelReference | None = None
+    """Model to take the row from; None for zero."""
+    token: str | None = None
+    """Token of that model (model_token only)."""
+    token_id: int | None = None
+    """Row of that model (model_token only; instead of `token`)."""
+    force: bool = False
+    """Use the configured source even for models that have the token."""
+
+
+@frozen
+class TokenizerSettings:
+    """The `tokenizer:` section (or the older `tokenizer_source:`)."""
+
+    source: str | ModelReference = "union"
+    """`union`, `base`, or the model whose tokenizer the output has."""
+    tokens: Mapping[str, TokenSource] = field(factory=dict, converter=MappingProxyType, hash=False)
+    """Configured sources of single tokens."""
+    pad_to_multiple_of: int | None = None
+    """Vocabulary size is rounded up to a multiple of this."""
+
+
+@frozen
+class Recipe:
+    """A whole recipe."""
+
+    merge_method: str
+    """Name of a registered method."""
+    modules: tuple[Module, ...]
+    """The parts of the model; a single nameless one unless the recipe has `modules:`."""
+    base_model: ModelReference | None = None
+    """The model that task vectors are taken against, and donor of config and tokenizer."""
+    parameters: Mapping[str, ParameterValue] = field(factory=dict, converter=_frozen_mapping, hash=False)
+    """Global parameters."""
+    dtype: DType | None = None
+    """Inputs are cast to this at load."""
+    out_dtype: DType | None = None
+    """Outputs are cast to this at save; None takes `dtype`, else each tensor keeps its own."""
+    tokenizer: TokenizerSettings | None = None
+    """How vocabularies are combined; None when the recipe does not say."""
+    chat_template: str | None = None
+    """`auto`, the name of a built-in, or a literal template."""
+    text: str = field(default="", eq=False, repr=False)
+    """The YAML as it was read; stored with the output."""
+    origin: str = field(default="<string>", eq=False)
+    """File that the recipe came from, for messages."""
