@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class DType(Enum):
@@ -74,7 +78,17 @@ _BITS = {
 }
 _MERGEABLE = frozenset({DType.F16, DType.BF16, DType.F32, DType.F64})
 _INTEGER = frozenset(
-    {DType.BOOL, DType.U8, DType.I8, DType.I16, DType.U16, DType.I32, DType.U32, DType.I64, DType.U64}
+    {
+        DType.BOOL,
+        DType.U8,
+        DType.I8,
+        DType.I16,
+        DType.U16,
+        DType.I32,
+        DType.U32,
+        DType.I64,
+        DType.U64,
+    }
 )
 _TORCH_NAMES = {
     DType.BOOL: "bool",
@@ -97,11 +111,15 @@ _TORCH_NAMES = {
 _FROM_TORCH_NAMES = {name: dtype for dtype, name in _TORCH_NAMES.items()}
 
 
+def _axes(shape: Iterable[int]) -> tuple[int, ...]:
+    return tuple(shape)
+
+
 @frozen(cache_hash=True)
 class TensorSpec:
     """Shape and dtype of a tensor."""
 
-    shape: tuple[int, ...] = field(converter=tuple)
+    shape: tuple[int, ...] = field(converter=_axes)
     """Lengths of the axes; empty for a 0-d tensor."""
     dtype: DType
     """Type of the elements."""

@@ -30,7 +30,9 @@ def parse_bytes(text: str | int) -> int:
     factor = _FACTORS.get(match[2].lower()) if match else None
     size = int(float(match[1]) * factor) if match and factor else 0
     if size <= 0:
-        raise InputError(Problem("not a size", got=repr(text), wanted="a size such as 512MiB, 2GiB or 5GB"))
+        raise InputError(
+            Problem("not a size", got=repr(text), wanted="a size such as 512MiB, 2GiB or 5GB")
+        )
     return size
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from graphmerge.spec import TensorSpec
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from graphmerge.spec import TensorSpec
 
 
 @frozen
@@ -26,17 +28,29 @@ class TensorEntry:
     """First byte, counted from the start of the file (not of the data section)."""
 
 
+def read_only_tensors(tensors: Mapping[str, TensorEntry]) -> Mapping[str, TensorEntry]:
+    """The same tensors, in a mapping that cannot be changed."""
+    return MappingProxyType(dict(tensors))
+
+
+def _read_only_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(dict(config))
+
+
 @frozen(eq=False)
 class Checkpoint:
     """The headers of one model folder or file."""
 
     path: Path
     """The folder, or the single .safetensors file."""
-    tensors: Mapping[str, TensorEntry] = field(converter=MappingProxyType)
+    tensors: Mapping[str, TensorEntry] = field(converter=read_only_tensors)
     """Every tensor by name, in natural order of names (`layers.2` before `layers.10`)."""
-    config: Mapping[str, Any] = field(converter=MappingProxyType)
+    config: Mapping[str, Any] = field(converter=_read_only_config)
     """config.json; empty if there is none."""
     files: tuple[Path, ...]
     """The safetensors files, sorted by name."""
     side_files: tuple[Path, ...]
-    """Tokenizer, generation-config, processor and chat-template files, sorted by name."""
+    """Tokenizer, generation-config, processor, chat-template and code files, sorted by name."""
+    unlisted: tuple[str, ...] = ()
+    """What lies in the folder but is no part of the model: names of safetensors files outside the
+    index, then `file: tensor` for tensors that the index does not list. For reports."""

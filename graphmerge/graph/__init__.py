@@ -1,1 +1,20 @@
+"""The graph: hash-consed nodes over abstract ops, rewrites, and the verifier."""
 
+from graphmerge.graph.graph import Graph, Omission, Output
+from graphmerge.graph.node import Node, make_node, postorder
+from graphmerge.graph.op import Access, Op, Space, Workspace
+from graphmerge.graph.rewrite import simplify
+
+__all__ = [
+    "Access",
+    "Graph",
+    "Node",
+    "Omission",
+    "Op",
+    "Output",
+    "Space",
+    "Workspace",
+    "make_node",
+    "postorder",
+    "simplify",
+]

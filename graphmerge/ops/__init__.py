@@ -1,1 +1,31 @@
+"""The ops: what each one is. What it computes is in `graphmerge.kernels`."""
 
+from graphmerge.ops.arithmetic import AddDelta, Cast, Scale, TaskVector, WeightedSum
+from graphmerge.ops.consensus import SignConsensus
+from graphmerge.ops.rescale import AbsoluteSum, Ratio, Rescale
+from graphmerge.ops.sources import LoadTensor, RequireIdentical, StackLayer
+from graphmerge.ops.sparsify import KeepLargest, MagnitudeDigits, MaskKey, RandomDrop, TieCutoff
+from graphmerge.ops.spherical import Combine, Gram, SphericalCoefficients
+
+__all__ = [
+    "AbsoluteSum",
+    "AddDelta",
+    "Cast",
+    "Combine",
+    "Gram",
+    "KeepLargest",
+    "LoadTensor",
+    "MagnitudeDigits",
+    "MaskKey",
+    "RandomDrop",
+    "Ratio",
+    "RequireIdentical",
+    "Rescale",
+    "Scale",
+    "SignConsensus",
+    "SphericalCoefficients",
+    "StackLayer",
+    "TaskVector",
+    "TieCutoff",
+    "WeightedSum",
+]

@@ -1,1 +1,53 @@
+"""The finished checkpoint: shards, journal, manifest, side files, and the rename to publish all."""
 
+from graphmerge.output.checksums import CHECKSUM_BLOCK_ELEMENTS, TensorChecksum
+from graphmerge.output.journal import Journal, JournalIdentity
+from graphmerge.output.layout import INDEX_NAME, Shard, ShardLayout, TensorSlot, layout_shards
+from graphmerge.output.lock import lock_partial
+from graphmerge.output.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    ManifestInput,
+    ManifestTensor,
+    read_manifest,
+    write_manifest,
+)
+from graphmerge.output.model_card import model_card
+from graphmerge.output.publish import prepare, publish, refuse_output_inside_inputs
+from graphmerge.output.rereading import intact_tensors
+from graphmerge.output.side_files import copy_side_files, output_config, write_config, write_text
+from graphmerge.output.sink import CheckpointSink
+from graphmerge.output.verify import VerifyReport, verify
+from graphmerge.output.writer import ShardWriter
+
+__all__ = [
+    "CHECKSUM_BLOCK_ELEMENTS",
+    "INDEX_NAME",
+    "MANIFEST_NAME",
+    "CheckpointSink",
+    "Journal",
+    "JournalIdentity",
+    "Manifest",
+    "ManifestInput",
+    "ManifestTensor",
+    "Shard",
+    "ShardLayout",
+    "ShardWriter",
+    "TensorChecksum",
+    "TensorSlot",
+    "VerifyReport",
+    "copy_side_files",
+    "intact_tensors",
+    "layout_shards",
+    "lock_partial",
+    "model_card",
+    "output_config",
+    "prepare",
+    "publish",
+    "read_manifest",
+    "refuse_output_inside_inputs",
+    "verify",
+    "write_config",
+    "write_manifest",
+    "write_text",
+]

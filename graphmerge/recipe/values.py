@@ -1,21 +1,27 @@
-"""A recipe as frozen values: what the YAML says, checked, with nothing read from any checkpoint yet."""
+"""A recipe as frozen values: what the YAML says, checked; nothing is read from a checkpoint yet."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import field, frozen
 
-from graphmerge.spec import DType
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from graphmerge.spec import DType
 
 Scalar: TypeAlias = "bool | int | float | str"
 """A parameter value of one tensor."""
 
 
 def _frozen_mapping(value: Mapping[str, ParameterValue]) -> Mapping[str, ParameterValue]:
+    return MappingProxyType(dict(value))
+
+
+def _frozen_tokens(value: Mapping[str, TokenSource]) -> Mapping[str, TokenSource]:
     return MappingProxyType(dict(value))
 
 
@@ -44,12 +50,12 @@ class Conditional:
     value: Scalar | tuple[Scalar, ...]
     """A scalar, or the points of a gradient over the layers."""
     filter: str | None = None
-    """Substring of the tensor name; None matches every tensor (so does `*`, which is parsed to None)."""
+    """Substring of the tensor name; None (parsed from `*`, too) matches every tensor."""
 
 
 ParameterValue: TypeAlias = "tuple[Conditional, ...]"
-"""A parameter as the recipe gives it: candidates in order, the first match wins. A plain scalar or a
-gradient is one unconditional candidate. Empty counts as not given."""
+"""A parameter as the recipe gives it: candidates in order, the first match wins. A plain scalar or
+a gradient is one unconditional candidate. Empty counts as not given."""
 
 
 @frozen
@@ -60,7 +66,9 @@ class Source:
     """Whose tensors these are."""
     layer_range: tuple[int, int] | None = None
     """Layers [start, end) of the model; None for all of them (only in the `models:` form)."""
-    parameters: Mapping[str, ParameterValue] = field(factory=dict, converter=_frozen_mapping, hash=False)
+    parameters: Mapping[str, ParameterValue] = field(
+        factory=dict, converter=_frozen_mapping, hash=False
+    )
     """Per-model parameters."""
 
 
@@ -72,7 +80,9 @@ class Slice:
     """The models of this stretch, in recipe order."""
     base_model: ModelReference | None = None
     """Base model of this stretch; None takes the recipe's."""
-    parameters: Mapping[str, ParameterValue] = field(factory=dict, converter=_frozen_mapping, hash=False)
+    parameters: Mapping[str, ParameterValue] = field(
+        factory=dict, converter=_frozen_mapping, hash=False
+    )
     """Parameters for every source of the slice."""
 
 
@@ -86,7 +96,9 @@ class Module:
     """Slices in order. The `models:` form is one slice whose sources have no layer range."""
     is_whole_model: bool
     """True for the `models:` form: one slice without layer ranges."""
-    parameters: Mapping[str, ParameterValue] = field(factory=dict, converter=_frozen_mapping, hash=False)
+    parameters: Mapping[str, ParameterValue] = field(
+        factory=dict, converter=_frozen_mapping, hash=False
+    )
     """Parameters of the module; empty at top level."""
 
 
@@ -123,7 +135,7 @@ class TokenizerSettings:
 
     source: str | ModelReference = "union"
     """`union`, `base`, or the model whose tokenizer the output has."""
-    tokens: Mapping[str, TokenSource] = field(factory=dict, converter=MappingProxyType, hash=False)
+    tokens: Mapping[str, TokenSource] = field(factory=dict, converter=_frozen_tokens, hash=False)
     """Configured sources of single tokens."""
     pad_to_multiple_of: int | None = None
     """Vocabulary size is rounded up to a multiple of this."""
@@ -139,7 +151,9 @@ class Recipe:
     """The parts of the model; a single nameless one unless the recipe has `modules:`."""
     base_model: ModelReference | None = None
     """The model that task vectors are taken against, and donor of config and tokenizer."""
-    parameters: Mapping[str, ParameterValue] = field(factory=dict, converter=_frozen_mapping, hash=False)
+    parameters: Mapping[str, ParameterValue] = field(
+        factory=dict, converter=_frozen_mapping, hash=False
+    )
     """Global parameters."""
     dtype: DType | None = None
     """Inputs are cast to this at load."""

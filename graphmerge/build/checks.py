@@ -1,0 +1,92 @@
+"""Checks of slices against method and layers, before any tensor is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from graphmerge.build.matching import Models, listed_sources
+from graphmerge.build.models import in_module, stack_of
+from graphmerge.errors import Problem
+from graphmerge.methods.base import BaseRule, Method
+from graphmerge.recipe.values import ModelReference, Module, Recipe, Slice, Source
+
+
+def check_slices(recipe: Recipe, method: Method, models: Models) -> Iterator[Problem]:
+    """Everything wrong with the sources of any slice, even of one without layers."""
+    for module in recipe.modules:
+        root = "$" if module.name is None else f"$.modules.{module.name}"
+        for index, part in enumerate(module.slices):
+            where = f"{root}.models" if module.is_whole_model else f"{root}.slices[{index}]"
+            base = part.base_model or recipe.base_model
+            yield from _check_sources(method, module, part, base, where)
+            if not module.is_whole_model:
+                for position, source in enumerate(part.sources):
+                    yield from _check_range(module, source, models, f"{where}.sources[{position}]")
+        yield from _check_module_name(module, models)
+
+
+def _check_sources(
+    method: Method, module: Module, part: Slice, base: ModelReference | None, where: str
+) -> Iterator[Problem]:
+    sources = listed_sources(module, part, base)
+    if method.copies_lone_source and len(sources) == 1:
+        return
+    count, least, most = len(sources), method.least_models, method.most_models
+    if count < least or (most is not None and count > most):
+        wanted = (
+            str(least) if most == least else f"{least} to {most}" if most else f"at least {least}"
+        )
+        yield Problem(
+            f"wrong number of models for {method.name}",
+            where,
+            f"{count} ({', '.join(str(source.model) for source in sources)})",
+            f"{wanted}, the base included",
+        )
+    if method.base is BaseRule.REQUIRED and base is None:
+        yield Problem(f"{method.name} needs a base model", where, hint="add base_model:")
+    elif method.base is BaseRule.REQUIRED and all(source.model != base for source in sources):
+        got = ", ".join(str(source.model) for source in sources)
+        yield Problem(
+            f"the base model is not among the sources; {method.name} needs it there",
+            where,
+            got,
+            str(base),
+            "add the base with its layer_range, or set the slice's base_model",
+        )
+
+
+def _check_range(module: Module, source: Source, models: Models, where: str) -> Iterator[Problem]:
+    model = models[source.model]
+    stack = stack_of(model, module.name)
+    if stack is None:
+        stacks = ", ".join(found.prefix for found in model.layout.stacks) or "no numbered blocks"
+        yield Problem(
+            "cannot tell which layers to slice",
+            where,
+            f"{source.model} has {stacks}",
+            "one stack of layers",
+            "name the part under modules:" if model.layout.stacks else model.layout.note,
+        )
+    elif source.layer_range and source.layer_range[1] > stack.count:
+        yield Problem(
+            "layer_range goes beyond the model",
+            f"{where}.layer_range",
+            str(list(source.layer_range)),
+            f"at most {stack.count} layers in {source.model}",
+        )
+
+
+def _check_module_name(module: Module, models: Models) -> Iterator[Problem]:
+    if module.name is None:
+        return
+    names = models[module.slices[0].sources[0].model].checkpoint.tensors
+    if not any(in_module(name, module.name) for name in names):
+        parts = sorted(
+            {name.split(".")[0] for name in names}
+            | {".".join(name.split(".")[:2]) for name in names}
+        )
+        yield Problem(
+            f"no tensor belongs to module {module.name!r}",
+            f"$.modules.{module.name}",
+            wanted="a part of the tensor names, such as " + ", ".join(parts[:8]),
+        )

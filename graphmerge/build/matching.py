@@ -1,0 +1,180 @@
+"""Which stored tensors each output tensor is made from, by the rules of slices and layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from attrs import frozen
+
+from graphmerge.build.models import Model, in_module, stack_of
+from graphmerge.checkpoint.layer_layout import LayerStack, is_after_layers
+from graphmerge.recipe.lookup import layer_fraction
+from graphmerge.recipe.values import ModelReference, Module, Slice, Source
+
+Models = Mapping[ModelReference, Model]
+
+
+@frozen(eq=False)
+class SourceTensor:
+    """One input of an output tensor, by name; whether it exists is not yet known."""
+
+    model: Model
+    """The model."""
+    source: Source
+    """What the recipe says of it; without parameters for a base that is not listed."""
+    name: str
+    """Tensor name in the model."""
+
+
+@frozen(eq=False)
+class Match:
+    """One output tensor and the stored tensors it is made from."""
+
+    name: str
+    """Name in the output."""
+    module: Module
+    """Part of the recipe it belongs to."""
+    part: Slice
+    """Slice it belongs to."""
+    sources: tuple[SourceTensor, ...]
+    """Inputs in recipe order, an unlisted base first."""
+    base: ModelReference | None
+    """Base model that holds here."""
+    fraction: float
+    """Place on gradients, 0 to 1."""
+    moved: tuple[int, int] | None = None
+    """Number of the layer in its model and in the output, for stacked layers."""
+
+
+def match_tensors(module: Module, models: Models, base: ModelReference | None) -> Iterator[Match]:
+    """Every output tensor of a module: tensors before the layers, the layers, tensors after them."""
+    if module.is_whole_model:
+        yield from _match_whole(module, models, base)
+    else:
+        yield from _match_slices(module, models, base)
+
+
+def listed_sources(module: Module, part: Slice, base: ModelReference | None) -> tuple[Source, ...]:
+    """The sources of a slice; in the `models:` form with a base that is not listed as an extra first input."""
+    if module.is_whole_model and base and all(source.model != base for source in part.sources):
+        return (Source(base), *part.sources)
+    return part.sources
+
+
+def donor_of(part: Slice, base: ModelReference | None) -> Source:
+    """The source whose tensor names a slice takes: the base if it takes part, else the first."""
+    return next((source for source in part.sources if source.model == base), part.sources[0])
+
+
+def _match_whole(module: Module, models: Models, base: ModelReference | None) -> Iterator[Match]:
+    (part,) = module.slices
+    holding_base = part.base_model or base
+    sources = listed_sources(module, part, holding_base)
+    donor = models[holding_base or sources[0].model]
+    for name in in_model_order(donor, module.name):
+        position = donor.layout.locate(name)
+        fraction = layer_fraction(position.index, position.stack.count) if position else 0.0
+        inputs = tuple(SourceTensor(models[source.model], source, name) for source in sources)
+        yield Match(name, module, part, inputs, holding_base, fraction)
+
+
+def in_model_order(model: Model, module: str | None) -> list[str]:
+    """Tensor names of a model (of one module of it): before the layers, the layers, after them."""
+    before, layers, after = [], [], []
+    for name in model.checkpoint.tensors:
+        if module is not None and not in_module(name, module):
+            continue
+        if model.layout.locate(name):
+            layers.append(name)
+        else:
+            (after if is_after_layers(name, model.layout) else before).append(name)
+    return before + layers + after
+
+
+def _match_slices(module: Module, models: Models, base: ModelReference | None) -> Iterator[Match]:
+    yield from _match_ends(module, module.slices[0], models, base, after=False)
+    start = 0
+    for part in module.slices:
+        yield from _match_layers(module, part, models, base, start)
+        start += slice_length(part)
+    yield from _match_ends(module, module.slices[-1], models, base, after=True)
+
+
+def slice_length(part: Slice) -> int:
+    """Number of layers that a slice gives."""
+    assert part.sources[0].layer_range is not None, "the parser requires layer ranges in slices"
+    start, end = part.sources[0].layer_range
+    return end - start
+
+
+def _match_ends(
+    module: Module, part: Slice, models: Models, base: ModelReference | None, *, after: bool
+) -> Iterator[Match]:
+    """Tensors outside the layers, from the first slice (before) or the last (after)."""
+    holding_base = part.base_model or base
+    donor = models[donor_of(part, holding_base).model]
+    for name in donor.checkpoint.tensors:
+        outside = donor.layout.locate(name) is None and is_after_layers(name, donor.layout) is after
+        if outside and (module.name is None or in_module(name, module.name)):
+            inputs = tuple(
+                SourceTensor(models[source.model], source, name) for source in part.sources
+            )
+            yield Match(name, module, part, inputs, holding_base, fraction=0.0)
+
+
+def _match_layers(
+    module: Module, part: Slice, models: Models, base: ModelReference | None, output_start: int
+) -> Iterator[Match]:
+    """The layers of one slice, numbered from `output_start` in the output."""
+    holding_base = part.base_model or base
+    donor = donor_of(part, holding_base)
+    length = slice_length(part)
+    stacks = {
+        source.model: _required_stack(models[source.model], module) for source in part.sources
+    }
+    suffixes = _suffixes(models[donor.model], stacks[donor.model])
+    for offset in range(length):
+        first, _ = donor.layer_range or (0, 0)
+        moved = (first + offset, output_start + offset)
+        for suffix in suffixes.get(first + offset, ()):
+            inputs = tuple(
+                SourceTensor(
+                    models[source.model], source, _layer_name(source, stacks, offset, suffix)
+                )
+                for source in part.sources
+            )
+            name = f"{stacks[donor.model].prefix}{moved[1]}.{suffix}"
+            fraction = layer_fraction(offset, length)
+            yield Match(name, module, part, inputs, holding_base, fraction, moved)
+
+
+def _layer_name(
+    source: Source, stacks: Mapping[ModelReference, LayerStack], offset: int, suffix: str
+) -> str:
+    start, _ = source.layer_range or (0, 0)
+    return f"{stacks[source.model].prefix}{start + offset}.{suffix}"
+
+
+def _required_stack(model: Model, module: Module) -> LayerStack:
+    stack = stack_of(model, module.name)
+    assert stack is not None, "slices are checked against the layers before they are matched"
+    return stack
+
+
+def _suffixes(model: Model, stack: LayerStack) -> Mapping[int, list[str]]:
+    """What follows the layer number in the names of each layer."""
+    found: dict[int, list[str]] = {}
+    for name in model.checkpoint.tensors:
+        position = model.layout.locate(name)
+        if position and position.stack == stack:
+            found.setdefault(position.index, []).append(position.suffix)
+    return found
+
+
+def used_names(matches: Iterable[Match]) -> dict[Model, set[str]]:
+    """The names that each model gives to the merge."""
+    used: dict[Model, set[str]] = {}
+    for match in matches:
+        for source in match.sources:
+            used.setdefault(source.model, set()).add(source.name)
+    return used

@@ -1,0 +1,47 @@
+"""Read small files so that every failure is an error of ours that names the file."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from graphmerge.errors import CheckpointError, MachineError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+
+@contextmanager
+def machine_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to read `path`, or a file in it, into an error of ours.
+
+    Raises:
+        MachineError: the block raised an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = str(error.filename or path)
+        got = error.strerror or type(error).__name__
+        raise MachineError(Problem("cannot read", where, got)) from error
+
+
+def read_json_object(path: Path) -> Mapping[str, Any]:
+    """The content of a JSON file that holds an object.
+
+    Raises:
+        CheckpointError: the file is not JSON, or no object.
+        MachineError: the file cannot be read.
+    """
+    with machine_errors(path):
+        data = path.read_bytes()
+    try:
+        content = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(Problem("invalid JSON", where=str(path), got=str(error))) from error
+    if not isinstance(content, dict):
+        got = type(content).__name__
+        raise CheckpointError(Problem("not a JSON object", where=str(path), got=got))
+    return content

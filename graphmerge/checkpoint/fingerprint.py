@@ -1,0 +1,42 @@
+"""A cheap identity of a checkpoint: equal fingerprints mean that nobody has touched its files."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import xxhash
+
+from graphmerge.checkpoint.access import machine_errors
+from graphmerge.checkpoint.header import read_header_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from graphmerge.checkpoint.values import Checkpoint
+
+
+def fingerprint(checkpoint: Checkpoint) -> str:
+    """Hash of header bytes, config, and the names, sizes and modification times of all files.
+
+    No tensor data is read. A copy of the folder has another fingerprint unless the copy keeps the
+    modification times; where the folder lies makes no difference.
+
+    Raises:
+        CheckpointError: a weight file is no longer a safetensors file.
+        MachineError: a file cannot be read.
+    """
+    digest = xxhash.xxh3_64()
+    digest.update(json.dumps(dict(checkpoint.config), sort_keys=True).encode())
+    digest.update(json.dumps(sorted(checkpoint.tensors)).encode())
+    for file in (*checkpoint.files, *checkpoint.side_files):
+        digest.update(_identity(file))
+    for file in checkpoint.files:
+        digest.update(read_header_bytes(file))
+    return digest.hexdigest()
+
+
+def _identity(file: Path) -> bytes:
+    with machine_errors(file):
+        status = file.stat()
+    return json.dumps([file.name, status.st_size, status.st_mtime_ns]).encode()

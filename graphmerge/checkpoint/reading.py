@@ -1,0 +1,98 @@
+"""Read the headers of a model folder or file into one checkpoint; no weight is touched."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from graphmerge.checkpoint.access import machine_errors, read_json_object
+from graphmerge.checkpoint.header import read_header
+from graphmerge.checkpoint.names import natural_key
+from graphmerge.checkpoint.shards import Shards, find_shards
+from graphmerge.checkpoint.side_files import find_side_files
+from graphmerge.checkpoint.values import Checkpoint, TensorEntry
+from graphmerge.errors import CheckpointError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_MAX_LISTED = 10
+"""Tensors named in one message; a wrong index may lack thousands."""
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint from its headers and JSON files.
+
+    Args:
+        path: a folder with model.safetensors, with an index and its shards, or with any safetensors
+            files; or one safetensors file (config.json and side files are those beside it).
+
+    Raises:
+        CheckpointError: there is no checkpoint there, or it is corrupt or incomplete.
+        MachineError: a file cannot be read.
+    """
+    with machine_errors(path):
+        if path.is_dir():
+            return _read(path, path, find_shards(path))
+        if path.is_file() and path.suffix == ".safetensors":
+            return _read(path, path.parent, Shards((path,), None))
+        what = "not a safetensors file" if path.exists() else "no such model"
+    wanted = "a model folder or a .safetensors file"
+    raise CheckpointError(Problem(what, where=str(path), wanted=wanted))
+
+
+def _read(path: Path, folder: Path, shards: Shards) -> Checkpoint:
+    stored = {file: read_header(file).tensors for file in shards.files}
+    tensors, unlisted = _select(stored, shards.weight_map)
+    config = folder / "config.json"
+    return Checkpoint(
+        path=path,
+        tensors={name: tensors[name] for name in sorted(tensors, key=natural_key)},
+        config=read_json_object(config) if config.exists() else {},
+        files=shards.files,
+        side_files=find_side_files(folder),
+        unlisted=shards.stale + unlisted,
+    )
+
+
+def _select(
+    stored: Mapping[Path, Mapping[str, TensorEntry]], weight_map: Mapping[str, Path] | None
+) -> tuple[dict[str, TensorEntry], tuple[str, ...]]:
+    """The tensors of the model, and `file: tensor` for those that the index leaves out."""
+    if weight_map is None:
+        return _union(stored), ()
+    lacking: defaultdict[Path, list[str]] = defaultdict(list)
+    for name, file in weight_map.items():
+        if name not in stored[file]:
+            lacking[file].append(name)
+    if lacking:
+        raise CheckpointError(*(_lacks(file, names) for file, names in sorted(lacking.items())))
+    unlisted = [
+        f"{file.name}: {name}"
+        for file, entries in stored.items()
+        for name in sorted(entries, key=natural_key)
+        if weight_map.get(name) != file
+    ]
+    return {name: stored[file][name] for name, file in weight_map.items()}, tuple(unlisted)
+
+
+def _union(stored: Mapping[Path, Mapping[str, TensorEntry]]) -> dict[str, TensorEntry]:
+    tensors: dict[str, TensorEntry] = {}
+    problems = []
+    for file, entries in stored.items():
+        for name in tensors.keys() & entries.keys():
+            where, got = str(file), f"{tensors[name].file.name} has it too"
+            problems.append(Problem(f"tensor {name!r} in two files", where, got))
+        tensors |= entries
+    if problems:
+        hint = "remove the files of the other model, or name one file"
+        more = [Problem(f"{len(problems)} tensors in two files", hint=hint)]
+        raise CheckpointError(*sorted(problems, key=str)[:_MAX_LISTED], *more)
+    return tensors
+
+
+def _lacks(file: Path, names: list[str]) -> Problem:
+    shown = ", ".join(sorted(names, key=natural_key)[:_MAX_LISTED])
+    what = f"{len(names)} tensors of the index are not in their file"
+    return Problem(what, str(file), shown + (", ..." if len(names) > _MAX_LISTED else ""))

@@ -1,0 +1,124 @@
+"""Decide which safetensors files of a folder are the model, and which tensors to take from each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from graphmerge.checkpoint.access import read_json_object
+from graphmerge.errors import CheckpointError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+INDEX_SUFFIX = ".safetensors.index.json"
+_SINGLE = "model.safetensors"
+_INDEX = "model" + INDEX_SUFFIX
+_NUMBERED = re.compile(r"(.*)-([0-9]+)-of-([0-9]+)\.safetensors")
+_PICKLES = {".bin", ".pt", ".pth", ".ckpt"}
+_CONVERT = (
+    "convert it: AutoModelForCausalLM.from_pretrained(PATH).save_pretrained(NEW); graphmerge does "
+    "not read pickles, which can run code"
+)
+
+
+@frozen
+class Shards:
+    """The weight files of one checkpoint."""
+
+    files: tuple[Path, ...]
+    """The files that hold the model, sorted by name."""
+    weight_map: Mapping[str, Path] | None
+    """The file of each tensor, from the index; None if every tensor of the files is meant."""
+    stale: tuple[str, ...] = ()
+    """Names of the other safetensors files in the folder."""
+
+
+def find_shards(folder: Path) -> Shards:
+    """The weight files of a folder, in the order that transformers looks for them.
+
+    First model.safetensors, then the files of an index, then all safetensors files together.
+
+    Raises:
+        CheckpointError: no such files, or the index or the set of files is broken.
+        OSError: the folder cannot be listed.
+        MachineError: the index cannot be read.
+    """
+    names = sorted(path.name for path in folder.iterdir())
+    weights = [name for name in names if name.endswith(".safetensors")]
+    indexes = [name for name in names if name.endswith(INDEX_SUFFIX)]
+    if _SINGLE in weights:
+        shards = Shards((folder / _SINGLE,), None)
+    elif indexes:
+        shards = _read_index(folder / _choose_index(folder, indexes))
+    elif weights:
+        _refuse_incomplete(folder, weights)
+        shards = Shards(tuple(folder / name for name in weights), None)
+    else:
+        raise CheckpointError(_nothing_found(folder, names))
+    used = {str(file.relative_to(folder)) for file in shards.files}
+    stale = tuple(name for name in weights if name not in used)
+    return Shards(shards.files, shards.weight_map, stale)
+
+
+def _choose_index(folder: Path, indexes: Sequence[str]) -> str:
+    if _INDEX in indexes:
+        return _INDEX
+    if len(indexes) > 1:
+        wanted = f"one, or {_INDEX}"
+        raise CheckpointError(Problem("several indexes", str(folder), ", ".join(indexes), wanted))
+    return indexes[0]
+
+
+def _read_index(index: Path) -> Shards:
+    weight_map = read_json_object(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        wanted = "file names by tensor name"
+        raise CheckpointError(Problem("no weight_map in the index", str(index), wanted=wanted))
+    problems = list(_index_problems(index, weight_map))
+    if problems:
+        raise CheckpointError(*problems)
+    files = {tensor: index.parent / name for tensor, name in weight_map.items()}
+    return Shards(tuple(sorted(set(files.values()))), files)
+
+
+def _index_problems(index: Path, weight_map: Mapping[str, object]) -> Iterator[Problem]:
+    for name in sorted({str(name) for name in weight_map.values()}):
+        path = PureWindowsPath(name)  # understands the separators of every system
+        if not name.endswith(".safetensors"):
+            yield Problem("not a safetensors file in the index", str(index), ascii(name))
+        elif path.anchor or ".." in path.parts:
+            wanted = "a file inside the folder"
+            yield Problem("the index leaves its folder", str(index), ascii(name), wanted)
+        elif not (index.parent / name).is_file():
+            hint = "download the whole model again"
+            yield Problem("missing shard", str(index.parent / name), hint=hint)
+
+
+def _refuse_incomplete(folder: Path, weights: Sequence[str]) -> None:
+    """Refuse `model-00001-of-00003.safetensors` without its siblings: half a model is none."""
+    matches = [match for match in map(_NUMBERED.fullmatch, weights) if match]
+    problems = []
+    for stem, total in sorted({(match[1], match[3]) for match in matches}):
+        present = {int(match[2]) for match in matches if (match[1], match[3]) == (stem, total)}
+        missing = int(total) - len(present)
+        if missing > 0:
+            where = str(folder / f"{stem}-*-of-{total}.safetensors")
+            problems.append(Problem(f"{missing} of {int(total)} shards are missing", where))
+    if problems:
+        raise CheckpointError(*problems)
+
+
+def _nothing_found(folder: Path, names: Sequence[str]) -> Problem:
+    pickles = [name for name in names if Path(name).suffix in _PICKLES]
+    if pickles:
+        return Problem("only torch pickles", str(folder), _listed(pickles), hint=_CONVERT)
+    return Problem("no safetensors files", str(folder), _listed(names) or "an empty folder")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more

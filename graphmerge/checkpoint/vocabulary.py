@@ -1,0 +1,109 @@
+"""Find the tensors whose rows are the tokens of the vocabulary, and heads that are not stored."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from graphmerge.checkpoint.language_config import language_values
+from graphmerge.checkpoint.names import in_tower, split_block
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from graphmerge.checkpoint.values import Checkpoint
+
+_INPUT = re.compile(
+    r"(?:.*\.)?(shared|embed_tokens|wte|word_embeddings?|embed_in|tok_embeddings|token_embedding"
+    r"|embeddings?|emb)\.weight"
+)
+_HEAD = re.compile(
+    r"(?:.*\.)?(lm_head(\.decoder|\.out_proj)?|embed_out|output|output_layer|predictions\.decoder"
+    r"|vocab_projector|decoder)\.weight"
+)
+_HEAD_BIAS = re.compile(
+    r"(?:.*\.)?(lm_head(\.decoder)?|embed_out|output|predictions(\.decoder)?|vocab_projector"
+    r"|decoder)\.bias"
+)
+_OTHER_HEADS = {
+    "bert": "cls.predictions.decoder.weight",
+    "roberta": "lm_head.decoder.weight",
+    "xlm-roberta": "lm_head.decoder.weight",
+    "distilbert": "vocab_projector.weight",
+    "modernbert": "decoder.weight",
+    "gpt_neox": "embed_out.weight",
+    "t5gemma": "lm_head.out_proj.weight",
+}
+"""Heads that are not called lm_head.weight, by the config's model_type."""
+_WITH_HEAD = re.compile(
+    r".*(LMHead|ForCausalLM|ForConditionalGeneration|MaskedLM|ForPreTraining).*"
+)
+_MODEL_SEGMENT = re.compile(r"(?:^|(?<=\.))(model|transformer|backbone)\.")
+
+
+def find_embeddings(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Names of the vocabulary tensors: embeddings, heads and output biases, not positions.
+
+    A tensor counts if it is called like one and has as many rows as config.json's vocab_size or as
+    the input embedding (which has more than vocab_size in some models).
+    """
+    rows = {
+        name: entry.spec.shape[0]
+        for name, entry in checkpoint.tensors.items()
+        if entry.spec.shape and len(entry.spec.shape) == _axes_if_vocabulary(name)
+    }
+    sizes = set(language_values(checkpoint.config, "vocab_size", int))
+    embedding = _input_embedding(checkpoint.tensors)
+    if embedding in rows:
+        sizes.add(rows[embedding])
+    return tuple(name for name, count in rows.items() if count in sizes)
+
+
+def tied_head(names: Iterable[str], config: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The head that is not stored because it is the embedding, and the embedding.
+
+    A model is tied if config.json says so, or if it says nothing, is of a class with a head, and
+    stores none (transformers leaves out what is the default of the class).
+
+    Returns:
+        The name that the head would have and the name of the embedding, such as `lm_head.weight`
+        and `model.embed_tokens.weight`; None if the model has a head of its own, or needs none.
+    """
+    outside = [name for name in names if split_block(name) is None]
+    embedding = _input_embedding(outside)
+    if embedding is None or any(_HEAD.fullmatch(name) for name in outside):
+        return None
+    classes = [
+        str(name) for names in language_values(config, "architectures", list) for name in names
+    ]
+    has_head = any(map(_WITH_HEAD.fullmatch, classes))
+    is_tied = any(language_values(config, "tie_word_embeddings", bool) or [has_head])
+    if not is_tied or (classes and not has_head):
+        return None
+    return _head_name(embedding, str(config.get("model_type"))), embedding
+
+
+def _axes_if_vocabulary(name: str) -> int:
+    """Number of axes of the vocabulary tensor that a name stands for; 0 for other names."""
+    if in_tower(name):
+        return 0
+    if _INPUT.fullmatch(name) or _HEAD.fullmatch(name):
+        return 2
+    return 1 if _HEAD_BIAS.fullmatch(name) else 0
+
+
+def _input_embedding(names: Iterable[str]) -> str | None:
+    """The embedding that heads are tied to: a shared one, else a decoder's, else the shortest."""
+    found = [name for name in names if _INPUT.fullmatch(name) and not in_tower(name)]
+    return min(
+        found,
+        key=lambda name: ("shared" not in name, "decoder" not in name, len(name), name),
+        default=None,
+    )
+
+
+def _head_name(embedding: str, model_type: str) -> str:
+    if model_type in _OTHER_HEADS:
+        return _OTHER_HEADS[model_type]
+    segments = list(_MODEL_SEGMENT.finditer(embedding))
+    return (embedding[: segments[-1].start()] if segments else "") + "lm_head.weight"

@@ -1,0 +1,199 @@
+"""The engine: hands tiles to workers, unit by unit, within the plan's memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Collection
+
+import torch
+
+from graphmerge.errors import CheckpointError, MachineError, Problem
+from graphmerge.execution.buffers import BufferPool
+from graphmerge.execution.events import Progress
+from graphmerge.execution.reading import FileReader
+from graphmerge.execution.running import RunningUnit, TileTask
+from graphmerge.execution.sink import Sink
+from graphmerge.execution.worker import TileResult, Worker
+from graphmerge.graph import Node
+from graphmerge.kernels import Statistic
+from graphmerge.ops import LoadTensor
+from graphmerge.schedule.memory import largest_tile
+from graphmerge.schedule.plan import Plan, UnitPlan
+
+_POLL_SECONDS = 0.2  # how long the main thread may be deaf to Ctrl-C
+
+
+def execute(
+    plan: Plan,
+    sink: Sink,
+    progress: Progress,
+    *,
+    finished: Collection[str] = (),
+    strict: bool = False,
+) -> None:
+    """Run a plan.
+
+    Args:
+        plan: A plan that fits its budget.
+        sink: Takes the output tensors.
+        progress: Is told what happens.
+        finished: Names of output tensors that a run before has finished.
+        strict: Raise on NaN or infinity in an input, instead of warning.
+
+    Raises:
+        GraphmergeError: an input, the disk or the device failed; no worker is running any more.
+        KeyboardInterrupt: Ctrl-C; no worker is running any more.
+    """
+    _require_device(plan.request.device)
+    torch.set_num_threads(1)
+    with FileReader() as reader:
+        _Engine(plan, sink, progress, reader, set(finished), strict=strict).run()
+
+
+def _require_device(device: str) -> None:
+    if device != "cpu" and not torch.cuda.is_available():
+        raise MachineError(Problem("no CUDA device here", "--device", device, "cpu"))
+
+
+class _Engine:
+    """Shared state of a run; everything below `_changed` is guarded by it."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        sink: Sink,
+        progress: Progress,
+        reader: FileReader,
+        finished: set[str],
+        *,
+        strict: bool,
+    ) -> None:
+        self._plan = plan
+        self._sink = sink
+        self._progress = progress
+        self._reader = reader
+        self._strict = strict
+        self._pool = BufferPool(plan.memory.live_bytes)
+        tile, _ = largest_tile(plan.units, plan.tile_elements)
+        self._arena_bytes = tile.register_bytes + tile.buffer_bytes
+        self._changed = threading.Condition()
+        self._waiting = _remaining(plan, finished)
+        self._waiting.reverse()
+        self._in_flight: list[RunningUnit] = []
+        self._shared: dict[Node, Statistic] = {}
+        self._users = Counter(node for unit in self._waiting for node in unit.unit.needs)
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Start the workers and wait for them."""
+        threads = [
+            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
+            for number in range(self._plan.workers)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(_POLL_SECONDS)
+        except KeyboardInterrupt as interrupt:
+            self._stop(interrupt)
+            for thread in threads:
+                thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        try:
+            worker = Worker(self._reader, self._arena_bytes)
+            with torch.inference_mode():
+                while (task := self._claim()) is not None:
+                    self._finish(task, worker.run(task))
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+            self._stop(error)
+
+    def _stop(self, error: BaseException) -> None:
+        with self._changed:
+            self._error = self._error or error
+            self._changed.notify_all()
+
+    def _claim(self) -> TileTask | None:
+        """The next tile to work on, from the oldest unit that has one; None when there is no more work."""
+        with self._changed:
+            while self._error is None:
+                for unit in self._in_flight:
+                    task = unit.claim()
+                    if task is not None:
+                        return task
+                if self._can_admit():
+                    self._admit(self._waiting.pop())
+                elif not self._waiting and not self._in_flight:
+                    return None
+                else:
+                    self._changed.wait()
+        return None
+
+    def _can_admit(self) -> bool:
+        if not self._waiting or len(self._in_flight) >= self._plan.workers:
+            return False
+        return all(node in self._shared for node in self._waiting[-1].unit.needs)
+
+    def _admit(self, unit: UnitPlan) -> None:
+        running = RunningUnit(unit, self._plan.tile_elements, self._pool, self._shared)
+        self._in_flight.append(running)
+        if running.is_finished:
+            self._retire(running)
+
+    def _finish(self, task: TileTask, result: TileResult) -> None:
+        """Write the tile's output and take up its partial results."""
+        self._report(task, result.not_finite)
+        written = 0
+        if result.output is not None:
+            for output in task.unit.plan.unit.outputs:
+                self._sink.write(output.name, task.start, result.output)
+                written += result.output.nbytes
+        self._progress.add(read_bytes=result.read_bytes, written_bytes=written)
+        with self._changed:
+            task.unit.complete(task, result.partials)
+            if task.unit.is_finished:
+                self._retire(task.unit)
+            self._changed.notify_all()
+
+    def _retire(self, running: RunningUnit) -> None:
+        unit = running.plan.unit
+        self._in_flight.remove(running)
+        self._shared.update({node: running.statistics[node] for node in unit.makes})
+        for node in unit.needs:
+            self._users[node] -= 1
+            if not self._users[node]:
+                del self._shared[node]
+        names = tuple(output.name for output in unit.outputs)
+        if names:
+            self._sink.finish(names)
+            self._progress.add(finished_tensors=len(names))
+
+    def _report(self, task: TileTask, not_finite: tuple[Node, ...]) -> None:
+        for load in not_finite:
+            assert isinstance(load.op, LoadTensor)
+            where = f"{load.op.entry.file}, tensor {load.op.entry.name}"
+            problem = Problem(f"{load.op.model} has NaN or infinity", where)
+            if self._strict:
+                raise CheckpointError(problem)
+            self._progress.warn(str(problem))
+
+
+def _remaining(plan: Plan, finished: set[str]) -> list[UnitPlan]:
+    """Units with an output that is not finished, and the shared statistics that they need."""
+    wanted = [
+        bool(unit.unit.outputs)
+        and any(output.name not in finished for output in unit.unit.outputs)
+        for unit in plan.units
+    ]
+    needed: set[Node] = set()
+    for index in range(len(plan.units) - 1, -1, -1):
+        unit = plan.units[index].unit
+        wanted[index] = wanted[index] or any(node in needed for node in unit.makes)
+        if wanted[index]:
+            needed.update(unit.needs)
+    return [unit for unit, is_wanted in zip(plan.units, wanted, strict=True) if is_wanted]

@@ -1,0 +1,33 @@
+"""Look for NaN and infinity in stored bytes, before anything is computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphmerge.execution.reading import Bytes
+from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.spec import DType
+
+_EXPONENTS: dict[DType, tuple[type[np.unsignedinteger[Any]], int]] = {
+    DType.F16: (np.uint16, 0x7C00),
+    DType.BF16: (np.uint16, 0x7F80),
+    DType.F32: (np.uint32, 0x7F800000),
+    DType.F64: (np.uint64, 0x7FF0000000000000),
+}
+"""An unsigned integer of the dtype's size, and the bits of its exponent: all set in NaN and infinity."""
+CHECK_BYTES = BLOCK_ELEMENTS * 8
+"""What looking takes, whatever the tile."""
+
+
+def is_finite(stored: Bytes, dtype: DType) -> bool:
+    """Whether no element is NaN or infinite; True for dtypes that have neither."""
+    if dtype not in _EXPONENTS:
+        return True
+    integer, exponent = _EXPONENTS[dtype]
+    words, mask = stored.view(integer), integer(exponent)
+    for start in range(0, len(words), BLOCK_ELEMENTS):
+        if (words[start : start + BLOCK_ELEMENTS] & mask).max() == mask:
+            return False
+    return True

@@ -1,0 +1,143 @@
+"""A unit in flight: which tiles are out, what is held, and the steps between passes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from graphmerge.execution.buffers import BufferPool
+from graphmerge.execution.reading import Bytes
+from graphmerge.graph import Node
+from graphmerge.kernels import Partial, Statistic, reduction, small
+from graphmerge.ops import LoadTensor
+from graphmerge.schedule.plan import Free, RunPass, UnitPlan
+
+if TYPE_CHECKING:
+    from graphmerge.schedule.units import Pass
+
+
+@frozen(eq=False)
+class TileTask:
+    """One tile of one pass of one unit."""
+
+    unit: RunningUnit
+    """Whose tile it is."""
+    part: Pass
+    """The pass."""
+    start: int
+    """Flat index of the first element."""
+    stop: int
+    """Flat index after the last element."""
+    is_first_pass: bool
+    """Whether the unit's inputs are seen for the first time."""
+    first_reads: frozenset[Node]
+    """Kept loads that this pass reads from files; the others are in memory."""
+    statistics: Mapping[Node, Statistic]
+    """What the passes before have made."""
+
+
+class RunningUnit:
+    """One unit from its first tile to its last. Not thread-safe: the engine holds its lock around calls."""
+
+    def __init__(
+        self,
+        plan: UnitPlan,
+        tile_elements: int,
+        pool: BufferPool,
+        shared: Mapping[Node, Statistic],
+    ) -> None:
+        self.plan = plan
+        self.kept: dict[Node, Bytes] = {load: pool.take(load.spec.nbytes) for load in plan.kept}
+        self.statistics: dict[Node, Statistic] = {node: shared[node] for node in plan.unit.needs}
+        self._pool = pool
+        self._tile_elements = tile_elements
+        self._loaded: set[Node] = set()
+        self._states: dict[Node, Statistic] = {}
+        self._step = -1
+        self._next_start = 0
+        self._running = 0
+        self._advance()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every step has been done."""
+        return self._step >= len(self.plan.steps)
+
+    def claim(self) -> TileTask | None:
+        """The next tile, or None while the tiles of this pass are all out."""
+        if self.is_finished or self._next_start >= self._part.numel:
+            return None
+        start = self._next_start
+        stop = self._next_start = min(start + self._tile_elements, self._part.numel)
+        self._running += 1
+        is_first = self._pass_index == 0
+        return TileTask(
+            self, self._part, start, stop, is_first, self._first_reads, self.statistics
+        )
+
+    def complete(self, task: TileTask, partials: Mapping[Node, Partial]) -> None:
+        """Take up what a tile gave; after the last tile of a pass, go on to the next."""
+        for node, partial in partials.items():
+            reduction(node.op).combine(self._states[node], partial, task.start)
+        self._running -= 1
+        if self._running == 0 and self._next_start >= self._part.numel:
+            self._finish_pass()
+            self._advance()
+
+    def _advance(self) -> None:
+        """Do steps until a pass with tiles is open, or none is left."""
+        while True:
+            self._step += 1
+            if self.is_finished:
+                self._release(tuple(self.kept))
+                return
+            step = self.plan.steps[self._step]
+            if isinstance(step, Free):
+                self._release(step.values)
+            elif self._open(step):
+                return
+
+    def _open(self, step: RunPass) -> bool:
+        """Begin a pass; False if there is nothing to stream."""
+        self._pass_index = step.index
+        self._part = part = self.plan.unit.passes[step.index]
+        for node in part.prologue:
+            values = [self.statistics[value] for value in node.inputs]
+            self.statistics[node] = small(node.op)(node.op, values)
+        known = {node: self._known(node) for node in part.reductions}
+        if part.result is None and all(value is not None for value in known.values()):
+            self.statistics.update({n: value for n, value in known.items() if value is not None})
+            return False
+        for node in part.reductions:
+            specs = tuple(value.spec for value in node.inputs)
+            self._states[node] = reduction(node.op).begin(node.op, specs)
+        self._first_reads = frozenset(
+            load for load in part.program.loads if load in self.kept and load not in self._loaded
+        )
+        self._next_start = 0
+        if part.numel == 0:
+            self._finish_pass()
+            return False
+        return True
+
+    def _known(self, node: Node) -> Statistic | None:
+        return reduction(node.op).known(node.op, self._statistics_of(node))
+
+    def _finish_pass(self) -> None:
+        self._loaded.update(self._first_reads)
+        for node in self._part.reductions:
+            kernel = reduction(node.op)
+            state = self._states.pop(node)
+            self.statistics[node] = kernel.finish(node.op, state, self._statistics_of(node))
+
+    def _statistics_of(self, node: Node) -> list[Statistic]:
+        return [self.statistics[value] for value in node.inputs if value in self.statistics]
+
+    def _release(self, values: tuple[Node, ...]) -> None:
+        for value in values:
+            if isinstance(value.op, LoadTensor):
+                self._pool.give(self.kept.pop(value))
+            else:
+                self.statistics.pop(value, None)

@@ -1,0 +1,164 @@
+"""A worker: runs the program of a pass on one tile after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import define
+
+from graphmerge.execution.buffers import Arena
+from graphmerge.execution.reading import Bytes, FileReader
+from graphmerge.kernels import Partial, Tile, kernel, reduction
+from graphmerge.kernels.dtypes import TORCH_DTYPES
+from graphmerge.execution.finite import is_finite
+from graphmerge.execution.running import RunningUnit, TileTask
+from graphmerge.graph import Node
+from graphmerge.ops import LoadTensor
+from graphmerge.schedule.program import Instruction, Program
+
+
+@define
+class _Views:
+    """Registers and read buffers of one program for one length of tile."""
+
+    program: Program
+    elements: int
+    registers: list[torch.Tensor]
+    buffers: dict[Node, Bytes]
+
+
+@define
+class TileResult:
+    """What came out of a tile."""
+
+    partials: dict[Node, Partial]
+    """Partial result of every reduction."""
+    output: Bytes | None
+    """Bytes of the output tensor's tile, in the worker's memory: gone with the next tile."""
+    read_bytes: int
+    """Bytes read from files."""
+    not_finite: tuple[Node, ...]
+    """Stored tensors in which NaN or infinity was seen."""
+
+
+class Worker:
+    """Runs tiles in one thread, in memory that it holds from beginning to end."""
+
+    def __init__(self, reader: FileReader, arena_bytes: int) -> None:
+        self._reader = reader
+        self._arena = Arena(arena_bytes)
+        self._views: _Views | None = None
+
+    def run(self, task: TileTask) -> TileResult:
+        """Read, compute and hand back one tile.
+
+        Raises:
+            GraphmergeError: an input cannot be read or does not hold what its header says.
+        """
+        program = task.part.program
+        views = self._views_for(task)
+        stored, read_bytes = self._load(task, views)
+        bad = self._not_finite(task, stored) if task.is_first_pass else ()
+        device = torch.device(task.part.device)
+        loads = [_as_tensor(stored[load], load, device) for load in program.loads]
+        partials: dict[Node, Partial] = {}
+        for instruction in program.instructions:
+            self._execute(instruction, views, loads, task, partials)
+        output = None
+        if program.result is not None:
+            output = self._bytes_of(program, views, stored, program.result)
+        return TileResult(partials, output, read_bytes, bad)
+
+    def _views_for(self, task: TileTask) -> _Views:
+        """Registers for this tile, those of the tile before if it had the same shape of work."""
+        program, elements = task.part.program, task.stop - task.start
+        views = self._views
+        if views is None or views.program is not program or views.elements != elements:
+            self._views = None
+            self._arena.reset()
+            views = self._views = self._carve(task, program, elements)
+        return views
+
+    def _carve(self, task: TileTask, program: Program, elements: int) -> _Views:
+        device = torch.device(task.part.device)
+        registers = []
+        for dtype in program.registers:
+            if device.type == "cpu":
+                memory = self._arena.take(elements * dtype.bits // 8)
+                registers.append(torch.from_numpy(memory).view(TORCH_DTYPES[dtype]))
+            else:
+                registers.append(torch.empty(elements, dtype=TORCH_DTYPES[dtype], device=device))
+        buffers = {
+            load: self._arena.take(_byte_range(load, 0, elements)[1])
+            for load in program.loads
+            if load not in task.unit.kept
+        }
+        return _Views(program, elements, registers, buffers)
+
+    def _load(self, task: TileTask, views: _Views) -> tuple[dict[Node, Bytes], int]:
+        """The stored bytes of every load, read where they are not in memory."""
+        stored: dict[Node, Bytes] = {}
+        read_bytes = 0
+        for load in task.part.program.loads:
+            if load in views.buffers:
+                buffer, wanted = views.buffers[load], True
+            else:
+                first, last = _byte_range(load, task.start, task.stop)
+                buffer, wanted = task.unit.kept[load][first:last], load in task.first_reads
+            if wanted:
+                assert isinstance(load.op, LoadTensor)
+                self._reader.read(load.op.entry, task.start, buffer)
+                read_bytes += buffer.nbytes
+            stored[load] = buffer
+        return stored, read_bytes
+
+    def _not_finite(self, task: TileTask, stored: dict[Node, Bytes]) -> tuple[Node, ...]:
+        return tuple(
+            load
+            for load in task.part.program.loads
+            if not is_finite(stored[load], load.spec.dtype)
+        )
+
+    def _execute(
+        self,
+        instruction: Instruction,
+        views: _Views,
+        loads: Sequence[torch.Tensor],
+        task: TileTask,
+        partials: dict[Node, Partial],
+    ) -> None:
+        node = instruction.node
+        inputs = [
+            views.registers[place] if place >= 0 else loads[-1 - place]
+            for place in instruction.inputs
+        ]
+        statistics = [task.statistics[value] for value in instruction.statistics]
+        if instruction.output is None:
+            partials[node] = reduction(node.op).update(node.op, inputs, statistics)
+            return
+        scratch = [views.registers[place] for place in instruction.scratch]
+        output = views.registers[instruction.output]
+        kernel(node.op)(node.op, Tile(inputs, statistics, output, scratch, task.start))
+
+    def _bytes_of(
+        self, program: Program, views: _Views, stored: dict[Node, Bytes], place: int
+    ) -> Bytes:
+        if place < 0:
+            return stored[program.loads[-1 - place]]
+        register = views.registers[place].cpu()
+        result: np.ndarray[Any, np.dtype[np.uint8]] = register.view(torch.uint8).numpy()
+        return result
+
+
+def _byte_range(load: Node, start: int, stop: int) -> tuple[int, int]:
+    bits = load.spec.dtype.bits
+    return start * bits // 8, (stop * bits + 7) // 8
+
+
+def _as_tensor(stored: Bytes, load: Node, device: torch.device) -> torch.Tensor:
+    """The stored bytes as a tensor on the device; plain bytes for dtypes that are only copied."""
+    dtype = TORCH_DTYPES.get(load.spec.dtype, torch.uint8)
+    return torch.from_numpy(stored).view(dtype).to(device)

@@ -1,0 +1,82 @@
+"""Nodes: an op applied to inputs. The same op on the same inputs is the same object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+from weakref import WeakValueDictionary
+
+from graphmerge.errors import GraphError
+from graphmerge.graph.op import Op, Space
+from graphmerge.spec import TensorSpec
+
+
+class Node:
+    """One lazily evaluated tensor. Made by `make_node` only; immutable; compared by identity."""
+
+    __slots__ = ("__weakref__", "inputs", "op", "space", "spec")
+
+    op: Op
+    """What is computed."""
+    inputs: tuple[Node, ...]
+    """From what."""
+    spec: TensorSpec
+    """Shape and dtype of the result."""
+    space: Space
+    """Whether the result is a weight, a delta or a statistic."""
+
+    def __init__(self, op: Op, inputs: tuple[Node, ...], spec: TensorSpec, space: Space) -> None:
+        for name, value in (("op", op), ("inputs", inputs), ("spec", spec), ("space", space)):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a node is immutable; {name} cannot be set")
+
+    def __repr__(self) -> str:
+        settings = self.op.settings()
+        return (
+            f"{self.op.kind}({settings}): {self.spec}"
+            if settings
+            else f"{self.op.kind}: {self.spec}"
+        )
+
+
+_nodes: WeakValueDictionary[tuple[Op, tuple[Node, ...]], Node] = WeakValueDictionary()
+"""Every living node. Keys hold the nodes that the value holds as well, so nothing outlives its use."""
+
+
+def make_node(op: Op, *inputs: Node) -> Node:
+    """The node of this op on these inputs, the existing one if there is one.
+
+    Raises:
+        GraphError: shapes, dtypes or spaces do not fit; the message shows the op and its inputs.
+    """
+    key = (op, inputs)
+    node = _nodes.get(key)
+    if node is None:
+        try:
+            spec = op.infer(tuple(value.spec for value in inputs))
+            space = op.space(tuple(value.space for value in inputs))
+        except GraphError as error:
+            shown = ", ".join(f"{value!r} ({value.space.value})" for value in inputs)
+            raise GraphError(f"{error} in {op.kind}({shown})") from None
+        node = _nodes[key] = Node(op, inputs, spec, space)
+    return node
+
+
+def postorder(roots: Iterable[Node], *, seen: set[Node] | None = None) -> Iterator[Node]:
+    """Every node reachable from the roots, inputs before users, each once; `seen` ones are left out."""
+    done = set() if seen is None else seen
+    stack = [(root, iter(root.inputs)) for root in reversed(list(roots))]
+    while stack:
+        node, inputs = stack[-1]
+        if node in done:
+            stack.pop()
+            continue
+        pending = next((value for value in inputs if value not in done), None)
+        if pending is None:
+            done.add(node)
+            stack.pop()
+            yield node
+        else:
+            stack.append((pending, iter(pending.inputs)))

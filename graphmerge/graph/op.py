@@ -1,0 +1,93 @@
+"""What the graph knows of an op: how it maps specs and spaces, and how it may be cut into tiles."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar
+
+from attrs import frozen
+
+from graphmerge.spec import DType, TensorSpec
+
+if TYPE_CHECKING:
+    from graphmerge.graph.node import Node
+
+
+class Space(Enum):
+    """What the values of a node mean."""
+
+    WEIGHT = "weight"
+    """Parameters of a model."""
+    DELTA = "delta"
+    """A difference of parameters: a task vector."""
+    STATISTIC = "statistic"
+    """A small value about a tensor: a norm, a Gram matrix, a threshold."""
+
+
+class Access(Enum):
+    """How a piece of an op's output depends on its inputs."""
+
+    ELEMENTWISE = "elementwise"
+    """The same flat range of every tensor input, and statistics."""
+    REDUCE = "reduce"
+    """All of the tensor inputs, into a statistic; blocks may come in any order."""
+    SMALL = "small"
+    """Statistics in, a statistic out; computed between passes."""
+
+
+@frozen
+class Workspace:
+    """Bytes that a kernel allocates while it works on a tile."""
+
+    per_element_bytes: int = 0
+    """Bytes per element of the tile."""
+    fixed_bytes: int = 0
+    """Bytes whatever the tile."""
+
+    def at(self, tile_elements: int) -> int:
+        """Bytes for a tile of this many elements."""
+        return self.per_element_bytes * tile_elements + self.fixed_bytes
+
+
+class Op(ABC):
+    """One kind of work, with its settings; concrete ops are frozen attrs classes.
+
+    An op says what it is and what it costs. What it computes is a kernel registered for its class.
+    """
+
+    kind: ClassVar[str]
+    """Name in recipes, plans and drawings: `task-vector`."""
+    access: ClassVar[Access]
+    """How the op may be tiled."""
+    in_place: ClassVar[bool] = False
+    """Whether the output may take over the buffer of the first input when nothing else needs it.
+    False is the safe answer: a kernel that reads an input after writing its output must say so."""
+
+    @abstractmethod
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """Spec of the output for inputs of these specs. Raises GraphError where they do not fit."""
+
+    @abstractmethod
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """Space of the output. Raises GraphError where the combination has no meaning."""
+
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:  # noqa: ARG002
+        """Most bytes that the kernel allocates beside its inputs, output and scratch for one tile."""
+        return Workspace()
+
+    def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:  # noqa: ARG002
+        """Bytes that a reduction holds from its first block to its last."""
+        return 0
+
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:  # noqa: ARG002
+        """Dtypes of the tile-sized scratch buffers that the kernel is handed."""
+        return ()
+
+    def simplified(self, node: Node) -> Node:
+        """The node itself, or one of the nodes below it that has the same value."""
+        return node
+
+    def settings(self) -> str:
+        """The op's settings for a reader of the plan: `density=0.5`. Empty when there are none."""
+        return ""

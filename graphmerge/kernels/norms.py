@@ -1,0 +1,72 @@
+"""Kernels of norms and their ratios."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from graphmerge.kernels.blockwise import split_blocks, store_blocks
+from graphmerge.kernels.registry import (
+    Partial,
+    Reduction,
+    Statistic,
+    register_reduction,
+    register_small,
+)
+from graphmerge.ops import AbsoluteSum, Ratio
+from graphmerge.ops.blocks import blocks
+from graphmerge.spec import TensorSpec
+
+
+class AbsoluteSumReduction(Reduction):
+    """sum |x|: float64 sums of blocks, added up exactly (math.fsum), so in any order."""
+
+    def begin(self, op: AbsoluteSum, inputs: tuple[TensorSpec, ...]) -> Statistic:  # noqa: ARG002
+        """A zero per block."""
+        return np.zeros(blocks(inputs[0]))
+
+    def update(
+        self,
+        op: AbsoluteSum,  # noqa: ARG002
+        tiles: Sequence[torch.Tensor],
+        statistics: Sequence[Statistic],  # noqa: ARG002
+    ) -> Partial:
+        """The sum of each block of the tile."""
+        magnitudes = tiles[0].abs()
+        return np.array(
+            [float(block.sum(dtype=torch.float64)) for (block,) in split_blocks((magnitudes,))]
+        )
+
+    def combine(self, state: Statistic, partial: Partial, start: int) -> None:
+        """Blocks to their places."""
+        store_blocks(state, partial, start)
+
+    def finish(
+        self,
+        op: AbsoluteSum,  # noqa: ARG002
+        state: Statistic,
+        statistics: Sequence[Statistic],  # noqa: ARG002
+    ) -> Statistic:
+        """The sum of all blocks."""
+        return np.array(exact_sum(state))
+
+
+def exact_sum(values: Statistic) -> float:
+    """The correctly rounded sum; infinite or NaN where the plain sum is."""
+    try:
+        return math.fsum(values)
+    except (OverflowError, ValueError):
+        return float(values.sum())
+
+
+register_reduction(AbsoluteSum, AbsoluteSumReduction())
+
+
+@register_small(Ratio)
+def ratio(op: Ratio, statistics: Sequence[Statistic]) -> Statistic:  # noqa: ARG001 - has no settings
+    """a / b, 1 where b is zero."""
+    numerator, denominator = statistics
+    return np.array(float(numerator) / float(denominator) if denominator else 1.0)

@@ -1,0 +1,83 @@
+"""Kernels of the Gram matrix and of the coefficients that follow from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from graphmerge.kernels.blockwise import split_blocks, store_blocks
+from graphmerge.kernels.norms import exact_sum
+from graphmerge.kernels.registry import (
+    Partial,
+    Reduction,
+    Statistic,
+    register_reduction,
+    register_small,
+)
+from graphmerge.ops import Gram, SphericalCoefficients
+from graphmerge.ops.blocks import blocks
+from graphmerge.spec import TensorSpec
+
+
+class GramReduction(Reduction):
+    """Inner products of all pairs: float64 sums of blocks, added up exactly."""
+
+    def begin(self, op: Gram, inputs: tuple[TensorSpec, ...]) -> Statistic:  # noqa: ARG002
+        """A zero matrix per block."""
+        return np.zeros((blocks(inputs[0]), len(inputs), len(inputs)))
+
+    def update(
+        self,
+        op: Gram,  # noqa: ARG002
+        tiles: Sequence[torch.Tensor],
+        statistics: Sequence[Statistic],  # noqa: ARG002
+    ) -> Partial:
+        """The matrix of each block of the tile."""
+        return np.array([_block_gram(block) for block in split_blocks(tiles)])
+
+    def combine(self, state: Statistic, partial: Partial, start: int) -> None:
+        """Blocks to their places."""
+        store_blocks(state, partial, start)
+
+    def finish(
+        self,
+        op: Gram,  # noqa: ARG002
+        state: Statistic,
+        statistics: Sequence[Statistic],  # noqa: ARG002
+    ) -> Statistic:
+        """The sum of all blocks, entry by entry."""
+        count = state.shape[1]
+        entries = [[exact_sum(state[:, i, j]) for j in range(count)] for i in range(count)]
+        return np.array(entries)
+
+
+def _block_gram(block: Sequence[torch.Tensor]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Inner products within one block. A product and a sum, because BLAS may depend on alignment."""
+    wide = [x.to(torch.float64) for x in block]
+    product = torch.empty_like(wide[0])
+    gram = np.zeros((len(wide), len(wide)))
+    for i, x in enumerate(wide):
+        for j, y in enumerate(wide[: i + 1]):
+            gram[i, j] = gram[j, i] = float(torch.mul(x, y, out=product).sum())
+    return gram
+
+
+register_reduction(Gram, GramReduction())
+
+
+@register_small(SphericalCoefficients)
+def spherical_coefficients(
+    op: SphericalCoefficients, statistics: Sequence[Statistic]
+) -> Statistic:
+    """(sin((1-t)W), sin(tW)) / sin W, or (1-t, t) where the vectors are nearly parallel."""
+    gram = statistics[0]
+    lengths = [math.sqrt(max(gram[i, i], 0.0)) for i in (0, 1)]
+    units = [length if length > op.least_norm else 1.0 for length in lengths]
+    cosine = float(gram[0, 1]) / (units[0] * units[1])
+    if not abs(cosine) <= op.parallel_cosine:  # NaN goes the linear way too
+        return np.array([1 - op.t, op.t])
+    angle = math.acos(cosine)
+    return np.array([math.sin((1 - op.t) * angle), math.sin(op.t * angle)]) / math.sin(angle)

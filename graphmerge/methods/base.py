@@ -1,0 +1,104 @@
+"""What a merge method is: a description, its parameters, and a function that builds a subgraph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import TypeAlias, cast
+
+from attrs import field, frozen
+
+from graphmerge.graph import Node
+from graphmerge.recipe.signature import MethodSignature, ParameterSpec
+from graphmerge.recipe.values import Scalar
+
+
+class BaseRule(Enum):
+    """What a method does with a base model."""
+
+    NONE = "no"
+    """Takes none; a base that is given is one more input."""
+    REQUIRED = "yes"
+    """Cannot do without: task vectors are taken against it, or it is one end of an interpolation."""
+
+
+@frozen(eq=False)
+class ModelInput:
+    """One model's tensor, as a method sees it."""
+
+    label: str
+    """The model as the recipe refers to it; unique within the merge."""
+    node: Node
+    """Its tensor, in the dtype of the arithmetic."""
+    look_up: Callable[[str], Scalar]
+    """Value of one of the model's parameters for this tensor."""
+
+    def number(self, parameter: str) -> float:
+        """A numeric parameter. Raises RecipeError where the recipe has no value for this tensor."""
+        return cast("float", self.look_up(parameter))
+
+
+@frozen(eq=False)
+class MergeInputs:
+    """All that a method gets for one output tensor."""
+
+    tensor: str
+    """Name of the output tensor."""
+    models: tuple[ModelInput, ...]
+    """Every input in recipe order; the base among them."""
+    base: ModelInput | None
+    """The base, where the recipe has one: the same object as in `models`."""
+    parameters: Mapping[str, Scalar]
+    """The method's own parameters for this tensor."""
+    seed: int
+    """Seed of random masks."""
+
+    @property
+    def fine_tunes(self) -> tuple[ModelInput, ...]:
+        """Every input but the base."""
+        return tuple(model for model in self.models if model is not self.base)
+
+    def number(self, parameter: str) -> float:
+        """A numeric parameter of the method."""
+        return cast("float", self.parameters[parameter])
+
+    def flag(self, parameter: str) -> bool:
+        """A boolean parameter of the method."""
+        return bool(self.parameters[parameter])
+
+
+Build: TypeAlias = Callable[[MergeInputs], Node]
+"""Builds the subgraph of one output tensor; its result is in the dtype of the inputs."""
+
+
+@frozen(eq=False)
+class Method:
+    """A merge method."""
+
+    name: str
+    """Its name in recipes."""
+    summary: str
+    """What it does, in one sentence."""
+    formula: str
+    """The result in terms of the inputs."""
+    use_when: str
+    """When to choose it."""
+    paper: str
+    """Where it comes from."""
+    build: Build
+    """Builds the subgraph of one output tensor."""
+    base: BaseRule
+    """Whether a base model is needed."""
+    parameters: tuple[ParameterSpec, ...] = ()
+    """Its parameters."""
+    least_models: int = 1
+    """Fewest inputs, the base included."""
+    most_models: int | None = field(default=None)
+    """Most inputs, the base included; None for any number."""
+    copies_lone_source: bool = False
+    """Whether a slice with a single source is copied instead of refused, as published recipes expect."""
+
+    @property
+    def signature(self) -> MethodSignature:
+        """The method as the checks of a recipe see it."""
+        return MethodSignature(self.name, self.parameters)

@@ -1,0 +1,26 @@
+"""DARE with a linear combination (arXiv 2311.03099)."""
+
+from __future__ import annotations
+
+from graphmerge.graph import Node
+from graphmerge.methods.base import BaseRule, MergeInputs, Method
+from graphmerge.methods.parameters import DENSITY, INT8_MASK, SCALE, WEIGHT, normalize, rescale
+from graphmerge.methods.task_vectors import add_weighted, keep_random, sparse_task_vectors
+
+
+def build(merge: MergeInputs) -> Node:
+    """Drop entries of each task vector at random, rescale the rest, add them up."""
+    return add_weighted(merge, sparse_task_vectors(merge, keep_random))
+
+
+METHOD = Method(
+    name="dare_linear",
+    summary="Drops entries of the task vectors at random, rescales the rest and adds them to the base.",
+    formula="B + lambda sum_i w_i r_i (mask_i * (T_i - B)), mask_i ~ Bernoulli(density), r_i restoring the L1 norm",
+    use_when="as task arithmetic, when task vectors are large and redundant",
+    paper="Language models are super Mario, arXiv 2311.03099",
+    build=build,
+    base=BaseRule.REQUIRED,
+    parameters=(WEIGHT, DENSITY, normalize(default=False), rescale(default=True), SCALE, INT8_MASK),
+    least_models=2,
+)

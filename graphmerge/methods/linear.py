@@ -1,0 +1,27 @@
+"""Weighted average of parameters (model soups, arXiv 2203.05482)."""
+
+from __future__ import annotations
+
+from graphmerge.graph import Node, make_node
+from graphmerge.methods.base import BaseRule, MergeInputs, Method
+from graphmerge.methods.parameters import WEIGHT, normalize
+from graphmerge.ops import WeightedSum
+
+
+def build(merge: MergeInputs) -> Node:
+    """sum_i w_i T_i, divided by sum_i w_i if `normalize`."""
+    weights = tuple(model.number("weight") for model in merge.models)
+    divisor = sum(weights) if merge.flag("normalize") else 1.0
+    return make_node(WeightedSum(weights, divisor), *(model.node for model in merge.models))
+
+
+METHOD = Method(
+    name="linear",
+    summary="Weighted average of the models.",
+    formula="sum_i w_i T_i / sum_i w_i",
+    use_when="models are fine-tunes of one base by similar data or seeds; a safe first try",
+    paper="Model soups, arXiv 2203.05482",
+    build=build,
+    base=BaseRule.NONE,
+    parameters=(WEIGHT, normalize(default=True)),
+)

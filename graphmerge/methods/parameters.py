@@ -1,0 +1,43 @@
+"""Parameters that several methods share."""
+
+from __future__ import annotations
+
+from graphmerge.recipe.signature import REQUIRED, ParameterSpec
+
+WEIGHT = ParameterSpec(
+    "weight", float, REQUIRED, per_model=True, doc="How much this model counts; any number."
+)
+DENSITY = ParameterSpec(
+    "density",
+    float,
+    1.0,
+    per_model=True,
+    doc="Fraction of the task vector's entries to keep, 0 to 1.",
+)
+SCALE = ParameterSpec(
+    "lambda",
+    float,
+    1.0,
+    per_model=False,
+    doc="Scale of the merged task vector before it is added to the base.",
+)
+INT8_MASK = ParameterSpec(
+    "int8_mask",
+    bool,
+    default=False,
+    per_model=False,
+    doc="Accepted for compatibility, without effect: memory is bounded by the budget.",
+)
+
+
+def normalize(*, default: bool) -> ParameterSpec:
+    """The `normalize` parameter."""
+    return ParameterSpec(
+        "normalize", bool, default, per_model=False, doc="Divide by the sum of the weights."
+    )
+
+
+def rescale(*, default: bool) -> ParameterSpec:
+    """The `rescale` parameter of sparsifying methods."""
+    doc = "After dropping entries, scale the rest so that the task vector keeps its L1 norm."
+    return ParameterSpec("rescale", bool, default, per_model=False, doc=doc)

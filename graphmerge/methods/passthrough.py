@@ -1,0 +1,30 @@
+"""Passthrough: the tensor as it is; with slices, layer stacking (frankenmerging)."""
+
+from __future__ import annotations
+
+from graphmerge.graph import Node, make_node
+from graphmerge.methods.base import BaseRule, MergeInputs, Method
+from graphmerge.ops import Scale
+from graphmerge.recipe.signature import ParameterSpec
+
+
+def build(merge: MergeInputs) -> Node:
+    """T, or scale * T."""
+    (model,) = merge.models
+    scale = model.number("scale")
+    return model.node if scale == 1 else make_node(Scale(scale), model.node)
+
+
+METHOD = Method(
+    name="passthrough",
+    summary="Copies tensors; with slices, stacks layers of different models.",
+    formula="T, or scale * T",
+    use_when="stacking layers (frankenmerging, depth up-scaling)",
+    paper="SOLAR depth up-scaling, arXiv 2312.15166",
+    build=build,
+    base=BaseRule.NONE,
+    parameters=(
+        ParameterSpec("scale", float, 1.0, per_model=True, doc="What the tensor is multiplied by."),
+    ),
+    most_models=1,
+)

@@ -1,0 +1,36 @@
+"""The registered methods by name."""
+
+from __future__ import annotations
+
+from graphmerge.errors import Problem, RecipeError
+from graphmerge.methods import (
+    dare_linear,
+    dare_ties,
+    linear,
+    passthrough,
+    slerp,
+    task_arithmetic,
+    ties,
+)
+from graphmerge.methods.base import Method
+from graphmerge.recipe.suggestions import suggest
+
+METHODS: dict[str, Method] = {
+    module.METHOD.name: module.METHOD
+    for module in (linear, slerp, task_arithmetic, ties, dare_linear, dare_ties, passthrough)
+}
+"""Every method, in the order in which they are listed."""
+
+
+def find_method(name: str) -> Method:
+    """The method of this name. Raises RecipeError with the nearest names for an unknown one."""
+    if name not in METHODS:
+        raise RecipeError(
+            Problem(
+                f"unknown merge method {name!r}",
+                "$.merge_method",
+                wanted="one of " + ", ".join(METHODS),
+                hint=suggest(name, METHODS),
+            )
+        )
+    return METHODS[name]

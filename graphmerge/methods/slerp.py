@@ -1,0 +1,41 @@
+"""Spherical linear interpolation of two models (Shoemake 1985), each tensor as one vector."""
+
+from __future__ import annotations
+
+from graphmerge.graph import Node, make_node
+from graphmerge.methods.base import BaseRule, MergeInputs, Method
+from graphmerge.ops import Combine, Gram, SphericalCoefficients
+from graphmerge.recipe.signature import REQUIRED, ParameterSpec
+
+
+def build(merge: MergeInputs) -> Node:
+    """The point at t on the great circle from the base to the other model, norms interpolated along."""
+    assert merge.base is not None, "the builder checks that slerp has a base"
+    (other,) = merge.fine_tunes
+    ends = (merge.base.node, other.node)
+    gram = make_node(Gram(), *ends)
+    coefficients = make_node(SphericalCoefficients(merge.number("t")), gram)
+    return make_node(Combine(), *ends, coefficients)
+
+
+METHOD = Method(
+    name="slerp",
+    summary="Spherical interpolation between the base model and one other.",
+    formula="(sin((1-t)W) B + sin(tW) T) / sin W, W the angle between B and T; linear if |cos W| > 0.9995",
+    use_when="blending exactly two models, often with t as a gradient over the layers",
+    paper="Shoemake, Animating rotation with quaternion curves, 1985",
+    build=build,
+    base=BaseRule.REQUIRED,
+    parameters=(
+        ParameterSpec(
+            "t",
+            float,
+            REQUIRED,
+            per_model=False,
+            doc="Position between the base (0) and the other model (1).",
+        ),
+    ),
+    least_models=2,
+    most_models=2,
+    copies_lone_source=True,
+)

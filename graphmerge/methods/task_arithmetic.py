@@ -1,0 +1,26 @@
+"""Task arithmetic (arXiv 2212.04089)."""
+
+from __future__ import annotations
+
+from graphmerge.graph import Node
+from graphmerge.methods.base import BaseRule, MergeInputs, Method
+from graphmerge.methods.parameters import SCALE, WEIGHT, normalize
+from graphmerge.methods.task_vectors import add_weighted, task_vector
+
+
+def build(merge: MergeInputs) -> Node:
+    """B + lambda * sum_i w_i (T_i - B)."""
+    return add_weighted(merge, tuple(task_vector(merge, model) for model in merge.fine_tunes))
+
+
+METHOD = Method(
+    name="task_arithmetic",
+    summary="Adds the weighted task vectors to the base.",
+    formula="B + lambda sum_i w_i (T_i - B)",
+    use_when="combining skills of fine-tunes of one base; the method that a systematic study found to help reliably",
+    paper="Editing models with task arithmetic, arXiv 2212.04089",
+    build=build,
+    base=BaseRule.REQUIRED,
+    parameters=(WEIGHT, normalize(default=False), SCALE),
+    least_models=2,
+)

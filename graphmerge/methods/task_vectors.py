@@ -1,0 +1,122 @@
+"""Steps that task-vector methods are composed of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from graphmerge.errors import Problem, RecipeError
+from graphmerge.graph import Node, make_node
+from graphmerge.methods.base import MergeInputs, ModelInput
+from graphmerge.ops import (
+    AbsoluteSum,
+    AddDelta,
+    KeepLargest,
+    MagnitudeDigits,
+    MaskKey,
+    RandomDrop,
+    Ratio,
+    Rescale,
+    Scale,
+    SignConsensus,
+    TaskVector,
+    TieCutoff,
+    WeightedSum,
+)
+from graphmerge.ops.sparsify import DIGIT_BITS
+
+LEAST_WEIGHT_SUM = 1e-8
+"""A sum of weights below this counts as 1 when a linear combination is normalised."""
+
+Sparsifier: TypeAlias = "Callable[[MergeInputs, ModelInput, Node], Node]"
+"""Maps a model's task vector to a sparser one."""
+
+
+def task_vector(merge: MergeInputs, model: ModelInput) -> Node:
+    """tau = T - B."""
+    assert merge.base is not None, "the builder checks that task-vector methods have a base"
+    return make_node(TaskVector(), model.node, merge.base.node)
+
+
+def density_of(merge: MergeInputs, model: ModelInput) -> float:
+    """The model's density. Raises RecipeError outside 0 to 1."""
+    density = model.number("density")
+    if not 0 <= density <= 1:
+        raise RecipeError(
+            Problem(
+                "density out of range",
+                f"{model.label}, tensor {merge.tensor}",
+                f"{density:g}",
+                "0 to 1",
+            )
+        )
+    return density
+
+
+def keep_largest(merge: MergeInputs, model: ModelInput, delta: Node) -> Node:
+    """The max(1, int(density * N)) entries of largest magnitude; none at density 0."""
+    density, count = density_of(merge, model), delta.spec.numel
+    if density == 0:
+        return make_node(Scale(0.0), delta)
+    keep = max(1, int(density * count))
+    if keep >= count:
+        return delta
+    statistic: tuple[Node, ...] = ()
+    for digit in range(len(DIGIT_BITS[delta.spec.dtype])):
+        statistic = (make_node(MagnitudeDigits(keep, digit), delta, *statistic),)
+    cutoff = make_node(TieCutoff(keep), delta, *statistic)
+    return make_node(KeepLargest(density), delta, cutoff)
+
+
+def keep_random(merge: MergeInputs, model: ModelInput, delta: Node) -> Node:
+    """Each entry with probability `density`; the mask depends on seed, model, tensor and flat index only."""
+    density = density_of(merge, model)
+    if density == 1:
+        return delta
+    if density == 0:
+        return make_node(Scale(0.0), delta)
+    return make_node(RandomDrop(density, MaskKey(merge.seed, model.label, merge.tensor)), delta)
+
+
+def restore_norm(dense: Node, sparse: Node) -> Node:
+    """`sparse` scaled to the L1 norm of `dense`; unchanged where it is `dense` or all zero."""
+    if sparse is dense:
+        return sparse
+    factor = make_node(Ratio(), make_node(AbsoluteSum(), dense), make_node(AbsoluteSum(), sparse))
+    return make_node(Rescale(), sparse, factor)
+
+
+def sparse_task_vectors(merge: MergeInputs, sparsify: Sparsifier) -> tuple[Node, ...]:
+    """Every fine-tune's task vector, sparsified, and rescaled if the method's `rescale` says so."""
+    deltas = []
+    for model in merge.fine_tunes:
+        dense = task_vector(merge, model)
+        sparse = sparsify(merge, model, dense)
+        deltas.append(restore_norm(dense, sparse) if merge.flag("rescale") else sparse)
+    return tuple(deltas)
+
+
+def weights_of(merge: MergeInputs) -> tuple[float, ...]:
+    """The weight of every fine-tune."""
+    return tuple(model.number("weight") for model in merge.fine_tunes)
+
+
+def add_weighted(merge: MergeInputs, deltas: tuple[Node, ...]) -> Node:
+    """B + lambda * sum_i w_i d_i, the sum divided by sum_i w_i if `normalize`."""
+    weights = weights_of(merge)
+    total = sum(weights)
+    divides = merge.flag("normalize") and abs(total) >= LEAST_WEIGHT_SUM
+    return add_to_base(merge, make_node(WeightedSum(weights, total if divides else 1.0), *deltas))
+
+
+def add_elected(merge: MergeInputs, deltas: tuple[Node, ...]) -> Node:
+    """B + lambda * the sign consensus of the deltas."""
+    return add_to_base(
+        merge, make_node(SignConsensus(weights_of(merge), merge.flag("normalize")), *deltas)
+    )
+
+
+def add_to_base(merge: MergeInputs, delta: Node) -> Node:
+    """B + lambda * delta."""
+    assert merge.base is not None, "the builder checks that task-vector methods have a base"
+    return make_node(AddDelta(merge.number("lambda")), merge.base.node, delta)

@@ -1,0 +1,19 @@
+"""Numerics blocks: the fixed pieces of a tensor that partial results are taken over."""
+
+from __future__ import annotations
+
+from graphmerge.spec import TensorSpec
+
+BLOCK_ELEMENTS = 65536
+"""Elements of a numerics block. Partial sums and tie counts are taken per block, and tiles are whole
+numbers of blocks. Changing it changes results in the last bit: it is never a choice of the plan."""
+
+
+def blocks(spec: TensorSpec) -> int:
+    """Number of numerics blocks of a tensor, the last one possibly short."""
+    return -(-spec.numel // BLOCK_ELEMENTS)
+
+
+NUMERICS_VERSION = "1"
+"""Changes whenever the same recipe and inputs give other bytes: an output begun under another version
+is not continued."""

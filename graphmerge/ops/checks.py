@@ -1,0 +1,64 @@
+"""Checks that op definitions share, each with the error a user would want to read."""
+
+from __future__ import annotations
+
+from graphmerge.errors import GraphError, Problem
+from graphmerge.graph import Space
+from graphmerge.spec import DType, TensorSpec
+
+COMPUTE_DTYPES = (DType.F32, DType.F64)
+"""Dtypes that arithmetic happens in; everything else is cast first."""
+
+
+def same_compute_spec(inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+    """The one spec of all inputs. Raises GraphError where shapes or dtypes differ, or are not for computing."""
+    first = inputs[0]
+    for spec in inputs[1:]:
+        if spec.shape != first.shape:
+            raise GraphError(
+                Problem("shapes differ", got=str(list(spec.shape)), wanted=str(list(first.shape)))
+            )
+        if spec.dtype is not first.dtype:
+            raise GraphError(
+                Problem(
+                    "dtypes differ",
+                    got=spec.dtype.value,
+                    wanted=first.dtype.value,
+                    hint="cast first",
+                )
+            )
+    if first.dtype not in COMPUTE_DTYPES:
+        raise GraphError(
+            Problem(
+                "no arithmetic in this dtype",
+                got=first.dtype.value,
+                wanted="F32 or F64",
+                hint="cast first",
+            )
+        )
+    return first
+
+
+def all_in(space: Space, inputs: tuple[Space, ...], why: str) -> Space:
+    """`space` if every input is in it. Raises GraphError with the reason otherwise."""
+    if any(value is not space for value in inputs):
+        raise GraphError(
+            Problem(
+                why, got=", ".join(value.value for value in inputs), wanted=f"only {space.value}s"
+            )
+        )
+    return space
+
+
+def shared_space(inputs: tuple[Space, ...]) -> Space:
+    """The one space of all inputs, weight or delta. Raises GraphError for a mixture or a statistic."""
+    if len(set(inputs)) != 1 or inputs[0] is Space.STATISTIC:
+        raise GraphError(
+            Problem(
+                "inputs of different spaces",
+                got=", ".join(value.value for value in inputs),
+                wanted="only weights or only deltas",
+                hint="take task vectors against a base first, or apply a delta to one",
+            )
+        )
+    return inputs[0]

@@ -1,0 +1,89 @@
+"""Where values come from: stored tensors, and the bookkeeping that keeps their bytes as they are."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from attrs import frozen
+
+from graphmerge.checkpoint.values import TensorEntry
+from graphmerge.errors import GraphError, Problem
+from graphmerge.graph import Access, Op, Space
+from graphmerge.spec import TensorSpec
+
+
+@frozen(cache_hash=True)
+class LoadTensor(Op):
+    """A stored tensor, in its stored dtype."""
+
+    kind: ClassVar[str] = "load-tensor"
+    access: ClassVar[Access] = Access.ELEMENTWISE
+
+    model: str
+    """Model as the recipe refers to it."""
+    entry: TensorEntry
+    """Where the bytes are."""
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:  # noqa: ARG002 - a source has none
+        """The stored spec."""
+        return self.entry.spec
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:  # noqa: ARG002 - a source has none
+        """A stored tensor is a weight."""
+        return Space.WEIGHT
+
+    def settings(self) -> str:
+        """Model and tensor name."""
+        return f"{self.model}:{self.entry.name}"
+
+
+@frozen(cache_hash=True)
+class StackLayer(Op):
+    """A layer's tensor put at another place in the stack of layers; the value is unchanged."""
+
+    kind: ClassVar[str] = "stack-layers"
+    access: ClassVar[Access] = Access.ELEMENTWISE
+    in_place: ClassVar[bool] = True
+
+    source_layer: int
+    """Number of the layer in its model."""
+    layer: int
+    """Number of the layer in the output."""
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """Unchanged."""
+        return inputs[0]
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """Unchanged."""
+        return inputs[0]
+
+    def settings(self) -> str:
+        """From which layer to which."""
+        return f"{self.source_layer} -> {self.layer}"
+
+
+@frozen(cache_hash=True)
+class RequireIdentical(Op):
+    """The first input, after checking that every other one has the same bytes.
+
+    For integer tensors, on which no merge arithmetic has a meaning. The kernel raises CheckpointError.
+    """
+
+    kind: ClassVar[str] = "require-identical"
+    access: ClassVar[Access] = Access.ELEMENTWISE
+    in_place: ClassVar[bool] = True
+
+    tensor: str
+    """Tensor name, for the message."""
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """The one spec of all inputs."""
+        for spec in inputs[1:]:
+            if spec != inputs[0]:
+                raise GraphError(Problem("specs differ", got=str(spec), wanted=str(inputs[0])))
+        return inputs[0]
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """Unchanged."""
+        return inputs[0]

@@ -1,0 +1,173 @@
+"""Keeping part of a task vector: the largest magnitudes, or a random choice.
+
+The k largest magnitudes are found exactly and in a streaming way. A magnitude's bits, read as an
+integer, order like the magnitude, so the k-th largest is found digit by digit: one histogram per
+digit of 15 or 16 bits (`MagnitudeDigits`), then the place of the last tie that is kept (`TieCutoff`).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from attrs import frozen
+
+from graphmerge.errors import GraphError, Problem
+from graphmerge.graph import Access, Op, Space, Workspace
+from graphmerge.ops.blocks import BLOCK_ELEMENTS, blocks
+from graphmerge.ops.checks import all_in, same_compute_spec
+from graphmerge.spec import DType, TensorSpec
+
+DIGIT_BITS = {DType.F32: (15, 16), DType.F64: (15, 16, 16, 16)}
+"""Widths of the digits of a magnitude, most significant first (the sign bit is no part of it)."""
+HISTOGRAM_BYTES = 8 * 65536
+"""A count for every value of the widest digit."""
+
+
+@frozen(cache_hash=True)
+class MagnitudeDigits(Op):
+    """One more digit of the k-th largest magnitude.
+
+    Inputs are the delta and, after the first digit, the statistic of the digit before. The statistic
+    holds three integers: the bits of the k-th largest magnitude so far, how many magnitudes are surely
+    above it, and how many have these bits.
+    """
+
+    kind: ClassVar[str] = "magnitude-digits"
+    access: ClassVar[Access] = Access.REDUCE
+
+    keep: int
+    """k, at least 1."""
+    digit: int
+    """Which digit, 0 for the most significant."""
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """Three 64-bit integers."""
+        spec = same_compute_spec(inputs[:1])
+        if not 0 < self.keep <= spec.numel:
+            raise GraphError(
+                Problem("cannot keep this many", got=str(self.keep), wanted=f"1 to {spec.numel}")
+            )
+        return TensorSpec((3,), DType.I64)
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A statistic of a delta."""
+        all_in(Space.DELTA, inputs[:1], "only task vectors are sparsified")
+        return Space.STATISTIC
+
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
+        """Bits, candidates and their 64-bit copy for the histogram, a mask, and a histogram."""
+        return Workspace(2 * inputs[0].dtype.bits // 8 + 8 + 1, fixed_bytes=HISTOGRAM_BYTES)
+
+    def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:  # noqa: ARG002 - whatever the delta
+        """One histogram."""
+        return HISTOGRAM_BYTES
+
+    def settings(self) -> str:
+        """Digit and k."""
+        return f"digit {self.digit}, keep {self.keep}"
+
+
+@frozen(cache_hash=True)
+class TieCutoff(Op):
+    """Where the ties at the k-th largest magnitude end: the lowest flat indices are kept.
+
+    Inputs are the delta and the statistic of its last digit. The statistic holds three integers: the
+    bits of the k-th largest magnitude, the numerics block with the last kept tie, and the number of
+    ties kept in that block.
+    """
+
+    kind: ClassVar[str] = "tie-cutoff"
+    access: ClassVar[Access] = Access.REDUCE
+
+    keep: int
+    """k, as in the digits."""
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """Three 64-bit integers."""
+        same_compute_spec(inputs[:1])
+        return TensorSpec((3,), DType.I64)
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A statistic of a delta."""
+        all_in(Space.DELTA, inputs[:1], "only task vectors are sparsified")
+        return Space.STATISTIC
+
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
+        """The magnitudes of one tile and a mask."""
+        return Workspace(inputs[0].dtype.bits // 8 + 1)
+
+    def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
+        """One count per block."""
+        return 8 * blocks(inputs[0])
+
+
+@frozen(cache_hash=True)
+class KeepLargest(Op):
+    """The k largest magnitudes of a delta, zero elsewhere. Inputs are the delta and its TieCutoff."""
+
+    kind: ClassVar[str] = "sparsify"
+    access: ClassVar[Access] = Access.ELEMENTWISE
+
+    density: float
+    """The fraction that was asked for, for readers; the cutoff decides."""
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """Unchanged."""
+        return same_compute_spec(inputs[:1])
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A delta."""
+        return all_in(Space.DELTA, inputs[:1], "only task vectors are sparsified")
+
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
+        """The magnitudes, the mask and the indices of the ties of one block."""
+        return Workspace(fixed_bytes=BLOCK_ELEMENTS * (inputs[0].dtype.bits // 8 + 1 + 8))
+
+    def settings(self) -> str:
+        """Kind of sparsification and density."""
+        return f"magnitude, density={self.density:g}"
+
+
+@frozen(cache_hash=True)
+class MaskKey:
+    """What a random mask depends on, beside the flat index of the element."""
+
+    seed: int
+    """Seed of the run."""
+    model: str
+    """Model as the recipe refers to it."""
+    tensor: str
+    """Tensor name in the output."""
+
+
+@frozen(cache_hash=True)
+class RandomDrop(Op):
+    """Each element kept with probability `density`, zero otherwise; no rescaling.
+
+    DARE, arXiv 2311.03099, without its 1/density.
+    """
+
+    kind: ClassVar[str] = "sparsify"
+    access: ClassVar[Access] = Access.ELEMENTWISE
+    in_place: ClassVar[bool] = True
+
+    density: float
+    """Probability of keeping an element."""
+    key: MaskKey
+    """What the mask depends on."""
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """Unchanged."""
+        return same_compute_spec(inputs)
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A delta."""
+        return all_in(Space.DELTA, inputs, "only task vectors are sparsified")
+
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
+        """Random bytes, their comparison twice, and the mask in the dtype of the delta."""
+        return Workspace(3 + inputs[0].dtype.bits // 8, fixed_bytes=BLOCK_ELEMENTS)
+
+    def settings(self) -> str:
+        """Kind of sparsification and density."""
+        return f"random, density={self.density:g}"

@@ -1,0 +1,148 @@
+"""Where every byte of the output will be, computed from names and specs before any is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from graphmerge.errors import OutputError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from graphmerge.spec import TensorSpec
+
+INDEX_NAME = "model.safetensors.index.json"
+"""File that says which shard has which tensor; written when there are several shards."""
+DATA_ALIGNMENT = 64
+"""The data of a shard starts at a multiple of this many bytes: the size of a cache line."""
+_LENGTH_BYTES = 8
+
+
+@frozen
+class TensorSlot:
+    """The place of one tensor in the output."""
+
+    name: str
+    """Tensor name."""
+    spec: TensorSpec
+    """Shape and dtype."""
+    shard: int
+    """Position of the shard in `ShardLayout.shards`."""
+    offset: int
+    """First byte, counted from the start of the file (not of the data section)."""
+
+
+@frozen
+class Shard:
+    """One file of the output."""
+
+    file_name: str
+    """Name inside the output folder."""
+    header: bytes = field(repr=False)
+    """First bytes of the file: length, JSON and padding."""
+    size_bytes: int
+    """Size of the whole file, header included."""
+
+
+@frozen(eq=False)
+class ShardLayout:
+    """Every file of the output and the place of every tensor in them."""
+
+    shards: tuple[Shard, ...]
+    """Files in order."""
+    slots: Mapping[str, TensorSlot] = field(converter=MappingProxyType[str, TensorSlot], repr=False)
+    """Place of every tensor, in the order in which the files hold them."""
+    total_size_bytes: int
+    """Sum of the sizes of the tensors, without headers."""
+
+    @property
+    def digest(self) -> str:
+        """Hex digest of all file names and headers: equal digests are equal layouts."""
+        parts = (shard.file_name.encode() + b"\0" + shard.header for shard in self.shards)
+        return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+    def index_json(self) -> str:
+        """Text of `model.safetensors.index.json`."""
+        weight_map = {slot.name: self.shards[slot.shard].file_name for slot in self.slots.values()}
+        index = {"metadata": {"total_size": self.total_size_bytes}, "weight_map": weight_map}
+        return json.dumps(index, indent=2) + "\n"
+
+
+def layout_shards(
+    tensors: Sequence[tuple[str, TensorSpec]], *, max_shard_bytes: int
+) -> ShardLayout:
+    """Cut the tensors into shards of at most `max_shard_bytes` of tensor data.
+
+    A larger tensor gets a shard of its own. Tensors stay in the given order, except that those of
+    wider elements go first in a shard that mixes widths: each is then aligned to its elements.
+
+    Raises:
+        OutputError: two tensors have the same name.
+    """
+    counts = Counter(name for name, _ in tensors)
+    if len(counts) < len(tensors):
+        twice = (name for name, count in counts.items() if count > 1)
+        raise OutputError(*(Problem("two outputs have the same name", name) for name in twice))
+    groups = list(_group(tensors, max_shard_bytes)) or [[]]
+    shards: list[Shard] = []
+    slots: dict[str, TensorSlot] = {}
+    for number, group in enumerate(groups):
+        shard, shard_slots = _lay_out(group, number, len(groups))
+        shards.append(shard)
+        slots.update(shard_slots)
+    return ShardLayout(tuple(shards), slots, sum(spec.nbytes for _, spec in tensors))
+
+
+def _group(
+    tensors: Sequence[tuple[str, TensorSpec]], max_shard_bytes: int
+) -> Iterator[list[tuple[str, TensorSpec]]]:
+    group: list[tuple[str, TensorSpec]] = []
+    size_bytes = 0
+    for name, spec in tensors:
+        if group and size_bytes + spec.nbytes > max_shard_bytes:
+            yield group
+            group, size_bytes = [], 0
+        group.append((name, spec))
+        size_bytes += spec.nbytes
+    if group:
+        yield group
+
+
+def _lay_out(
+    group: list[tuple[str, TensorSpec]], number: int, count: int
+) -> tuple[Shard, dict[str, TensorSlot]]:
+    wide_first = sorted(group, key=lambda tensor: -tensor[1].dtype.bits)
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    starts, end = [], 0
+    for name, spec in wide_first:
+        starts.append(end)
+        end += spec.nbytes
+        entries[name] = {
+            "dtype": spec.dtype.value,
+            "shape": spec.shape,
+            "data_offsets": (starts[-1], end),
+        }
+    header = _encode(entries)
+    slots = {
+        name: TensorSlot(name, spec, number, len(header) + start)
+        for (name, spec), start in zip(wide_first, starts, strict=True)
+    }
+    return Shard(_file_name(number, count), header, len(header) + end), slots
+
+
+def _encode(entries: dict[str, object]) -> bytes:
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-(_LENGTH_BYTES + len(text)) % DATA_ALIGNMENT)
+    return len(text).to_bytes(_LENGTH_BYTES, "little") + text
+
+
+def _file_name(number: int, count: int) -> str:
+    if count == 1:
+        return "model.safetensors"
+    return f"model-{number + 1:05d}-of-{count:05d}.safetensors"

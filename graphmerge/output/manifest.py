@@ -1,0 +1,121 @@
+"""graphmerge.json: what the output was made from, how, and the checksum of each tensor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping  # noqa: TC003 - cattrs reads the types of the fields
+from pathlib import Path  # noqa: TC003 - as above
+from typing import Any
+
+from attrs import field, frozen
+from cattrs import BaseValidationError, transform_error
+from cattrs.preconf.json import make_converter
+
+from graphmerge.checkpoint.access import read_json_object
+from graphmerge.errors import CheckpointError, Problem
+from graphmerge.output.side_files import write_text
+from graphmerge.spec import DType  # noqa: TC001 - as above
+
+MANIFEST_NAME = "graphmerge.json"
+"""Name of the manifest in the output folder."""
+MANIFEST_FORMAT_VERSION = 1
+"""Raised when fields change their meaning; newer manifests are refused."""
+
+_CONVERTER = make_converter()
+
+
+@frozen
+class ManifestInput:
+    """One model that took part."""
+
+    reference: str
+    """As the recipe has it."""
+    path: str
+    """Where its files were."""
+    fingerprint: str
+    """Digest that changes when its files do."""
+
+
+@frozen
+class ManifestTensor:
+    """One tensor of the output."""
+
+    checksum: str
+    """`TensorChecksum.hexdigest()` of its bytes."""
+    dtype: DType
+    """Stored dtype."""
+    shape: tuple[int, ...]
+    """Lengths of the axes."""
+    shard: str
+    """Name of the file that holds it."""
+
+
+@frozen(kw_only=True)
+class Manifest:
+    """Everything that graphmerge.json says."""
+
+    format_version: int = MANIFEST_FORMAT_VERSION
+    """Version of this file's format."""
+    graphmerge_version: str
+    """Version that wrote the output."""
+    recipe: str
+    """Text of the recipe."""
+    method: str
+    """Name of the merge method."""
+    parameters: Mapping[str, Any] = field(hash=False)
+    """Resolved parameters, defaults included."""
+    seed: int
+    """Seed of random masks."""
+    versions: Mapping[str, str] = field(hash=False)
+    """Versions of python, torch, numpy and safetensors."""
+    inputs: tuple[ManifestInput, ...]
+    """The models, in recipe order."""
+    tensors: Mapping[str, ManifestTensor] = field(hash=False, repr=False)
+    """Every tensor by name."""
+    predicted_peak_bytes: int
+    """Peak memory of the process, as planned."""
+    measured_peak_bytes: int
+    """Peak memory of the process, as it was."""
+    budget_bytes: int | None
+    """Memory budget; None when there was none."""
+    seconds: float
+    """Duration of the run; of a continued run, of its last part."""
+    read_bytes: int
+    """Bytes read from the inputs."""
+    written_bytes: int
+    """Bytes written to the shards."""
+    warnings: tuple[str, ...] = ()
+    """What the user was told."""
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write graphmerge.json.
+
+    Raises:
+        MachineError: the file cannot be written.
+    """
+    path = folder / MANIFEST_NAME
+    write_text(path, json.dumps(_CONVERTER.unstructure(manifest), indent=1) + "\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check graphmerge.json.
+
+    Raises:
+        CheckpointError: there is none, it is of a newer graphmerge, or it is damaged.
+        MachineError: the file cannot be read.
+    """
+    path = folder / MANIFEST_NAME
+    if not path.exists():
+        hint = "only outputs of graphmerge have one"
+        raise CheckpointError(Problem(f"no {MANIFEST_NAME}", str(folder), hint=hint))
+    content = read_json_object(path)
+    version = content.get("format_version")
+    if isinstance(version, int) and version > MANIFEST_FORMAT_VERSION:
+        got, wanted = f"format {version}", f"at most {MANIFEST_FORMAT_VERSION}"
+        raise CheckpointError(Problem("written by a newer graphmerge", str(path), got, wanted))
+    try:
+        return _CONVERTER.structure(content, Manifest)
+    except BaseValidationError as error:
+        problems = (Problem(message, str(path)) for message in transform_error(error))
+        raise CheckpointError(*problems) from error

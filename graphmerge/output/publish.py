@@ -1,0 +1,148 @@
+"""From an unfinished folder to the output: it appears whole, by one rename, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from graphmerge.errors import OutputError, Problem
+from graphmerge.output.failures import write_errors
+from graphmerge.output.journal import JOURNAL_NAME
+from graphmerge.output.lock import LOCK_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_CHECKPOINT_PATTERNS = ("graphmerge.json", "config.json", "*.safetensors")
+"""A folder with none of these is no model: `--overwrite` must not delete it."""
+
+
+def prepare(out: Path, *, overwrite: bool) -> Path:
+    """Check that `out` can be written and make the sibling folder `<out>.partial` for the work.
+
+    An unfinished folder that exists is kept; `Journal.open` decides whether it is continued.
+
+    Raises:
+        OutputError: `out` is in use and may not be replaced, or the sibling is not graphmerge's.
+        MachineError: the folder cannot be made.
+    """
+    out = out.resolve()
+    _check_replaceable(out, overwrite=overwrite)
+    partial = _partial_of(out)
+    if _is_used(partial) and not (partial / LOCK_NAME).exists():
+        what = "a folder that graphmerge did not make is in the way"
+        raise OutputError(Problem(what, str(partial), hint="move it, or name another output"))
+    with write_errors(partial):
+        partial.mkdir(parents=True, exist_ok=True)
+    return partial
+
+
+def publish(partial: Path, out: Path, *, overwrite: bool, durable: bool) -> None:
+    """Turn the finished `partial` into `out`; the lock must be held.
+
+    Journal and lock go along and are removed afterwards: a run killed before the rename can be
+    continued, and no second run slips in between.
+
+    Args:
+        partial: The folder that `prepare` made, complete.
+        out: The output folder.
+        overwrite: Replace an `out` that exists.
+        durable: Wait until everything is on the disk itself.
+
+    Raises:
+        OutputError: `out` is in use and may not be replaced.
+        MachineError: the file system refused; `partial` is still there.
+    """
+    out = out.resolve()
+    _check_replaceable(out, overwrite=overwrite)
+    if durable:
+        _fsync(*partial.rglob("*"), partial)
+    aside = out.with_name(f".{out.name}.graphmerge-replaced")
+    with write_errors(out):
+        _swap(partial, out, aside)
+        for name in (JOURNAL_NAME, LOCK_NAME):
+            (out / name).unlink(missing_ok=True)
+    if durable:
+        _fsync(out, out.parent)
+    with write_errors(aside):
+        if aside.exists():
+            shutil.rmtree(aside)
+
+
+def refuse_output_inside_inputs(out: Path, input_paths: Iterable[Path]) -> None:
+    """Check that writing `out` touches no input: neither is the other, nor inside the other.
+
+    Raises:
+        OutputError: it would; names every such input.
+    """
+    out = out.resolve()
+    targets = (out, _partial_of(out))
+    clashes = [path for path in input_paths if any(_overlap(path.resolve(), t) for t in targets)]
+    if clashes:
+        hint = "write the output to a folder of its own"
+        what = f"the output {out} and an input share a folder"
+        raise OutputError(*(Problem(what, str(path), hint=hint) for path in clashes))
+
+
+def _overlap(source: Path, target: Path) -> bool:
+    return source == target or source in target.parents or target in source.parents
+
+
+def _partial_of(out: Path) -> Path:
+    return out.parent / f"{out.name}.partial"
+
+
+def _is_used(folder: Path) -> bool:
+    """Whether there is anything but an empty folder."""
+    if folder.is_dir():
+        with write_errors(folder):
+            return any(folder.iterdir())
+    return folder.exists()
+
+
+def _check_replaceable(out: Path, *, overwrite: bool) -> None:
+    where = str(out)
+    if out.is_mount():
+        hint = "name a folder inside it"
+        raise OutputError(Problem("the output is a mount point, not a folder", where, hint=hint))
+    if out.exists() and not out.is_dir():
+        raise OutputError(Problem("the output is a file", where, wanted="a folder"))
+    if not _is_used(out):
+        return
+    if not overwrite:
+        hint = "replace it with --overwrite, or name another folder"
+        raise OutputError(Problem("the output folder is not empty", where, hint=hint))
+    if not any(True for pattern in _CHECKPOINT_PATTERNS for _ in out.glob(pattern)):
+        hint = "empty it yourself if nothing in it is needed"
+        raise OutputError(Problem("--overwrite replaces models only", where, "no model", hint=hint))
+
+
+def _swap(partial: Path, out: Path, aside: Path) -> None:
+    """Rename `partial` to `out`, an `out` in use to `aside` before; undone if the second fails.
+
+    Raises:
+        OSError: a rename failed.
+    """
+    if not _is_used(out):
+        partial.rename(out)
+        return
+    if aside.exists():
+        shutil.rmtree(aside)
+    out.rename(aside)
+    try:
+        partial.rename(out)
+    except OSError:
+        aside.rename(out)
+        raise
+
+
+def _fsync(*paths: Path) -> None:
+    for path in paths:
+        with write_errors(path):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

@@ -1,0 +1,139 @@
+"""The small files beside the shards: config.json and what is copied from the donor model."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from graphmerge.errors import CheckpointError, Problem
+from graphmerge.output.failures import write_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from graphmerge.spec import DType
+
+_DTYPE_KEYS = ("torch_dtype", "dtype")
+"""transformers writes the first before version 4.56, the second since, and reads both."""
+_NOT_PER_LAYER = ("architectures", "token")
+"""Parts of keys whose lists are as long as a small model is deep by accident only."""
+
+
+def output_config(
+    donor_config: Mapping[str, Any],
+    *,
+    layer_counts: Mapping[str, int],
+    layer_sources: Mapping[str, Sequence[int]] = MappingProxyType({}),
+    dtype: DType | None = None,
+    vocabulary_size: int | None = None,
+) -> dict[str, Any]:
+    """The output's config.json.
+
+    Args:
+        donor_config: config.json of the donor model.
+        layer_counts: Number of layers by dotted key: `text_config.num_hidden_layers`.
+        layer_sources: By the same keys, the donor's layer that each layer of the output takes the
+            place of. Lists beside the key with one item per layer (`layer_types`) follow it.
+        dtype: Dtype of the weights; None leaves it as it is.
+        vocabulary_size: Rows of the embeddings; None leaves it as it is.
+
+    Raises:
+        CheckpointError: the donor has no such key, or has fewer layers than the sources want.
+    """
+    config = copy.deepcopy(dict(donor_config))
+    for key, count in layer_counts.items():
+        section, name = _find(config, key)
+        if key in layer_sources:
+            _rearrange(section, section[name], layer_sources[key], key)
+        section[name] = count
+    if dtype is not None:
+        _set_dtype(config, dtype.torch_name)
+    if vocabulary_size is not None:
+        _set_vocabulary_size(config, vocabulary_size)
+    return config
+
+
+def write_config(partial: Path, config: Mapping[str, Any]) -> None:
+    """Write config.json.
+
+    Raises:
+        MachineError: the file cannot be written.
+    """
+    write_text(partial / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file: the index, the model card, the recipe.
+
+    Raises:
+        MachineError: the file cannot be written.
+    """
+    with write_errors(path, needed_bytes=len(text)):
+        path.write_text(text, encoding="utf-8")
+
+
+def copy_side_files(files: Iterable[Path], partial: Path, *, donor: Path) -> None:
+    """Copy files to the places that they have in the donor; links are followed.
+
+    Args:
+        files: Files inside the donor's folder.
+        partial: The unfinished output.
+        donor: The donor's folder.
+
+    Raises:
+        MachineError: a file cannot be read or written.
+    """
+    for file in files:
+        target = partial / file.relative_to(donor)
+        with write_errors(target):
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, target)
+
+
+def _find(config: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    """The section of the config that holds the dotted key, and the last part of the key."""
+    *sections, name = key.split(".")
+    section: Any = config
+    for part in sections:
+        section = section.get(part) if isinstance(section, dict) else None
+    if not isinstance(section, dict) or name not in section:
+        raise CheckpointError(Problem("config.json of the donor model has no such key", key))
+    return section, name
+
+
+def _rearrange(
+    section: dict[str, Any], old_count: int, sources: Sequence[int], count_key: str
+) -> None:
+    """Let every list of one item per layer follow the layers."""
+    for name, value in section.items():
+        is_per_layer = isinstance(value, list) and len(value) == old_count
+        if not is_per_layer or any(part in name for part in _NOT_PER_LAYER):
+            continue
+        if max(sources, default=0) >= old_count:
+            got, wanted = f"layer {max(sources)}", f"a layer below {old_count}"
+            raise CheckpointError(Problem(f"{name} has no such layer", count_key, got, wanted))
+        section[name] = [value[source] for source in sources]
+
+
+def _set_dtype(config: dict[str, Any], torch_name: str) -> None:
+    """Set the dtype of the model and of its parts, under the keys that the config has already."""
+    if not any(key in config for key in _DTYPE_KEYS):
+        config[_DTYPE_KEYS[0]] = torch_name
+    parts = (
+        value
+        for key, value in config.items()
+        if key.endswith("_config") and key != "quantization_config" and isinstance(value, dict)
+    )
+    for section in (config, *parts):
+        section.update({key: torch_name for key in _DTYPE_KEYS if key in section})
+
+
+def _set_vocabulary_size(config: dict[str, Any], size: int) -> None:
+    text_config = config.get("text_config")
+    sections = [config, text_config] if isinstance(text_config, dict) else [config]
+    for section in [s for s in sections if "vocab_size" in s] or sections[-1:]:
+        section["vocab_size"] = size

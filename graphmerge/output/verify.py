@@ -1,0 +1,132 @@
+"""Check an output against its manifest: every file, every header, every byte of every tensor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from graphmerge.checkpoint.access import machine_errors, read_json_object
+from graphmerge.checkpoint.header import read_header
+from graphmerge.errors import CheckpointError
+from graphmerge.output.layout import INDEX_NAME
+from graphmerge.output.manifest import ManifestTensor, read_manifest
+from graphmerge.output.rereading import BUFFER_BYTES, checksum_on_disk
+from graphmerge.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from graphmerge.checkpoint.values import TensorEntry
+
+
+@frozen
+class VerifyReport:
+    """What is wrong with an output; all tuples are empty when nothing is. Names are sorted."""
+
+    missing_files: tuple[str, ...] = ()
+    """Shards or index that should be there; their tensors are not listed again."""
+    extra_files: tuple[str, ...] = ()
+    """Shards or an index that a loader might take for part of the model."""
+    damaged_files: tuple[str, ...] = ()
+    """Shards that are truncated or have no valid header; an index that names other shards."""
+    missing_tensors: tuple[str, ...] = ()
+    """Tensors that their shard lacks."""
+    extra_tensors: tuple[str, ...] = ()
+    """Tensors in a shard that the manifest does not know."""
+    changed_tensors: tuple[str, ...] = ()
+    """Tensors of another dtype, shape or content."""
+    read_bytes: int = 0
+    """Bytes of tensor data that were read."""
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether the output is exactly what was written."""
+        return evolve(self, read_bytes=0) == VerifyReport()
+
+
+def verify(out: Path, *, progress: Callable[[int], None] | None = None) -> VerifyReport:
+    """Read the whole output again and compare it with its manifest.
+
+    Args:
+        out: A finished output.
+        progress: Called after each tensor with its size in bytes.
+
+    Raises:
+        CheckpointError: there is no manifest, or it is damaged.
+        MachineError: a file cannot be read.
+    """
+    shards: dict[str, dict[str, ManifestTensor]] = {}
+    for name, tensor in read_manifest(out).tensors.items():
+        shards.setdefault(tensor.shard, {})[name] = tensor
+    report = _compare_files(out, shards)
+    for file_name in sorted(shards.keys() - set(report.missing_files)):
+        report = _merge(report, _verify_shard(out / file_name, shards[file_name], progress))
+    return report
+
+
+def _compare_files(out: Path, shards: Mapping[str, Mapping[str, ManifestTensor]]) -> VerifyReport:
+    has_index = len(shards) > 1
+    expected = {*shards, INDEX_NAME} if has_index else set(shards)
+    patterns = ("*.safetensors", "*.safetensors.index.json")
+    found = {path.name for pattern in patterns for path in out.glob(pattern)}
+    weight_map = {name: file for file, tensors in shards.items() for name in tensors}
+    is_damaged = has_index and INDEX_NAME in found and _read_index(out) != weight_map
+    return VerifyReport(
+        missing_files=tuple(sorted(expected - found)),
+        extra_files=tuple(sorted(found - expected)),
+        damaged_files=(INDEX_NAME,) if is_damaged else (),
+    )
+
+
+def _read_index(out: Path) -> object:
+    try:
+        return read_json_object(out / INDEX_NAME).get("weight_map")
+    except CheckpointError:
+        return None
+
+
+def _verify_shard(
+    path: Path, tensors: Mapping[str, ManifestTensor], progress: Callable[[int], None] | None
+) -> VerifyReport:
+    try:
+        entries = read_header(path).tensors
+    except CheckpointError:
+        return VerifyReport(damaged_files=(path.name,))
+    changed, read_bytes = [], 0
+    buffer = bytearray(BUFFER_BYTES)
+    with machine_errors(path), path.open("rb", buffering=0) as stream:
+        for name in sorted(tensors.keys() & entries.keys()):
+            if not _is_unchanged(stream.fileno(), entries[name], tensors[name], buffer):
+                changed.append(name)
+            read_bytes += entries[name].spec.nbytes
+            if progress:
+                progress(entries[name].spec.nbytes)
+    return VerifyReport(
+        missing_tensors=tuple(sorted(tensors.keys() - entries.keys())),
+        extra_tensors=tuple(sorted(entries.keys() - tensors.keys())),
+        changed_tensors=tuple(changed),
+        read_bytes=read_bytes,
+    )
+
+
+def _is_unchanged(
+    descriptor: int, entry: TensorEntry, tensor: ManifestTensor, buffer: bytearray
+) -> bool:
+    if entry.spec != TensorSpec(tensor.shape, tensor.dtype):
+        return False
+    found = checksum_on_disk(descriptor, entry.offset, entry.spec, buffer=buffer)
+    return found == tensor.checksum
+
+
+def _merge(a: VerifyReport, b: VerifyReport) -> VerifyReport:
+    return VerifyReport(
+        missing_files=a.missing_files,
+        extra_files=a.extra_files,
+        damaged_files=a.damaged_files + b.damaged_files,
+        missing_tensors=a.missing_tensors + b.missing_tensors,
+        extra_tensors=a.extra_tensors + b.extra_tensors,
+        changed_tensors=a.changed_tensors + b.changed_tensors,
+        read_bytes=a.read_bytes + b.read_bytes,
+    )

@@ -1,0 +1,85 @@
+"""Evaluate a parameter for one tensor: scopes, filters, gradients over the layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from graphmerge.errors import Problem, RecipeError
+from graphmerge.recipe.coercion import coerce, wanted
+from graphmerge.recipe.cursor import show
+from graphmerge.recipe.signature import Required
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from graphmerge.recipe.signature import ParameterSpec
+    from graphmerge.recipe.values import ParameterValue, Scalar
+
+
+def layer_fraction(index: int | None, length: int) -> float:
+    """Where on a gradient a layer is: t = index / (length - 1) within its slice.
+
+    A tensor outside the layers (index None) is at 0, the only layer of a slice at 1.
+    """
+    if index is None:
+        return 0.0
+    return index / (length - 1) if length > 1 else 1.0
+
+
+def evaluate(
+    parameter: ParameterSpec,
+    *,
+    scopes: Sequence[Mapping[str, ParameterValue]],
+    tensor_name: str,
+    t: float,
+    method: str = "",
+) -> Scalar:
+    """The parameter's value for one tensor.
+
+    Args:
+        parameter: What to look up.
+        scopes: Sections of the recipe, from the innermost to the outermost.
+        tensor_name: What filters look at: the input's name for per-model parameters, else the
+            output's.
+        t: Place on gradients, from 0 to 1; see `layer_fraction`.
+        method: Name of the merge method, for messages.
+
+    Raises:
+        RecipeError: no scope has a value for the tensor and there is no default, or the value is
+            of a wrong kind.
+    """
+    name = parameter.name
+    for scope in scopes:
+        for candidate in scope.get(name, ()):
+            if candidate.filter is None or candidate.filter in tensor_name:
+                return _value_at(parameter, candidate.value, t)
+    if isinstance(parameter.default, Required):
+        what = f"{method or 'the merge method'} needs parameter {name!r}"
+        hint = (
+            "give it in 'parameters:'; a filter list may end with an entry that has only a 'value'"
+        )
+        raise RecipeError(Problem(what, f"tensor {tensor_name}", hint=hint))
+    return parameter.default
+
+
+def _value_at(parameter: ParameterSpec, value: Scalar | tuple[Scalar, ...], t: float) -> Scalar:
+    """A scalar as it is; a gradient of n points at t * (n - 1)."""
+    if not isinstance(value, tuple):
+        return _coerced(parameter, value)
+    position = t * (len(value) - 1)
+    index = int(position)
+    low = _coerced(parameter, value[index])
+    if index == position or parameter.kind in (bool, str):
+        return low
+    high = _coerced(parameter, value[index + 1])
+    start, end = cast("float", low), cast("float", high)
+    number = start + (end - start) * (position - index)
+    return round(number) if parameter.kind is int else number
+
+
+def _coerced(parameter: ParameterSpec, value: Scalar) -> Scalar:
+    result = coerce(parameter, value)
+    if result is None:
+        what = f"wrong value of parameter {parameter.name!r}"
+        raise RecipeError(Problem(what, got=show(value), wanted=wanted(parameter)))
+    return result

@@ -1,0 +1,96 @@
+"""Recipe text to a checked `Recipe`, with all mistakes reported at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graphmerge.errors import Problem, RecipeError
+from graphmerge.recipe.cursor import Cursor
+from graphmerge.recipe.parameters import read_parameters
+from graphmerge.recipe.references import read_reference
+from graphmerge.recipe.sections import read_modules
+from graphmerge.recipe.suggestions import suggest
+from graphmerge.recipe.tokenizer import read_chat_template, read_vocabulary
+from graphmerge.recipe.values import Recipe
+from graphmerge.recipe.yaml_loading import load_yaml
+from graphmerge.spec import DType
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_KEYS = (
+    "merge_method", "models", "slices", "modules", "base_model", "parameters", "dtype", "out_dtype",
+    "tokenizer", "tokenizer_source", "chat_template",
+)  # fmt: skip
+_DTYPES = {
+    dtype.torch_name: dtype for dtype in (DType.BF16, DType.F16, DType.F32, DType.F64, DType.I64)
+}
+_OTHER_NAMES = {
+    "bf16": "bfloat16", "fp16": "float16", "f16": "float16", "half": "float16", "fp32": "float32",
+    "f32": "float32", "float": "float32", "fp64": "float64", "f64": "float64", "double": "float64",
+}  # fmt: skip
+
+
+def load_recipe(path: Path) -> Recipe:
+    """The recipe in a file.
+
+    Raises:
+        RecipeError: the file cannot be read, or is no recipe.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise RecipeError(
+            Problem(f"cannot read the recipe: {error.strerror}", str(path))
+        ) from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(Problem(f"not UTF-8 text: {error}", str(path))) from error
+    return parse_recipe(text, origin=str(path), recipe_folder=path.parent)
+
+
+def parse_recipe(
+    text: str, *, origin: str = "<string>", recipe_folder: Path | None = None
+) -> Recipe:
+    """The recipe that a YAML text holds.
+
+    Which methods exist, and which parameters they have, is not known here: see `check_parameters`.
+
+    Raises:
+        RecipeError: the text is not YAML, or no recipe; it holds every problem that was found.
+    """
+    root = Cursor(load_yaml(text, origin=origin), folder=recipe_folder)
+    recipe = _read_recipe(root, text=text, origin=origin)
+    if recipe is None or root.problems:
+        raise RecipeError(*root.problems)
+    return recipe
+
+
+def _read_recipe(root: Cursor, *, text: str, origin: str) -> Recipe | None:
+    fields = root.fields(_KEYS, required=("merge_method",))
+    if not isinstance(root.value, dict):
+        return None
+    method = fields["merge_method"].text() if "merge_method" in fields else None
+    return Recipe(
+        merge_method=method or "",
+        modules=read_modules(root, fields),
+        base_model=read_reference(fields["base_model"]) if "base_model" in fields else None,
+        parameters=read_parameters(fields.get("parameters")),
+        dtype=_read_dtype(fields.get("dtype")),
+        out_dtype=_read_dtype(fields.get("out_dtype")),
+        tokenizer=read_vocabulary(root, fields),
+        chat_template=read_chat_template(fields.get("chat_template")),
+        text=text,
+        origin=origin,
+    )
+
+
+def _read_dtype(place: Cursor | None) -> DType | None:
+    name = place.text() if place else None
+    if place is None or name is None:
+        return None
+    dtype = _DTYPES.get(name.removeprefix("torch."))
+    if dtype is None:
+        meant = _OTHER_NAMES.get(name.lower().removeprefix("torch."))
+        hint = f"did you mean '{meant}'?" if meant else suggest(name, _DTYPES)
+        place.report("unknown dtype", wanted=f"one of {', '.join(_DTYPES)}", hint=hint)
+    return dtype

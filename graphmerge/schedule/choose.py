@@ -1,0 +1,150 @@
+"""Choose the fastest plan that fits: workers, tile size, and what is kept between passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphmerge.errors import InputError, Problem
+from graphmerge.graph import Graph, Node
+from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.schedule.cost import estimated_seconds
+from graphmerge.schedule.memory import estimate
+from graphmerge.schedule.plan import Free, Memory, Plan, Request, Reserved, RunPass, UnitPlan
+from graphmerge.schedule.units import Unit, make_units
+
+CPU_TILE_BLOCKS = (4, 2, 1)
+"""Tile sizes to try, in numerics blocks: up to 1 MiB of float32, so that a few registers stay in cache."""
+GPU_TILE_BLOCKS = (64, 16, 4, 1)
+"""Tile sizes to try on a GPU, where a launch costs more and memory is plenty."""
+
+
+def schedule(graph: Graph, request: Request, reserved: Reserved) -> Plan:
+    """The fastest plan within the request; where none fits, the leanest one, which `validate` refuses.
+
+    Raises:
+        InputError: a tile size was asked for that is no whole number of numerics blocks.
+    """
+    units = make_units(graph, device=request.device)
+    tiles = _tile_sizes(request)
+    lean = tuple(_unit_plan(unit, ()) for unit in units)
+    least, offender = estimate(graph, lean, reserved, workers=1, tile_elements=min(tiles))
+    best: Plan | None = None
+    for workers in range(request.workers, 0, -1):
+        for tile in tiles:
+            spare = _spare_bytes(graph, lean, request, reserved, workers, tile)
+            chosen = _keep_what_fits(lean, spare, workers)
+            memory, _ = estimate(graph, chosen, reserved, workers=workers, tile_elements=tile)
+            seconds = estimated_seconds(chosen, workers=workers, tile_elements=tile)
+            plan = _plan(
+                graph, chosen, request, workers, tile, memory, reserved, least, offender, seconds
+            )
+            if plan.fits and (best is None or plan.seconds < best.seconds):
+                best = plan
+    if best is None:
+        seconds = estimated_seconds(lean, workers=1, tile_elements=min(tiles))
+        return _plan(graph, lean, request, 1, min(tiles), least, reserved, least, offender, seconds)
+    return best
+
+
+def _plan(  # noqa: PLR0913 - only names the fields once
+    graph: Graph,
+    units: tuple[UnitPlan, ...],
+    request: Request,
+    workers: int,
+    tile: int,
+    memory: Memory,
+    reserved: Reserved,
+    least: Memory,
+    offender: str,
+    seconds: float,
+) -> Plan:
+    return Plan(
+        graph=graph,
+        units=units,
+        request=request,
+        workers=workers,
+        tile_elements=tile,
+        memory=memory,
+        calibrated=reserved.calibrated,
+        least_budget_bytes=least.predicted_peak_bytes,
+        offender=offender,
+        seconds=seconds,
+    )
+
+
+def _tile_sizes(request: Request) -> tuple[int, ...]:
+    if request.tile_elements is None:
+        blocks = CPU_TILE_BLOCKS if request.device == "cpu" else GPU_TILE_BLOCKS
+        return tuple(count * BLOCK_ELEMENTS for count in blocks)
+    if request.tile_elements <= 0 or request.tile_elements % BLOCK_ELEMENTS:
+        wanted = f"a multiple of {BLOCK_ELEMENTS}"
+        raise InputError(Problem("wrong tile size", got=str(request.tile_elements), wanted=wanted))
+    return (request.tile_elements,)
+
+
+def _spare_bytes(
+    graph: Graph,
+    lean: Sequence[UnitPlan],
+    request: Request,
+    reserved: Reserved,
+    workers: int,
+    tile: int,
+) -> int:
+    """What the budget leaves for live values when nothing is kept."""
+    memory, _ = estimate(graph, lean, reserved, workers=workers, tile_elements=tile)
+    return request.budget_bytes - memory.predicted_peak_bytes + memory.live_bytes
+
+
+def _keep_what_fits(
+    units: Sequence[UnitPlan], spare_bytes: int, in_flight: int
+) -> tuple[UnitPlan, ...]:
+    """Keep the repeated inputs of each unit if it fits beside those of its neighbours in flight."""
+    shared = sum(node.spec.nbytes for unit in units for node in unit.unit.makes)
+    chosen: list[UnitPlan] = []
+    held = [unit.live_bytes for unit in units]
+    for index, unit in enumerate(units):
+        loads = unit.unit.repeated_loads()
+        if loads:
+            kept = _unit_plan(unit.unit, loads)
+            before = sum(held[max(0, index - in_flight + 1) : index])
+            after = sum(held[index + 1 : index + in_flight])
+            if shared + before + kept.live_bytes + after <= spare_bytes:
+                held[index] = kept.live_bytes
+                chosen.append(kept)
+                continue
+        chosen.append(unit)
+    return tuple(chosen)
+
+
+def _unit_plan(unit: Unit, kept: tuple[Node, ...]) -> UnitPlan:
+    return UnitPlan(unit, kept, _steps(unit, kept))
+
+
+def _steps(unit: Unit, kept: tuple[Node, ...]) -> tuple[RunPass | Free, ...]:
+    """Passes in order, each followed by the free of what no later pass of the unit reads."""
+    last: dict[Node, int] = {}
+    for index, part in enumerate(unit.passes):
+        for load in part.program.loads:
+            if load in kept:
+                last[load] = index
+        for statistic in _statistics_read(unit, index):
+            last[statistic] = index
+    for node in unit.makes:
+        last.pop(node, None)
+    steps: list[RunPass | Free] = []
+    for index in range(len(unit.passes)):
+        steps.append(RunPass(index))
+        values = tuple(value for value, at in last.items() if at == index)
+        if values:
+            steps.append(Free(values))
+    return tuple(steps)
+
+
+def _statistics_read(unit: Unit, index: int) -> tuple[Node, ...]:
+    """Statistics that a pass reads, in its prologue or in its instructions."""
+    part = unit.passes[index]
+    from_prologue = (value for node in part.prologue for value in node.inputs)
+    from_tiles = (
+        value for instruction in part.program.instructions for value in instruction.statistics
+    )
+    return tuple(dict.fromkeys((*from_prologue, *from_tiles)))

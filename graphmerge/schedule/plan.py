@@ -1,0 +1,163 @@
+"""The plan: what will be run, in which order, on how much memory."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from graphmerge.errors import BudgetError, Problem
+from graphmerge.graph import Graph, Node
+from graphmerge.schedule.units import Unit
+from graphmerge.units import format_bytes
+
+
+@frozen
+class Reserved:
+    """What a process of graphmerge takes before it holds any tensor."""
+
+    base_bytes: int
+    """Interpreter and libraries, with no worker."""
+    worker_bytes: int
+    """Stack, allocator arena and views of one more worker."""
+    calibrated: bool
+    """Whether this was measured on this machine; a conservative default otherwise."""
+
+
+@frozen
+class Request:
+    """What the user allows a plan to take."""
+
+    budget_bytes: int
+    """Bound of the peak resident memory of the whole process."""
+    workers: int
+    """Most worker threads."""
+    device: str = "cpu"
+    """Where kernels run: `cpu`, `cuda` or `cuda:N`."""
+    gpu_budget_bytes: int | None = None
+    """Bound of the memory on the device; None takes a default share."""
+    tile_elements: int | None = None
+    """Tile size to use; None leaves the choice to the scheduler."""
+
+
+@frozen
+class Memory:
+    """Predicted use of memory, by what holds it."""
+
+    reserved_bytes: int
+    """Interpreter, libraries, threads, graph and plan."""
+    live_bytes: int
+    """Kept inputs and statistics of the units in flight."""
+    workspace_bytes: int
+    """Registers and kernel workspace of all workers."""
+    buffer_bytes: int
+    """Read and write buffers of all workers."""
+    device_bytes: int = 0
+    """Bytes on the GPU; no part of the peak."""
+
+    @property
+    def predicted_peak_bytes(self) -> int:
+        """The most resident memory that the process will have."""
+        return self.reserved_bytes + self.live_bytes + self.workspace_bytes + self.buffer_bytes
+
+
+@frozen(eq=False)
+class RunPass:
+    """Stream one pass of the unit."""
+
+    index: int
+    """Which pass."""
+
+
+@frozen(eq=False)
+class Free:
+    """Let go of values: kept inputs and statistics after their last use in the unit."""
+
+    values: tuple[Node, ...]
+    """What is let go."""
+
+
+@frozen(eq=False)
+class UnitPlan:
+    """One unit with the decisions made for it."""
+
+    unit: Unit
+    """What is computed."""
+    kept: tuple[Node, ...]
+    """Stored tensors that stay in memory between passes; the others are read again."""
+    steps: tuple[RunPass | Free, ...]
+    """Passes and frees in order."""
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes held while the unit is in flight."""
+        return sum(load.spec.nbytes for load in self.kept) + self.unit.state_bytes()
+
+    def read_bytes(self) -> int:
+        """Bytes read from files."""
+        kept = set(self.kept)
+        seen: set[Node] = set()
+        total = 0
+        for part in self.unit.passes:
+            for load in part.program.loads:
+                if load not in kept or load not in seen:
+                    total += load.spec.nbytes
+                seen.add(load)
+        return total
+
+
+@frozen(eq=False)
+class Plan:
+    """A plan, whether it fits its budget or not; `validate` tells."""
+
+    graph: Graph
+    """What it computes."""
+    units: tuple[UnitPlan, ...]
+    """Units in order; at most `workers` of them are in flight at once."""
+    request: Request
+    """What was allowed."""
+    workers: int
+    """Worker threads."""
+    tile_elements: int
+    """Elements of a tile: a whole number of numerics blocks."""
+    memory: Memory
+    """Predicted use of memory."""
+    calibrated: bool
+    """Whether the reserved part was measured on this machine."""
+    least_budget_bytes: int
+    """The smallest budget that any plan of this graph fits."""
+    offender: str
+    """The unit and node that need the most."""
+    seconds: float
+    """Estimated duration by the cost model."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether the predicted peak is within the budget."""
+        return (
+            self.memory.predicted_peak_bytes <= self.request.budget_bytes
+            and self.memory.device_bytes
+            <= (self.request.gpu_budget_bytes or self.memory.device_bytes)
+        )
+
+    @property
+    def read_bytes(self) -> int:
+        """Bytes that a run reads from input files."""
+        return sum(unit.read_bytes() for unit in self.units)
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of tensors that a run writes."""
+        return sum(output.node.spec.nbytes for output in self.graph.outputs)
+
+    def validate(self) -> None:
+        """Raises BudgetError with the least budget that would do if the plan does not fit."""
+        if self.fits:
+            return
+        raise BudgetError(
+            Problem(
+                "no plan fits the memory budget",
+                self.offender,
+                format_bytes(self.request.budget_bytes),
+                f"at least {format_bytes(self.least_budget_bytes)}",
+                f"give --memory-budget {-(-self.least_budget_bytes // 2**20)}MiB or more",
+            )
+        )

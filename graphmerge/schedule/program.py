@@ -1,0 +1,175 @@
+"""The program of a pass: what a worker does with one tile, over numbered registers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from attrs import field, frozen
+
+from graphmerge.graph import Access, Node, Workspace, postorder
+from graphmerge.ops import LoadTensor, StackLayer
+from graphmerge.spec import DType
+
+
+@frozen(eq=False)
+class Instruction:
+    """One op on one tile."""
+
+    node: Node
+    """What is computed: an elementwise node, or a reduction that takes up the tile."""
+    inputs: tuple[int, ...]
+    """Registers of the tensor inputs; negative numbers are loads: -1 is the first."""
+    statistics: tuple[Node, ...]
+    """Statistics that the op takes after its tensor inputs."""
+    output: int | None
+    """Register of the result; None for a reduction."""
+    scratch: tuple[int, ...] = ()
+    """Registers that the kernel may write to."""
+
+
+@frozen(eq=False)
+class Program:
+    """Instructions in order, and what they need per element of a tile."""
+
+    instructions: tuple[Instruction, ...]
+    """In an order in which inputs come before users."""
+    loads: tuple[Node, ...]
+    """The stored tensors that are read; load i is register -1 - i."""
+    registers: tuple[DType, ...]
+    """Dtype of every register."""
+    result: int | None
+    """Register of the output tensor (a load for a plain copy); None if the pass only reduces."""
+    workspaces: tuple[Workspace, ...] = field()
+    """The distinct needs of the kernels; one runs at a time, so the largest counts."""
+
+    @property
+    def register_bytes_per_element(self) -> int:
+        """Bytes of all registers, per element of the tile."""
+        return sum(dtype.bits for dtype in self.registers) // 8
+
+
+def compile_program(reductions: Iterable[Node], result: Node | None) -> Program:
+    """The program that takes tiles into the reductions and computes the result's tile.
+
+    Registers are reused as soon as their value has had its last use. Statistics are not computed here:
+    they are made before the pass begins.
+    """
+    roots = (*reductions, *((result,) if result else ()))
+    nodes = _region(roots)
+    return _Compiler(nodes, result).compile()
+
+
+def look_through(node: Node) -> Node:
+    """The node whose value this node has: stacking layers changes names only."""
+    while isinstance(node.op, StackLayer):
+        (node,) = node.inputs
+    return node
+
+
+def tensor_inputs(node: Node) -> tuple[Node, ...]:
+    """The inputs that are tiled along with the node, looked through."""
+    return tuple(
+        look_through(value)
+        for value in node.inputs
+        if value.op.access not in (Access.REDUCE, Access.SMALL)
+    )
+
+
+def statistic_inputs(node: Node) -> tuple[Node, ...]:
+    """The inputs that are statistics."""
+    return tuple(value for value in node.inputs if value.op.access in (Access.REDUCE, Access.SMALL))
+
+
+def _region(roots: tuple[Node, ...]) -> list[Node]:
+    """What is evaluated per tile for the roots: everything down to loads and statistics."""
+    nodes: list[Node] = []
+    done: set[Node] = set()
+    stack = [(look_through(root), False) for root in reversed(roots)]
+    while stack:
+        node, expanded = stack.pop()
+        if node in done:
+            continue
+        if expanded:
+            done.add(node)
+            nodes.append(node)
+        else:
+            stack.append((node, True))
+            stack.extend((value, False) for value in reversed(tensor_inputs(node)))
+    return nodes
+
+
+class _Compiler:
+    """Linear-scan register allocation over a region."""
+
+    def __init__(self, nodes: list[Node], result: Node | None) -> None:
+        self.nodes = nodes
+        self.result = look_through(result) if result else None
+        self.loads = tuple(node for node in nodes if isinstance(node.op, LoadTensor))
+        self.place: dict[Node, int] = {load: -1 - i for i, load in enumerate(self.loads)}
+        self.registers: list[DType] = []
+        self.free: list[int] = []
+        self.uses = Counter(value for node in nodes for value in tensor_inputs(node))
+        if self.result:
+            self.uses[self.result] += 1
+
+    def compile(self) -> Program:
+        instructions = tuple(
+            self._instruction(node) for node in self.nodes if not isinstance(node.op, LoadTensor)
+        )
+        workspaces = {
+            node.op.workspace(tuple(value.spec for value in node.inputs)): None
+            for node in self.nodes
+            if node.inputs
+        }
+        return Program(
+            instructions,
+            self.loads,
+            tuple(self.registers),
+            self.place[self.result] if self.result else None,
+            tuple(workspaces),
+        )
+
+    def _instruction(self, node: Node) -> Instruction:
+        inputs = tensor_inputs(node)
+        places = tuple(self.place[value] for value in inputs)
+        scratch = tuple(
+            self._take(dtype) for dtype in node.op.scratch(tuple(i.spec for i in node.inputs))
+        )
+        output = None
+        if node.op.access is Access.ELEMENTWISE:
+            output = self._output(node, inputs)
+            self.place[node] = output
+        for register in scratch:
+            self.free.append(register)
+        for value in dict.fromkeys(inputs):
+            self._release(value, inputs.count(value), keep=output)
+        return Instruction(node, places, statistic_inputs(node), output, scratch)
+
+    def _output(self, node: Node, inputs: tuple[Node, ...]) -> int:
+        """The first input's register if the op may take it over, else another one."""
+        first = inputs[0]
+        place = self.place[first]
+        last_use = self.uses[first] == 1
+        if (
+            node.op.in_place
+            and last_use
+            and place >= 0
+            and self.registers[place] is node.spec.dtype
+        ):
+            return place
+        return self._take(node.spec.dtype)
+
+    def _take(self, dtype: DType) -> int:
+        for register in self.free:
+            if self.registers[register] is dtype:
+                self.free.remove(register)
+                return register
+        self.registers.append(dtype)
+        return len(self.registers) - 1
+
+    def _release(self, value: Node, uses: int, *, keep: int | None) -> None:
+        self.uses[value] -= uses
+        place = self.place[value]
+        if self.uses[value] == 0 and place >= 0 and place != keep:
+            self.free.append(place)

@@ -1,0 +1,183 @@
+"""Cut a graph into units, and each unit into passes.
+
+A unit is the work for one output tensor (or for several with the same value), or for a statistic that
+several outputs share. Its passes run one after the other: a pass streams tiles through a fused region
+and ends in reductions, in the output, or in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from attrs import frozen
+
+from graphmerge.graph import Access, Graph, Node, Output
+from graphmerge.schedule.program import Program, compile_program, look_through
+
+STATISTIC_ACCESS = (Access.REDUCE, Access.SMALL)
+
+
+@frozen(eq=False)
+class Pass:
+    """One streaming of tiles."""
+
+    program: Program
+    """What is done with a tile."""
+    reductions: tuple[Node, ...]
+    """Statistics that the pass makes."""
+    result: Node | None
+    """The output tensor that the pass makes, if it is the unit's last."""
+    numel: int
+    """Elements that are streamed."""
+    prologue: tuple[Node, ...]
+    """Small statistics that are made before the first tile, inputs before users."""
+    device: str
+    """Where the kernels run: `cpu`, `cuda` or `cuda:N`."""
+
+
+@frozen(eq=False)
+class Unit:
+    """Passes that belong together, in order."""
+
+    outputs: tuple[Output, ...]
+    """Output tensors that the last pass writes; empty for a shared statistic."""
+    passes: tuple[Pass, ...]
+    """One after the other."""
+    needs: tuple[Node, ...]
+    """Shared statistics that other units make."""
+    makes: tuple[Node, ...]
+    """The shared statistic that this unit makes for others."""
+
+    @property
+    def name(self) -> str:
+        """What messages call the unit: its first output, or the statistic."""
+        return self.outputs[0].name if self.outputs else f"shared {self.makes[0].op.kind}"
+
+    def repeated_loads(self) -> tuple[Node, ...]:
+        """Stored tensors that more than one pass reads: what is worth keeping."""
+        seen: dict[Node, int] = {}
+        for part in self.passes:
+            for load in part.program.loads:
+                seen[load] = seen.get(load, 0) + 1
+        return tuple(load for load, count in seen.items() if count > 1)
+
+    def state_bytes(self) -> int:
+        """Bytes of the reductions' state and statistics, all passes together."""
+        return sum(
+            node.op.state_bytes(tuple(value.spec for value in node.inputs)) + node.spec.nbytes
+            for part in self.passes
+            for node in part.reductions
+        )
+
+
+def make_units(graph: Graph, *, device: str) -> tuple[Unit, ...]:
+    """The units of a graph, in the order of its outputs; a shared statistic comes before its first user."""
+    by_node: dict[Node, list[Output]] = {}
+    for output in graph.outputs:
+        by_node.setdefault(look_through(output.node), []).append(output)
+    shared = _shared_statistics(by_node)
+    units: list[Unit] = []
+    made: set[Node] = set()
+    for node, outputs in by_node.items():
+        for statistic in _shared_below(node, shared, made):
+            units.append(_unit(statistic, (), shared, device))
+        units.append(_unit(node, tuple(outputs), shared, device))
+    return tuple(units)
+
+
+def _statistics_of(root: Node, stop: set[Node]) -> Iterator[Node]:
+    """Statistics below a root, inputs first, without looking below those in `stop`."""
+    stack, done = [(root, False)], set()
+    while stack:
+        node, expanded = stack.pop()
+        if expanded:
+            yield node
+            continue
+        if node in done:
+            continue
+        done.add(node)
+        is_statistic = node.op.access in STATISTIC_ACCESS and node is not root
+        if is_statistic:
+            stack.append((node, True))
+        if not (is_statistic and node in stop):
+            stack.extend((value, False) for value in reversed(node.inputs))
+
+
+def _shared_statistics(roots: Iterable[Node]) -> set[Node]:
+    """Statistics that more than one unit would make; they become units of their own."""
+    shared: set[Node] = set()
+    while True:
+        owner: dict[Node, Node] = {}
+        found = {
+            node
+            for root in (*roots, *shared)
+            for node in _statistics_of(root, shared)
+            if owner.setdefault(node, root) is not root
+        } - shared
+        if not found:
+            return shared
+        shared |= found
+
+
+def _shared_below(root: Node, shared: set[Node], made: set[Node]) -> Iterator[Node]:
+    """Shared statistics that a root depends on and that are not made yet, in order of dependence."""
+    if not shared:
+        return
+    for node in _statistics_of(root, set()):
+        if node in shared and node not in made:
+            made.add(node)
+            yield node
+
+
+def _unit(root: Node, outputs: tuple[Output, ...], shared: set[Node], device: str) -> Unit:
+    statistics = list(_statistics_of(root, shared))
+    needs = tuple(node for node in statistics if node in shared)
+    own = [node for node in statistics if node not in shared]
+    is_statistic = root.op.access in STATISTIC_ACCESS
+    if is_statistic:
+        own.append(root)
+    passes = tuple(_passes(own, None if is_statistic else root, set(needs), device))
+    return Unit(outputs, passes, needs, (root,) if is_statistic else ())
+
+
+def _passes(
+    statistics: list[Node], result: Node | None, given: set[Node], device: str
+) -> Iterator[Pass]:
+    """Passes in order of stage; reductions of one stage and length share a pass."""
+    ready = dict.fromkeys(given, 0)
+    groups: dict[tuple[int, int], list[Node]] = {}
+    small: list[tuple[int, Node]] = []
+    for node in statistics:
+        stage = _stage(node, ready)
+        if node.op.access is Access.SMALL:
+            ready[node] = stage
+            small.append((stage, node))
+        else:
+            ready[node] = stage + 1
+            groups.setdefault((stage, node.inputs[0].spec.numel), []).append(node)
+    final = (_stage(result, ready), result.spec.numel) if result is not None else None
+    if final is not None:
+        groups.setdefault(final, [])
+    for key, reductions in sorted(groups.items(), key=lambda item: item[0]):
+        made = result if key == final else None
+        prologue = tuple(node for stage, node in small if stage <= key[0])
+        small = [(stage, node) for stage, node in small if stage > key[0]]
+        program = compile_program(reductions, made)
+        yield Pass(program, tuple(reductions), made, key[1], prologue, device)
+    if small:
+        empty = compile_program((), None)
+        yield Pass(empty, (), None, 0, tuple(node for _, node in small), device)
+
+
+def _stage(node: Node, ready: dict[Node, int]) -> int:
+    """The first pass in which the node can be evaluated: after every statistic below it is made."""
+    stage, stack, done = 0, [node], set()
+    while stack:
+        current = stack.pop()
+        for value in current.inputs:
+            if value in ready:
+                stage = max(stage, ready[value])
+            elif value not in done:
+                done.add(value)
+                stack.append(value)
+    return stage

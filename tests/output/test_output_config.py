@@ -1,0 +1,102 @@
+import json
+
+import pytest
+
+from graphmerge.errors import CheckpointError
+from graphmerge.output.side_files import copy_side_files, output_config, write_config
+from graphmerge.spec import DType
+
+LLAMA = {
+    "architectures": ["LlamaForCausalLM", "Other"],
+    "eos_token_id": [1, 2],
+    "num_hidden_layers": 2,
+    "layer_types": ["full", "sliding"],
+    "torch_dtype": "float32",
+    "vocab_size": 10,
+}
+COUNT = "num_hidden_layers"
+
+
+def test_without_changes_the_config_stays():
+    assert output_config(LLAMA, layer_counts={COUNT: 2}) == LLAMA
+
+
+def test_layers_and_their_lists_follow_the_sources():
+    config = output_config(LLAMA, layer_counts={COUNT: 3}, layer_sources={COUNT: [1, 0, 1]})
+    expected = {"num_hidden_layers": 3, "layer_types": ["sliding", "full", "sliding"]}
+    assert config == LLAMA | expected
+    assert LLAMA["layer_types"] == ["full", "sliding"]
+
+
+def test_a_dotted_key_reaches_into_its_section_only():
+    donor = {"layer_types": ["x", "y"], "text_config": dict(LLAMA), "vision_config": dict(LLAMA)}
+    key = f"text_config.{COUNT}"
+    config = output_config(donor, layer_counts={key: 1}, layer_sources={key: [1]})
+    assert config["text_config"] == LLAMA | {COUNT: 1, "layer_types": ["sliding"]}
+    assert config["vision_config"] == LLAMA
+    assert config["layer_types"] == ["x", "y"]
+
+
+def test_a_key_that_the_donor_lacks_is_named():
+    with pytest.raises(CheckpointError, match=r"no such key @ text_config\.num_hidden_layers"):
+        output_config(LLAMA, layer_counts={f"text_config.{COUNT}": 1})
+
+
+def test_a_source_beyond_the_donor_is_named():
+    with pytest.raises(CheckpointError, match="layer_types has no such layer @ num_hidden_layers"):
+        output_config(LLAMA, layer_counts={COUNT: 1}, layer_sources={COUNT: [2]})
+
+
+@pytest.mark.parametrize(
+    ("donor", "expected"),
+    [
+        ({}, {"torch_dtype": "bfloat16"}),
+        ({"dtype": "float32"}, {"dtype": "bfloat16"}),
+        ({"torch_dtype": "a", "dtype": "b"}, {"torch_dtype": "bfloat16", "dtype": "bfloat16"}),
+        (
+            {"dtype": "a", "text_config": {"dtype": "a"}, "vision_config": {}},
+            {"dtype": "bfloat16", "text_config": {"dtype": "bfloat16"}, "vision_config": {}},
+        ),
+        (
+            {"dtype": "a", "quantization_config": {"dtype": "a"}},
+            {"dtype": "bfloat16", "quantization_config": {"dtype": "a"}},
+        ),
+    ],
+)
+def test_the_dtype_is_set_where_it_was(donor, expected):
+    assert output_config(donor, layer_counts={}, dtype=DType.BF16) == expected
+
+
+@pytest.mark.parametrize(
+    ("donor", "expected"),
+    [
+        ({"vocab_size": 1}, {"vocab_size": 7}),
+        ({}, {"vocab_size": 7}),
+        ({"text_config": {"vocab_size": 1}}, {"text_config": {"vocab_size": 7}}),
+        (
+            {"vocab_size": 1, "text_config": {"vocab_size": 1}},
+            {"vocab_size": 7, "text_config": {"vocab_size": 7}},
+        ),
+    ],
+)
+def test_the_vocabulary_size_is_set_where_it_was(donor, expected):
+    assert output_config(donor, layer_counts={}, vocabulary_size=7) == expected
+
+
+def test_side_files_keep_their_places_and_links_are_followed(tmp_path):
+    donor, partial = tmp_path / "donor", tmp_path / "partial"
+    (donor / "templates").mkdir(parents=True)
+    partial.mkdir()
+    (tmp_path / "blob").write_text("content")
+    (donor / "tokenizer.json").symlink_to(tmp_path / "blob")
+    (donor / "templates" / "a.jinja").write_text("template")
+    files = [donor / "tokenizer.json", donor / "templates" / "a.jinja"]
+    copy_side_files(files, partial, donor=donor)
+    assert not (partial / "tokenizer.json").is_symlink()
+    assert (partial / "tokenizer.json").read_text() == "content"
+    assert (partial / "templates" / "a.jinja").read_text() == "template"
+
+
+def test_the_config_is_written_as_json(tmp_path):
+    write_config(tmp_path, LLAMA)
+    assert json.loads((tmp_path / "config.json").read_text()) == LLAMA

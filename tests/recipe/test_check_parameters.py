@@ -1,0 +1,110 @@
+import pytest
+
+from graphmerge.recipe import (
+    REQUIRED,
+    MethodSignature,
+    ParameterSpec,
+    check_parameters,
+    parse_recipe,
+    suggest,
+)
+
+TIES = MethodSignature(
+    "ties",
+    (
+        ParameterSpec("weight", float, REQUIRED, per_model=True, doc="Its share."),
+        ParameterSpec(
+            "normalize", bool, default=True, per_model=False, doc="Divide by the weights."
+        ),
+        ParameterSpec("steps", int, 10, per_model=False, doc="How often."),
+        ParameterSpec(
+            "vote", str, "mass", per_model=False, doc="Who wins.", choices=("mass", "count")
+        ),
+    ),
+)
+
+
+def check(text):
+    return check_parameters(parse_recipe(f"merge_method: ties\n{text}"), TIES)
+
+
+def test_a_good_recipe_has_no_problems():
+    text = """
+models: [{model: a, parameters: {weight: [0, "1e-3", true]}}]
+parameters: {weight: 1, normalize: no, steps: [1, "2", 3.0], vote: {filter: mlp, value: count}}
+"""
+    assert check(text) == []
+
+
+SLICES = """
+slices:
+  - sources: [{model: a, layer_range: [0, 1], parameters: {weight: x, normalize: true}}]
+    parameters: {wieght: 1}
+"""
+MODULES = """
+modules:
+  text: {models: [{model: a}, {model: b, parameters: {steps: 2}}], parameters: {Vote: mass}}
+"""
+
+
+def test_problems_of_slices_have_their_paths():
+    assert [(problem.where, problem.hint) for problem in check(SLICES)] == [
+        ("$.slices[0].parameters.wieght", "did you mean 'weight'?"),
+        ("$.slices[0].sources[0].parameters.weight", ""),
+        ("$.slices[0].sources[0].parameters.normalize", "move it to $.parameters"),
+    ]
+
+
+def test_problems_of_modules_have_their_paths():
+    assert [(problem.where, problem.hint) for problem in check(MODULES)] == [
+        ("$.modules.text.parameters.Vote", "did you mean 'vote'?"),
+        ("$.modules.text.models[1].parameters.steps", "move it to $.parameters"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("weight", '"true"'),
+        ("weight", ".nan"),
+        ("weight", "inf"),
+        ("weight", "[1, x]"),
+        ("normalize", "0.5"),
+        ("normalize", "2"),
+        ("normalize", "maybe"),
+        ("steps", "1.5"),
+        ("steps", "{filter: mlp, value: 1e-1}"),
+        ("vote", "most"),
+        ("vote", "1"),
+    ],
+)
+def test_values_of_a_wrong_kind(name, value):
+    (problem,) = check(f"models: [{{model: a}}]\nparameters: {{{name}: {value}}}")
+    assert problem.where == f"$.parameters.{name}"
+    assert problem.got
+    assert problem.wanted
+
+
+@pytest.mark.parametrize("value", ["1", "0", "1.0", "'false'", "yes", "Off", "[true, 0]"])
+def test_values_that_stand_for_booleans(value):
+    assert check(f"models: [{{model: a}}]\nparameters: {{normalize: {value}}}") == []
+
+
+def test_a_method_without_parameters():
+    recipe = parse_recipe("merge_method: x\nmodels: [{model: a}]\nparameters: {t: 1}")
+    (problem,) = check_parameters(recipe, MethodSignature("arcee_fusion", ()))
+    assert str(problem) == "arcee_fusion has no parameter 't' @ $.parameters.t"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("weigth", "did you mean 'weight'?"),
+        ("DARE-ties", "did you mean 'dare_ties'?"),
+        ("A--B", "did you mean 'a__b'?"),
+        ("zzz", ""),
+        ("", ""),
+    ],
+)
+def test_suggestions(name, expected):
+    assert suggest(name, ("weight", "ties", "dare_ties", "dare_linear", "a__b")) == expected
