@@ -93,7 +93,9 @@ def compile_recipe(path: Path, *, seed: int = 0) -> Compiled:
 def _local(reference: ModelReference, recipe_folder: Path) -> Path:
     if reference.lora is not None:
         what = "adapters (LoRA) are not supported yet"
-        raise InputError(Problem(what, str(reference), hint="merge the adapter into its model first"))
+        raise InputError(
+            Problem(what, str(reference), hint="merge the adapter into its model first")
+        )
     path = resolve_local(reference, recipe_folder)
     if path is None:
         hint = "models from the Hub are not supported yet: download it and give the path"
@@ -144,7 +146,9 @@ def make_plan(compiled: Compiled, request: Request, *, calibrate: bool) -> Plan:
         MachineError: calibration failed.
     """
     reserved = (
-        calibration.calibrate() if calibrate else calibration.cached_reserved() or calibration.DEFAULT
+        calibration.calibrate()
+        if calibrate
+        else calibration.cached_reserved() or calibration.DEFAULT
     )
     return schedule(compiled.build.graph, request, reserved)
 
@@ -236,9 +240,7 @@ def _fingerprints(compiled: Compiled) -> dict[str, str]:
     return {model.label: fingerprint(model.checkpoint) for model in compiled.models.values()}
 
 
-def _report(
-    plan: Plan, out: Path, progress: Progress, continued: int, seconds: float
-) -> RunReport:
+def _report(plan: Plan, out: Path, progress: Progress, continued: int, seconds: float) -> RunReport:
     return RunReport(
         out,
         plan.memory.predicted_peak_bytes,
@@ -264,7 +266,9 @@ def _write_side_files(
         write_text(partial / INDEX_NAME, layout.index_json())
     if donor.checkpoint.config:
         write_config(partial, _config(compiled))
-    folder = donor.checkpoint.path if donor.checkpoint.path.is_dir() else donor.checkpoint.path.parent
+    folder = (
+        donor.checkpoint.path if donor.checkpoint.path.is_dir() else donor.checkpoint.path.parent
+    )
     copy_side_files(donor.checkpoint.side_files, partial, donor=folder)
     write_text(partial / RECIPE_NAME, recipe.text)
     card = model_card(

@@ -80,7 +80,9 @@ def _match_whole(module: Module, models: Models, base: ModelReference | None) ->
 
 def in_model_order(model: Model, module: str | None) -> list[str]:
     """Tensor names of a model (of one module of it): before the layers, the layers, after them."""
-    before, layers, after = [], [], []
+    before: list[str] = []
+    layers: list[str] = []
+    after: list[str] = []
     for name in model.checkpoint.tensors:
         if module is not None and not in_module(name, module):
             continue

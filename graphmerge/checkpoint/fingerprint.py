@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:
-    """Hash of header bytes, config, and the names, sizes and modification times of all files.
+    """Hash of headers, index, config, and of the names, sizes and modification times of all files.
 
     No tensor data is read. A copy of the folder has another fingerprint unless the copy keeps the
     modification times; where the folder lies makes no difference.
@@ -28,7 +28,8 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     """
     digest = xxhash.xxh3_64()
     digest.update(json.dumps(dict(checkpoint.config), sort_keys=True).encode())
-    digest.update(json.dumps(sorted(checkpoint.tensors)).encode())
+    places = {name: entry.file.name for name, entry in checkpoint.tensors.items()}
+    digest.update(json.dumps(places).encode())
     for file in (*checkpoint.files, *checkpoint.side_files):
         digest.update(_identity(file))
     for file in checkpoint.files:

@@ -17,7 +17,7 @@ _DTYPES = {dtype.value: dtype for dtype in DType}
 _MAX_AXES = 64
 """The limit of torch and numpy."""
 _MAX_LENGTH = 2**63 - 1
-"""The longest axis, and the most elements, that an index of torch or numpy can address."""
+"""The longest axis, and the largest offset, that torch, numpy and files can have."""
 
 
 @frozen
@@ -50,7 +50,7 @@ def parse_entry(name: str, value: Any, file: Path) -> RawEntry | Problem:
         return Problem("invalid data_offsets", where, _short(offsets), "[begin, end]")
     spec = TensorSpec(shape, dtype)
     begin, end = offsets
-    if spec.numel > _MAX_LENGTH or end - begin != spec.nbytes:
+    if end - begin != spec.nbytes:
         wanted = f"{spec.nbytes} for {spec}"
         return Problem("data_offsets do not fit the shape", where, f"{end - begin} bytes", wanted)
     return RawEntry(name, spec, begin, end)

@@ -93,13 +93,9 @@ def _axes_if_vocabulary(name: str) -> int:
 
 
 def _input_embedding(names: Iterable[str]) -> str | None:
-    """The embedding that heads are tied to: a shared one, else a decoder's, else the shortest."""
+    """The embedding that heads are tied to: by its short name, that of `shared` or the decoder."""
     found = [name for name in names if _INPUT.fullmatch(name) and not in_tower(name)]
-    return min(
-        found,
-        key=lambda name: ("shared" not in name, "decoder" not in name, len(name), name),
-        default=None,
-    )
+    return min(found, key=lambda name: (len(name), name), default=None)
 
 
 def _head_name(embedding: str, model_type: str) -> str:

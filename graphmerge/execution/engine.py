@@ -9,6 +9,7 @@ from collections.abc import Collection
 import torch
 
 from graphmerge.errors import CheckpointError, MachineError, Problem
+from graphmerge.execution.allocator import keep_freed_pages
 from graphmerge.execution.buffers import BufferPool
 from graphmerge.execution.events import Progress
 from graphmerge.execution.reading import FileReader
@@ -18,7 +19,7 @@ from graphmerge.execution.worker import TileResult, Worker
 from graphmerge.graph import Node
 from graphmerge.kernels import Statistic
 from graphmerge.ops import LoadTensor
-from graphmerge.schedule.memory import largest_tile
+from graphmerge.schedule.memory import worker_memory
 from graphmerge.schedule.plan import Plan, UnitPlan
 
 _POLL_SECONDS = 0.2  # how long the main thread may be deaf to Ctrl-C
@@ -47,6 +48,7 @@ def execute(
     """
     _require_device(plan.request.device)
     torch.set_num_threads(1)
+    keep_freed_pages()
     with FileReader() as reader:
         _Engine(plan, sink, progress, reader, set(finished), strict=strict).run()
 
@@ -75,8 +77,8 @@ class _Engine:
         self._reader = reader
         self._strict = strict
         self._pool = BufferPool(plan.memory.live_bytes)
-        tile, _ = largest_tile(plan.units, plan.tile_elements)
-        self._arena_bytes = tile.register_bytes + tile.buffer_bytes
+        tile, _ = worker_memory(plan.units, plan.tile_elements)
+        self._arena_bytes = tile.arena_bytes
         self._changed = threading.Condition()
         self._waiting = _remaining(plan, finished)
         self._waiting.reverse()
@@ -186,8 +188,7 @@ class _Engine:
 def _remaining(plan: Plan, finished: set[str]) -> list[UnitPlan]:
     """Units with an output that is not finished, and the shared statistics that they need."""
     wanted = [
-        bool(unit.unit.outputs)
-        and any(output.name not in finished for output in unit.unit.outputs)
+        bool(unit.unit.outputs) and any(output.name not in finished for output in unit.unit.outputs)
         for unit in plan.units
     ]
     needed: set[Node] = set()

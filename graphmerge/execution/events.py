@@ -46,7 +46,9 @@ class Progress:
     """Warnings so far, each once."""
     _lock: threading.Lock = field(factory=threading.Lock)
 
-    def add(self, *, read_bytes: int = 0, written_bytes: int = 0, finished_tensors: int = 0) -> None:
+    def add(
+        self, *, read_bytes: int = 0, written_bytes: int = 0, finished_tensors: int = 0
+    ) -> None:
         """Count more work done."""
         with self._lock:
             self.read_bytes += read_bytes

@@ -23,6 +23,8 @@ def _field(name: str) -> int:
     try:
         text = _STATUS.read_text()
     except OSError as error:
-        raise MachineError(f"cannot read resident memory from {_STATUS}: {error.strerror}") from error
+        raise MachineError(
+            f"cannot read resident memory from {_STATUS}: {error.strerror}"
+        ) from error
     line = next(line for line in text.splitlines() if line.startswith(f"{name}:"))
     return int(line.split()[1]) * 1024

@@ -44,7 +44,7 @@ class FileReader:
             MachineError: the file cannot be opened or read.
         """
         position = entry.offset + start_element * entry.spec.dtype.bits // 8
-        view = memoryview(buffer)
+        view = buffer.data
         try:
             descriptor = self._descriptor(entry.file)
             while view:

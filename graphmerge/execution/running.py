@@ -73,9 +73,7 @@ class RunningUnit:
         stop = self._next_start = min(start + self._tile_elements, self._part.numel)
         self._running += 1
         is_first = self._pass_index == 0
-        return TileTask(
-            self, self._part, start, stop, is_first, self._first_reads, self.statistics
-        )
+        return TileTask(self, self._part, start, stop, is_first, self._first_reads, self.statistics)
 
     def complete(self, task: TileTask, partials: Mapping[Node, Partial]) -> None:
         """Take up what a tile gave; after the last tile of a pass, go on to the next."""

@@ -11,7 +11,7 @@ from attrs import define
 
 from graphmerge.execution.buffers import Arena
 from graphmerge.execution.reading import Bytes, FileReader
-from graphmerge.kernels import Partial, Tile, kernel, reduction
+from graphmerge.kernels import Partial, ReducedTile, Tile, kernel, reduction
 from graphmerge.kernels.dtypes import TORCH_DTYPES
 from graphmerge.execution.finite import is_finite
 from graphmerge.execution.running import RunningUnit, TileTask
@@ -117,9 +117,7 @@ class Worker:
 
     def _not_finite(self, task: TileTask, stored: dict[Node, Bytes]) -> tuple[Node, ...]:
         return tuple(
-            load
-            for load in task.part.program.loads
-            if not is_finite(stored[load], load.spec.dtype)
+            load for load in task.part.program.loads if not is_finite(stored[load], load.spec.dtype)
         )
 
     def _execute(
@@ -136,10 +134,11 @@ class Worker:
             for place in instruction.inputs
         ]
         statistics = [task.statistics[value] for value in instruction.statistics]
-        if instruction.output is None:
-            partials[node] = reduction(node.op).update(node.op, inputs, statistics)
-            return
         scratch = [views.registers[place] for place in instruction.scratch]
+        if instruction.output is None:
+            tile = ReducedTile(inputs, statistics, scratch)
+            partials[node] = reduction(node.op).update(node.op, tile)
+            return
         output = views.registers[instruction.output]
         kernel(node.op)(node.op, Tile(inputs, statistics, output, scratch, task.start))
 

@@ -1,6 +1,6 @@
 """What ops compute: torch kernels over tiles, registered by op class."""
 
-from graphmerge.kernels import (
+from graphmerge.kernels import (  # noqa: F401 - importing them registers their kernels
     arithmetic,
     consensus,
     identical,
@@ -9,21 +9,26 @@ from graphmerge.kernels import (
     random_drop,
     spherical,
 )
-from graphmerge.kernels.registry import Partial, Reduction, Statistic, Tile, kernel, reduction, small
+from graphmerge.kernels.registry import (
+    Partial,
+    ReducedTile,
+    Reduction,
+    Statistic,
+    Tile,
+    kernel,
+    reduction,
+    registered_ops,
+    small,
+)
 
 __all__ = [
     "Partial",
+    "ReducedTile",
     "Reduction",
     "Statistic",
     "Tile",
-    "arithmetic",
-    "consensus",
-    "identical",
     "kernel",
-    "magnitude",
-    "norms",
-    "random_drop",
     "reduction",
+    "registered_ops",
     "small",
-    "spherical",
 ]

@@ -10,6 +10,7 @@ import torch
 
 from graphmerge.kernels.registry import (
     Partial,
+    ReducedTile,
     Reduction,
     Statistic,
     Tile,
@@ -28,14 +29,22 @@ _BITS_DTYPES = {
 }
 
 
-def magnitude_bits(x: torch.Tensor) -> torch.Tensor:
+def magnitude_bits(x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
     """The bits of |x| as integers, which are ordered like |x|; NaN comes above infinity."""
     integer, _ = _BITS_DTYPES[x.dtype]
-    return x.view(integer).bitwise_and(torch.iinfo(integer).max)
+    return torch.bitwise_and(x.view(integer), torch.iinfo(integer).max, out=out)
+
+
+def _between(values: torch.Tensor, first: int, last: int) -> torch.Tensor:
+    """first <= values <= last; by numpy on the CPU, where torch's comparison takes seven times as long."""
+    if values.is_cpu:
+        array = values.numpy()
+        return torch.from_numpy((array >= first) & (array <= last))
+    return (values >= first) & (values <= last)
 
 
 def _equal(values: torch.Tensor, wanted: int) -> torch.Tensor:
-    """values == wanted; by numpy on the CPU, where torch's comparison takes seven times as long."""
+    """values == wanted, as `_between`."""
     if values.is_cpu:
         return torch.from_numpy(values.numpy() == wanted)
     return values == wanted
@@ -48,6 +57,14 @@ def _select(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return values[mask]
 
 
+def _digits_after(bits: torch.Tensor, prefix: int, below: int, width: int) -> torch.Tensor:
+    """The digit of `width` bits above the lowest `below`, of the magnitudes that begin with the prefix."""
+    first = prefix << (below + width)
+    last = first + (1 << (below + width)) - 1
+    candidates = _select(bits, _between(bits, first, last))
+    return candidates.sub_(first).bitwise_right_shift_(below).to(torch.int64)
+
+
 class MagnitudeDigitsReduction(Reduction):
     """A histogram of one digit over the magnitudes that share the digits before it.
 
@@ -58,18 +75,17 @@ class MagnitudeDigitsReduction(Reduction):
         """An empty histogram."""
         return np.zeros(_WIDEST, dtype=np.int64)
 
-    def update(
-        self, op: MagnitudeDigits, tiles: Sequence[torch.Tensor], statistics: Sequence[Statistic]
-    ) -> Partial:
+    def update(self, op: MagnitudeDigits, tile: ReducedTile) -> Partial:
         """The tile's histogram."""
-        bits = magnitude_bits(tiles[0])
-        _, widths = _BITS_DTYPES[tiles[0].dtype]
+        (x,) = tile.inputs
+        bits, wide = tile.scratch
+        magnitude_bits(x, out=bits)
+        _, widths = _BITS_DTYPES[x.dtype]
         below = sum(widths[op.digit + 1 :])
-        if op.digit > 0:
-            high = bits >> (below + widths[op.digit])
-            bits = _select(bits, _equal(high, int(statistics[0][0])))
-            bits.bitwise_and_((1 << (below + widths[op.digit])) - 1)
-        digits = bits.bitwise_right_shift_(below).to(torch.int64)
+        if op.digit == 0:
+            digits = wide.copy_(bits.bitwise_right_shift_(below))
+        else:
+            digits = _digits_after(bits, int(tile.statistics[0][0]), below, widths[op.digit])
         counts: Partial = torch.bincount(digits, minlength=1 << widths[op.digit]).cpu().numpy()
         return counts
 
@@ -96,14 +112,10 @@ class TieCutoffReduction(Reduction):
         """A zero per block."""
         return np.zeros(blocks(inputs[0]), dtype=np.int64)
 
-    def update(
-        self,
-        op: TieCutoff,  # noqa: ARG002
-        tiles: Sequence[torch.Tensor],
-        statistics: Sequence[Statistic],
-    ) -> Partial:
+    def update(self, op: TieCutoff, tile: ReducedTile) -> Partial:  # noqa: ARG002
         """Ties in each block of the tile."""
-        ties = _equal(magnitude_bits(tiles[0]), int(statistics[0][0]))
+        bits = magnitude_bits(tile.inputs[0], out=tile.scratch[0])
+        ties = _equal(bits, int(tile.statistics[0][0]))
         starts = range(0, ties.numel(), BLOCK_ELEMENTS)
         return np.array([_count(ties[start : start + BLOCK_ELEMENTS]) for start in starts])
 
@@ -142,7 +154,8 @@ def keep_largest(op: KeepLargest, tile: Tile) -> None:  # noqa: ARG001 - the cut
     x = tile.inputs[0]
     bits, block, in_block = (int(value) for value in tile.statistics[0])
     threshold = _from_bits(bits, x.dtype)
-    end = _end_of_ties(x, tile.start, bits, block, in_block)
+    first = block * BLOCK_ELEMENTS - tile.start
+    end = _end_of_ties(x, first, bits, in_block, tile.scratch[0])
     just_below = float(np.nextafter(threshold, threshold.dtype.type(0)))
     _hardshrink(x[:end], just_below, tile.output[:end])
     _hardshrink(x[end:], float(threshold), tile.output[end:])
@@ -154,14 +167,16 @@ def _from_bits(bits: int, dtype: torch.dtype) -> np.floating[Any]:
     return np.int32(bits).view(np.float32)
 
 
-def _end_of_ties(x: torch.Tensor, start: int, bits: int, block: int, in_block: int) -> int:
-    """Index in the tile up to which ties are kept."""
-    first = block * BLOCK_ELEMENTS - start
+def _end_of_ties(
+    x: torch.Tensor, first: int, bits: int, in_block: int, scratch: torch.Tensor
+) -> int:
+    """Index in the tile up to which ties are kept; `first` is where the block of the last one begins."""
     if first >= x.numel():
         return x.numel()
     if first < 0:
         return 0
-    ties = _equal(magnitude_bits(x[first : first + BLOCK_ELEMENTS]), bits)
+    block_of_x = x[first : first + BLOCK_ELEMENTS]
+    ties = _equal(magnitude_bits(block_of_x, out=scratch[: block_of_x.numel()]), bits)
     return first + int(ties.nonzero()[in_block - 1]) + 1 if in_block else first
 
 

@@ -11,6 +11,7 @@ import torch
 from graphmerge.kernels.blockwise import split_blocks, store_blocks
 from graphmerge.kernels.registry import (
     Partial,
+    ReducedTile,
     Reduction,
     Statistic,
     register_reduction,
@@ -28,14 +29,9 @@ class AbsoluteSumReduction(Reduction):
         """A zero per block."""
         return np.zeros(blocks(inputs[0]))
 
-    def update(
-        self,
-        op: AbsoluteSum,  # noqa: ARG002
-        tiles: Sequence[torch.Tensor],
-        statistics: Sequence[Statistic],  # noqa: ARG002
-    ) -> Partial:
+    def update(self, op: AbsoluteSum, tile: ReducedTile) -> Partial:  # noqa: ARG002
         """The sum of each block of the tile."""
-        magnitudes = tiles[0].abs()
+        magnitudes = torch.abs(tile.inputs[0], out=tile.scratch[0])
         return np.array(
             [float(block.sum(dtype=torch.float64)) for (block,) in split_blocks((magnitudes,))]
         )

@@ -27,7 +27,7 @@ def random_drop(op: RandomDrop, tile: Tile) -> None:
     """x where the mask keeps it, else 0."""
     x = tile.inputs[0]
     mask = keep_mask(op.key, op.density, tile.start, x.numel())
-    factors = torch.from_numpy(mask.view(np.uint8)).to(x.device).to(x.dtype)
+    factors = tile.scratch[0].copy_(torch.from_numpy(mask.view(np.uint8)))
     torch.mul(x, factors, out=tile.output)
 
 
@@ -48,7 +48,9 @@ def keep_mask(key: MaskKey, density: float, start: int, count: int) -> Mask:
     return mask
 
 
-def _mix(indices: np.ndarray[Any, np.dtype[np.uint64]], key: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
+def _mix(
+    indices: np.ndarray[Any, np.dtype[np.uint64]], key: int
+) -> np.ndarray[Any, np.dtype[np.uint64]]:
     """64 random bits per index: the output function of SplitMix64 at position `index` of stream `key`."""
     z = np.uint64(key) + (indices + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -39,6 +39,18 @@ class Tile:
     """Flat index of the tile's first element: a multiple of the numerics block."""
 
 
+@define(slots=True)
+class ReducedTile:
+    """What a reduction works on; every tensor is flat and as long as the tile."""
+
+    inputs: Sequence[torch.Tensor]
+    """Tiles of the tensor inputs; not to be written."""
+    statistics: Sequence[Statistic]
+    """The statistics among the op's inputs, in order."""
+    scratch: Sequence[torch.Tensor]
+    """Buffers to write to, as the op asked for."""
+
+
 Kernel: TypeAlias = "Callable[[Any, Tile], None]"
 Small: TypeAlias = "Callable[[Any, Sequence[Statistic]], Statistic]"
 
@@ -51,7 +63,7 @@ class Reduction(ABC):
         """The state before any tile."""
 
     @abstractmethod
-    def update(self, op: Any, tiles: Sequence[torch.Tensor], statistics: Sequence[Statistic]) -> Partial:
+    def update(self, op: Any, tile: ReducedTile) -> Partial:
         """The partial result of one tile."""
 
     @abstractmethod
@@ -72,7 +84,9 @@ _REDUCTIONS: dict[type[Op], Reduction] = {}
 _SMALL: dict[type[Op], Small] = {}
 
 
-def register_kernel(op: type[OpType]) -> Callable[[Callable[[OpType, Tile], None]], Callable[[OpType, Tile], None]]:
+def register_kernel(
+    op: type[OpType],
+) -> Callable[[Callable[[OpType, Tile], None]], Callable[[OpType, Tile], None]]:
     """Register the function as the elementwise kernel of an op class."""
 
     def register(function: Callable[[OpType, Tile], None]) -> Callable[[OpType, Tile], None]:

@@ -12,6 +12,7 @@ from graphmerge.kernels.blockwise import split_blocks, store_blocks
 from graphmerge.kernels.norms import exact_sum
 from graphmerge.kernels.registry import (
     Partial,
+    ReducedTile,
     Reduction,
     Statistic,
     register_reduction,
@@ -29,14 +30,12 @@ class GramReduction(Reduction):
         """A zero matrix per block."""
         return np.zeros((blocks(inputs[0]), len(inputs), len(inputs)))
 
-    def update(
-        self,
-        op: Gram,  # noqa: ARG002
-        tiles: Sequence[torch.Tensor],
-        statistics: Sequence[Statistic],  # noqa: ARG002
-    ) -> Partial:
+    def update(self, op: Gram, tile: ReducedTile) -> Partial:  # noqa: ARG002
         """The matrix of each block of the tile."""
-        return np.array([_block_gram(block) for block in split_blocks(tiles)])
+        *wide, product = tile.scratch
+        for x, narrow in zip(wide, tile.inputs, strict=True):
+            x.copy_(narrow)
+        return np.array([_block_gram(block) for block in split_blocks((*wide, product))])
 
     def combine(self, state: Statistic, partial: Partial, start: int) -> None:
         """Blocks to their places."""
@@ -55,12 +54,14 @@ class GramReduction(Reduction):
 
 
 def _block_gram(block: Sequence[torch.Tensor]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Inner products within one block. A product and a sum, because BLAS may depend on alignment."""
-    wide = [x.to(torch.float64) for x in block]
-    product = torch.empty_like(wide[0])
-    gram = np.zeros((len(wide), len(wide)))
-    for i, x in enumerate(wide):
-        for j, y in enumerate(wide[: i + 1]):
+    """Inner products within one block; the last tensor is scratch.
+
+    A product and a sum, because what BLAS adds first may depend on alignment.
+    """
+    *tensors, product = block
+    gram = np.zeros((len(tensors), len(tensors)))
+    for i, x in enumerate(tensors):
+        for j, y in enumerate(tensors[: i + 1]):
             gram[i, j] = gram[j, i] = float(torch.mul(x, y, out=product).sum())
     return gram
 
@@ -69,9 +70,7 @@ register_reduction(Gram, GramReduction())
 
 
 @register_small(SphericalCoefficients)
-def spherical_coefficients(
-    op: SphericalCoefficients, statistics: Sequence[Statistic]
-) -> Statistic:
+def spherical_coefficients(op: SphericalCoefficients, statistics: Sequence[Statistic]) -> Statistic:
     """(sin((1-t)W), sin(tW)) / sin W, or (1-t, t) where the vectors are nearly parallel."""
     gram = statistics[0]
     lengths = [math.sqrt(max(gram[i, i], 0.0)) for i in (0, 1)]

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Op, Space, Workspace
+from graphmerge.graph import Access, Op, Space
 from graphmerge.ops.checks import all_in, same_compute_spec
 from graphmerge.ops.blocks import blocks
 from graphmerge.spec import DType, TensorSpec
@@ -31,9 +31,9 @@ class AbsoluteSum(Op):
         """A statistic."""
         return Space.STATISTIC
 
-    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """The magnitudes of one tile."""
-        return Workspace(inputs[0].dtype.bits // 8)
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """The magnitudes."""
+        return (inputs[0].dtype,)
 
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
         """One partial sum per block."""

@@ -19,6 +19,8 @@ from graphmerge.spec import DType, TensorSpec
 
 DIGIT_BITS = {DType.F32: (15, 16), DType.F64: (15, 16, 16, 16)}
 """Widths of the digits of a magnitude, most significant first (the sign bit is no part of it)."""
+BITS_DTYPE = {DType.F32: DType.I32, DType.F64: DType.I64}
+"""Integers as wide as a magnitude."""
 HISTOGRAM_BYTES = 8 * 65536
 """A count for every value of the widest digit."""
 
@@ -54,9 +56,14 @@ class MagnitudeDigits(Op):
         all_in(Space.DELTA, inputs[:1], "only task vectors are sparsified")
         return Space.STATISTIC
 
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """The magnitude's bits, and digits as wide as a histogram wants them."""
+        return (BITS_DTYPE[inputs[0].dtype], DType.I64)
+
     def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """Bits, candidates and their 64-bit copy for the histogram, a mask, and a histogram."""
-        return Workspace(2 * inputs[0].dtype.bits // 8 + 8 + 1, fixed_bytes=HISTOGRAM_BYTES)
+        """After the first digit two masks and the candidates, narrow and wide; and a histogram."""
+        per_element = 0 if self.digit == 0 else 2 + inputs[0].dtype.bits // 8 + 8
+        return Workspace(per_element, fixed_bytes=HISTOGRAM_BYTES)
 
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:  # noqa: ARG002 - whatever the delta
         """One histogram."""
@@ -92,9 +99,13 @@ class TieCutoff(Op):
         all_in(Space.DELTA, inputs[:1], "only task vectors are sparsified")
         return Space.STATISTIC
 
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """The magnitude's bits."""
+        return (BITS_DTYPE[inputs[0].dtype],)
+
     def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """The magnitudes of one tile and a mask."""
-        return Workspace(inputs[0].dtype.bits // 8 + 1)
+        """A mask."""
+        return Workspace(1)
 
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
         """One count per block."""
@@ -119,9 +130,13 @@ class KeepLargest(Op):
         """A delta."""
         return all_in(Space.DELTA, inputs[:1], "only task vectors are sparsified")
 
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """The magnitude's bits."""
+        return (BITS_DTYPE[inputs[0].dtype],)
+
     def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """The magnitudes, the mask and the indices of the ties of one block."""
-        return Workspace(fixed_bytes=BLOCK_ELEMENTS * (inputs[0].dtype.bits // 8 + 1 + 8))
+        """The mask and the indices of the ties of one block."""
+        return Workspace(fixed_bytes=BLOCK_ELEMENTS * (1 + 8))
 
     def settings(self) -> str:
         """Kind of sparsification and density."""
@@ -164,9 +179,13 @@ class RandomDrop(Op):
         """A delta."""
         return all_in(Space.DELTA, inputs, "only task vectors are sparsified")
 
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """The mask as factors."""
+        return (inputs[0].dtype,)
+
     def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """Random bytes, their comparison twice, and the mask in the dtype of the delta."""
-        return Workspace(3 + inputs[0].dtype.bits // 8, fixed_bytes=BLOCK_ELEMENTS)
+        """Random bytes and two comparisons of them; bits of one element in 256."""
+        return Workspace(4)
 
     def settings(self) -> str:
         """Kind of sparsification and density."""

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Op, Space, Workspace
+from graphmerge.graph import Access, Op, Space
 from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
 from graphmerge.ops.blocks import blocks
 from graphmerge.spec import DType, TensorSpec
@@ -34,9 +34,9 @@ class Gram(Op):
         shared_space(inputs)
         return Space.STATISTIC
 
-    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """Every input of one tile in float64, and one product."""
-        return Workspace(8 * (len(inputs) + 1))
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """Every input in float64, and one product."""
+        return (DType.F64,) * (len(inputs) + 1)
 
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
         """A matrix of partial sums per block."""

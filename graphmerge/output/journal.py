@@ -37,7 +37,7 @@ class JournalIdentity:
 
     recipe_digest: str
     """Digest of the recipe and of every option that changes the bytes of the output."""
-    inputs: Mapping[str, str] = field(converter=dict, hash=False)
+    inputs: Mapping[str, str] = field(hash=False)
     """Fingerprint of the files of each input, by model reference."""
     layout_digest: str
     """`ShardLayout.digest` of the output."""

@@ -96,7 +96,8 @@ def layout_shards(
         shard, shard_slots = _lay_out(group, number, len(groups))
         shards.append(shard)
         slots.update(shard_slots)
-    return ShardLayout(tuple(shards), slots, sum(spec.nbytes for _, spec in tensors))
+    total_size_bytes = sum(shard.size_bytes - len(shard.header) for shard in shards)
+    return ShardLayout(tuple(shards), slots, total_size_bytes)
 
 
 def _group(
@@ -105,11 +106,12 @@ def _group(
     group: list[tuple[str, TensorSpec]] = []
     size_bytes = 0
     for name, spec in tensors:
-        if group and size_bytes + spec.nbytes > max_shard_bytes:
+        tensor_bytes = spec.nbytes
+        if group and size_bytes + tensor_bytes > max_shard_bytes:
             yield group
             group, size_bytes = [], 0
         group.append((name, spec))
-        size_bytes += spec.nbytes
+        size_bytes += tensor_bytes
     if group:
         yield group
 
@@ -121,13 +123,10 @@ def _lay_out(
     entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
     starts, end = [], 0
     for name, spec in wide_first:
-        starts.append(end)
-        end += spec.nbytes
-        entries[name] = {
-            "dtype": spec.dtype.value,
-            "shape": spec.shape,
-            "data_offsets": (starts[-1], end),
-        }
+        start, end = end, end + spec.nbytes
+        starts.append(start)
+        dtype = spec.dtype.value
+        entries[name] = {"dtype": dtype, "shape": spec.shape, "data_offsets": (start, end)}
     header = _encode(entries)
     slots = {
         name: TensorSlot(name, spec, number, len(header) + start)

@@ -55,9 +55,7 @@ class CheckpointSink:
         if self._durable:
             self._writer.fsync_all()
         done = {
-            name: self._open.pop(
-                name, TensorChecksum(self._layout.slots[name].spec)
-            ).hexdigest()
+            name: self._open.pop(name, TensorChecksum(self._layout.slots[name].spec)).hexdigest()
             for name in names
         }
         self._journal.append(done)

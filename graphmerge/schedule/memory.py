@@ -31,9 +31,9 @@ class TileMemory:
     """Read and write buffers."""
 
     @property
-    def total_bytes(self) -> int:
-        """All of it."""
-        return self.register_bytes + self.kernel_bytes + self.buffer_bytes
+    def arena_bytes(self) -> int:
+        """Registers and buffers."""
+        return self.register_bytes + self.buffer_bytes
 
 
 def tile_memory(part: Pass, kept: Iterable[Node], tile_elements: int) -> TileMemory:
@@ -49,15 +49,21 @@ def tile_memory(part: Pass, kept: Iterable[Node], tile_elements: int) -> TileMem
     )
 
 
-def largest_tile(units: Sequence[UnitPlan], tile_elements: int) -> tuple[TileMemory, str]:
-    """The pass that needs most for a tile, and the name of its unit."""
-    worst, name = TileMemory(0, 0, 0), ""
+def worker_memory(units: Sequence[UnitPlan], tile_elements: int) -> tuple[TileMemory, str]:
+    """What one worker needs to run any tile of a plan, and the name of the unit that needs most.
+
+    Registers and buffers lie in one arena as large as the largest pass needs; the largest workspace of
+    any kernel comes on top, since pages of the arena stay resident.
+    """
+    arena, kernel_bytes, worst, name = TileMemory(0, 0, 0), 0, -1, ""
     for unit in units:
         for part in unit.unit.passes:
             memory = tile_memory(part, unit.kept, tile_elements)
-            if memory.total_bytes > worst.total_bytes:
-                worst, name = memory, unit.unit.name
-    return worst, name
+            arena = max(arena, memory, key=lambda tile: tile.arena_bytes)
+            kernel_bytes = max(kernel_bytes, memory.kernel_bytes)
+            if memory.arena_bytes + memory.kernel_bytes > worst:
+                worst, name = memory.arena_bytes + memory.kernel_bytes, unit.unit.name
+    return TileMemory(arena.register_bytes, kernel_bytes, arena.buffer_bytes), name
 
 
 def live_bytes(units: Sequence[UnitPlan], in_flight: int) -> int:
@@ -85,7 +91,7 @@ def estimate(
     graph: Graph, units: Sequence[UnitPlan], reserved: Reserved, *, workers: int, tile_elements: int
 ) -> tuple[Memory, str]:
     """Predicted memory of a plan, and the name of the unit whose tiles need most."""
-    tile, name = largest_tile(units, tile_elements)
+    tile, name = worker_memory(units, tile_elements)
     fixed = reserved.base_bytes + workers * reserved.worker_bytes + graph_bytes(graph, units)
     on_device = any(part.device != "cpu" for unit in units for part in unit.unit.passes)
     working = tile.register_bytes + tile.kernel_bytes
@@ -94,6 +100,8 @@ def estimate(
         live_bytes=live_bytes(units, workers),
         workspace_bytes=0 if on_device else workers * working,
         buffer_bytes=workers * tile.buffer_bytes,
-        device_bytes=DEVICE_CONTEXT_BYTES + workers * tile.total_bytes if on_device else 0,
+        device_bytes=DEVICE_CONTEXT_BYTES + workers * (tile.arena_bytes + tile.kernel_bytes)
+        if on_device
+        else 0,
     )
     return memory, name

@@ -38,10 +38,30 @@ def test_outermost_number_is_the_layer():
 
 
 def test_config_decides_between_lists_whatever_their_size():
-    names = blocks("adapters.", 6, "a", "b", "c") + blocks("layers.", 4)
+    names = blocks("plugins.", 6, "a", "b", "c") + blocks("layers.", 4)
     assert stacks(find_layers(names, {"num_layers": 4})) == [("layers.", 4)]
-    assert stacks(find_layers(names, {"num_layers": 6})) == [("adapters.", 6)]
-    assert stacks(find_layers(names, {})) == [("adapters.", 6)]
+    assert stacks(find_layers(names, {"num_layers": 6})) == [("plugins.", 6)]
+    assert stacks(find_layers(names, {})) == [("plugins.", 6)]
+
+
+def test_lists_of_one_length():
+    """A language model comes first, then the list with most tensors, then the shallowest."""
+    config = {"num_layers": 4}
+    deep, shallow = blocks("a.b.layers.", 4), blocks("z.layers.", 4)
+    assert stacks(find_layers(deep + shallow, config)) == [("z.layers.", 4)]
+    deep = blocks("a.b.layers.", 4, "v", "w")
+    assert stacks(find_layers(deep + shallow, config)) == [("a.b.layers.", 4)]
+    language = blocks("z.z.llm.layers.", 4)
+    assert stacks(find_layers(deep + shallow + language, config)) == [("z.z.llm.layers.", 4)]
+
+
+def test_an_encoder_on_the_side_is_no_stack():
+    """Two stacks need a config.json that speaks of an encoder-decoder model."""
+    names = blocks("encoder.blocks.", 2) + blocks("decoder.layers.", 4)
+    config = {"num_hidden_layers": 4}
+    assert stacks(find_layers(names, config)) == [("decoder.layers.", 4)]
+    both = [("encoder.blocks.", 2), ("decoder.layers.", 4)]
+    assert stacks(find_layers(names, config | {"is_encoder_decoder": True})) == both
 
 
 def test_vision_tower_never_wins_by_its_number():
@@ -108,7 +128,7 @@ def test_counts_that_are_no_numbers_are_none(value):
 
 
 @pytest.mark.parametrize(
-    "name", ["layers.01.w", "layers.1a.w", "layers.1", "layers.-1.w", "9" * 999]
+    "name", ["layers.01.w", "layers.1a.w", "layers.1", "layers.-1.w", f"layers.{'9' * 5000}.w"]
 )
 def test_what_is_no_layer_number(name):
     assert find_layers([name], {}).stacks == ()

@@ -1,5 +1,6 @@
 """A fingerprint changes with whatever may change the merge, and with nothing else."""
 
+import json
 import os
 import shutil
 
@@ -33,6 +34,27 @@ def test_touched_file_changes_it(folder, name):
     assert fingerprint(read_checkpoint(folder)) != before
 
 
+def test_longer_or_renamed_side_file_changes_it(folder):
+    os.utime(folder / "tokenizer.json", ns=(0, 0))
+    first = fingerprint(read_checkpoint(folder))
+    (folder / "tokenizer.json").rename(folder / "tokenizer_2.json")
+    second = fingerprint(read_checkpoint(folder))
+    with (folder / "tokenizer_2.json").open("a") as stream:
+        stream.write(" ")
+    os.utime(folder / "tokenizer_2.json", ns=(0, 0))
+    assert len({first, second, fingerprint(read_checkpoint(folder))}) == 3
+
+
+def test_index_changes_it(tmp_path):
+    write_base(tmp_path, TINY, seed=0, max_shard_bytes=50_000)
+    before = fingerprint(read_checkpoint(tmp_path))
+    index = tmp_path / "model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    del content["weight_map"]["model.norm.weight"]
+    index.write_text(json.dumps(content))
+    assert fingerprint(read_checkpoint(tmp_path)) != before
+
+
 def test_config_changes_it(folder):
     before = fingerprint(read_checkpoint(folder))
     config = folder / "config.json"
@@ -44,7 +66,7 @@ def test_header_changes_it_though_size_and_time_stay(folder):
     file = folder / "model.safetensors"
     os.utime(file, ns=(0, 0))
     before = fingerprint(read_checkpoint(folder))
-    file.write_bytes(file.read_bytes().replace(b"model.norm.weight", b"model.form.weight"))
+    file.write_bytes(file.read_bytes().replace(b'"shape":[320,32]', b'"shape":[32,320]'))
     os.utime(file, ns=(0, 0))
     assert fingerprint(read_checkpoint(folder)) != before
 

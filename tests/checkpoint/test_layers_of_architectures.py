@@ -200,14 +200,32 @@ def test_tied_head(name):
     assert found is None or found[1] in vocabulary
 
 
-@architectures
-def test_embeddings(name):
+def checkpoint_of(shapes, config):
     entries = {
         tensor: TensorEntry(tensor, TensorSpec(shape, DType.F32), Path("model.safetensors"), 0)
-        for tensor, shape in sorted(shapes(name).items())
+        for tensor, shape in sorted(shapes.items())
     }
-    checkpoint = Checkpoint(Path(), entries, ARCHITECTURES[name]["config"], files=(), side_files=())
+    return Checkpoint(Path(), entries, config, files=(), side_files=())
+
+
+@architectures
+def test_embeddings(name):
+    checkpoint = checkpoint_of(shapes(name), ARCHITECTURES[name]["config"])
     assert find_embeddings(checkpoint) == TABLE[name][2]
+
+
+def test_embeddings_have_the_rows_of_the_vocabulary():
+    shapes = {
+        "embed_tokens.weight": (72, 8),  # more rows than tokens, as in Llama-3.2-Vision
+        "output.weight": (64, 8),
+        "experts.output.weight": (8, 8),
+        "norm.weight": (64, 8),
+        "lm_head.weight": (64,),
+        "vision_tower.embeddings.weight": (64, 8),
+    }
+    found = find_embeddings(checkpoint_of(shapes, {"vocab_size": 64}))
+    assert found == ("embed_tokens.weight", "output.weight")
+    assert find_embeddings(checkpoint_of(shapes, {})) == ("embed_tokens.weight",)
 
 
 @pytest.mark.parametrize("name", AFTER)

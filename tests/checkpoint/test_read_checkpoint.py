@@ -76,6 +76,9 @@ def test_index_under_another_name(tmp_path):
     write_index(tmp_path, {"a": "part.safetensors"}, "other.safetensors.index.json")
     with pytest.raises(CheckpointError, match=r"several indexes"):
         read_checkpoint(tmp_path)
+    write_index(tmp_path, {"b": "part.safetensors"})
+    create(tmp_path / "part.safetensors", "b")
+    assert list(read_checkpoint(tmp_path).tensors) == ["b"]
 
 
 def test_what_the_index_leaves_out_is_reported(sharded):

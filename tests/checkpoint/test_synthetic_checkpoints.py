@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 from attrs import evolve
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -123,6 +123,7 @@ def test_header_only_takes_no_space(tmp_path):
     assert index["metadata"]["total_size"] == 2 * LLAMA_70B.parameters
 
 
+@example([1 + 2**-8, 1 + 3 * 2**-8])  # half-way between two bfloat16, below and above an even one
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
 def test_bfloat16_rounds_as_torch_does(values):
     array = np.array(values, np.float32)

@@ -31,13 +31,14 @@ def test_a_disk_that_is_too_small_fails_before_any_work(small_disk):
     )
     with pytest.raises(MachineError, match=message), ShardWriter(small_disk, layout):
         pass
-    assert len(os.listdir("/proc/self/fd")) < 64
 
 
 def test_a_disk_that_fills_up_while_writing_names_the_file(small_disk, monkeypatch):
     """Where no space can be reserved the disk may still fill up later."""
     monkeypatch.setattr(os, "posix_fallocate", lambda file, _, size: os.ftruncate(file, size))
     layout = layout_shards([("a", TensorSpec((2 * MIB,), DType.U8))], max_shard_bytes=1)
-    with ShardWriter(small_disk, layout) as writer:
-        with pytest.raises(MachineError, match=r"the disk is full @ .*model\.safetensors: got"):
-            writer.write(layout.slots["a"], 0, memoryview(bytes(2 * MIB)))
+    with (
+        ShardWriter(small_disk, layout) as writer,
+        pytest.raises(MachineError, match=r"the disk is full @ .*model\.safetensors: got"),
+    ):
+        writer.write(layout.slots["a"], 0, memoryview(bytes(2 * MIB)))

@@ -56,9 +56,8 @@ def changed(folder, **changes):
 
 def test_a_newer_format_is_refused(tmp_path):
     changed(tmp_path, format_version=2)
-    with pytest.raises(
-        CheckpointError, match="newer graphmerge @ .*: got format 2; wanted at most 1"
-    ):
+    message = r"newer graphmerge @ .*: got format 2; wanted at most 1"
+    with pytest.raises(CheckpointError, match=message):
         read_manifest(tmp_path)
 
 

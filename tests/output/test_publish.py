@@ -85,7 +85,7 @@ def test_overwrite_replaces_every_file(tmp_path, out):
 def test_overwrite_does_not_delete_a_folder_that_is_no_model(out):
     out.mkdir()
     (out / "thesis.txt").write_text("the only copy")
-    with pytest.raises(OutputError, match="--overwrite replaces models only @ .*/out"):
+    with pytest.raises(OutputError, match=r"--overwrite replaces models only @ .*/out"):
         prepare(out, overwrite=True)
 
 
@@ -156,7 +156,7 @@ def test_durable_waits_for_every_file_and_folder(tmp_path, out, monkeypatch):
     fsync = os.fsync
 
     def record(descriptor):
-        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", record)

@@ -19,6 +19,7 @@ from graphmerge.output.writer import ShardWriter
 from graphmerge.spec import DType, TensorSpec
 
 FLOATS = TensorSpec((3, 2), DType.F32)
+DESCRIPTORS = Path("/proc/self/fd")
 
 
 def stored(folder, layout):
@@ -77,7 +78,7 @@ def test_arrays_of_any_type_and_shape_are_taken_as_bytes(tmp_path):
 
 
 def test_many_threads_write_more_shards_than_files_may_be_open(tmp_path, monkeypatch):
-    opened = len(os.listdir("/proc/self/fd"))
+    opened = len(list(DESCRIPTORS.iterdir()))
     most = 0
     tensors = [(f"t{n}", TensorSpec((1000,), DType.F32)) for n in range(150)]
     layout = layout_shards(tensors, max_shard_bytes=1)
@@ -89,13 +90,13 @@ def test_many_threads_write_more_shards_than_files_may_be_open(tmp_path, monkeyp
         nonlocal most
         slot, begin, end = job
         writer.write(slot, begin, contents[slot.name][begin:end])
-        most = max(most, len(os.listdir("/proc/self/fd")) - opened)
+        most = max(most, len(list(DESCRIPTORS.iterdir())) - opened)
 
     with ShardWriter(tmp_path, layout) as writer, ThreadPoolExecutor(8) as workers:
         list(workers.map(write, jobs))
         writer.fsync_all()
     assert most <= 64 + 8 + 8  # the pool, where all are in use, and the listings themselves
-    assert len(os.listdir("/proc/self/fd")) == opened
+    assert len(list(DESCRIPTORS.iterdir())) == opened
     found = stored(tmp_path, layout)
     assert all(bytes(found[name]["data"]) == data.tobytes() for name, data in contents.items())
 
