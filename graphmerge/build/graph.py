@@ -13,6 +13,7 @@ from graphmerge.build.tensors import TensorBuilder
 from graphmerge.errors import GraphmergeError, InputError, Problem, RecipeError
 from graphmerge.graph import Graph, Omission, Output, make_node, simplify
 from graphmerge.methods.base import Method
+from graphmerge.methods.registry import parameter_names
 from graphmerge.ops import LoadTensor
 from graphmerge.recipe.check import check_parameters
 from graphmerge.recipe.values import Recipe, Scalar
@@ -43,9 +44,8 @@ def build_graph(recipe: Recipe, method: Method, models: Models, *, seed: int) ->
     Raises:
         InputError: everything that is wrong with the recipe's parameters, slices and tensors, at once.
     """
-    problems = check_parameters(recipe, method.signature) + list(
-        check_slices(recipe, method, models)
-    )
+    checked = check_parameters(recipe, method.signature, all_names=parameter_names())
+    problems = [*checked.problems, *check_slices(recipe, method, models)]
     if problems:
         raise RecipeError(*problems)
     matches = [
@@ -62,7 +62,8 @@ def build_graph(recipe: Recipe, method: Method, models: Models, *, seed: int) ->
     final = tuple(Output(output.name, simplified[output.node], output.reason) for output in outputs)
     used = used_names(matches)
     used.setdefault(donor, set()).update(output.name for output in copied)
-    graph = Graph(final, tuple(_omissions(recipe, models, used)), _warnings(models))
+    warnings = (*map(str, checked.warnings), *_warnings(models))
+    graph = Graph(final, tuple(_omissions(recipe, models, used)), warnings)
     return Build(graph, donor, builder.resolved, *_layers(recipe, donor))
 
 

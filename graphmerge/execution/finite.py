@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from graphmerge.execution.reading import Bytes
-from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.spec import DType
 
 _EXPONENTS: dict[DType, tuple[type[np.unsignedinteger[Any]], int]] = {
@@ -17,8 +16,6 @@ _EXPONENTS: dict[DType, tuple[type[np.unsignedinteger[Any]], int]] = {
     DType.F64: (np.uint64, 0x7FF0000000000000),
 }
 """An unsigned integer of the dtype's size, and the bits of its exponent: all set in NaN and infinity."""
-CHECK_BYTES = BLOCK_ELEMENTS * 8
-"""What looking takes, whatever the tile."""
 
 
 def is_finite(stored: Bytes, dtype: DType) -> bool:
@@ -27,7 +24,4 @@ def is_finite(stored: Bytes, dtype: DType) -> bool:
         return True
     integer, exponent = _EXPONENTS[dtype]
     words, mask = stored.view(integer), integer(exponent)
-    for start in range(0, len(words), BLOCK_ELEMENTS):
-        if (words[start : start + BLOCK_ELEMENTS] & mask).max() == mask:
-            return False
-    return True
+    return not len(words) or bool((words & mask).max() != mask)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
+import numpy as np
 import torch
 
 from graphmerge.kernels.registry import Partial, Statistic
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 
 
-def split_blocks(tiles: Sequence[torch.Tensor]) -> Iterator[tuple[torch.Tensor, ...]]:
-    """The numerics blocks of aligned tiles, each block by itself.
+def block_sums(x: torch.Tensor) -> Partial:
+    """The sum of every numerics block of an aligned float64 tile, the last block possibly short.
 
-    A block is always reduced alone and in one shape, so its partial result cannot depend on the tile
-    that it came in (torch picks other summation orders for other shapes).
+    A row of a matrix is summed in one order whatever the number of rows, so a block's sum does not
+    depend on the tile that it comes in; a short block is summed by itself for the same reason.
     """
-    for start in range(0, tiles[0].numel(), BLOCK_ELEMENTS):
-        yield tuple(tile[start : start + BLOCK_ELEMENTS] for tile in tiles)
+    whole = x.numel() // BLOCK_ELEMENTS * BLOCK_ELEMENTS
+    sums = x[:whole].view(-1, BLOCK_ELEMENTS).sum(1).cpu().numpy()
+    if whole == x.numel():
+        return np.asarray(sums)
+    return np.append(sums, float(x[whole:].sum()))
 
 
 def store_blocks(state: Statistic, partial: Partial, start: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from graphmerge.kernels.blockwise import split_blocks, store_blocks
+from graphmerge.kernels.blockwise import block_sums, store_blocks
 from graphmerge.kernels.registry import (
     Partial,
     ReducedTile,
@@ -31,10 +31,8 @@ class AbsoluteSumReduction(Reduction):
 
     def update(self, op: AbsoluteSum, tile: ReducedTile) -> Partial:  # noqa: ARG002
         """The sum of each block of the tile."""
-        magnitudes = torch.abs(tile.inputs[0], out=tile.scratch[0])
-        return np.array(
-            [float(block.sum(dtype=torch.float64)) for (block,) in split_blocks((magnitudes,))]
-        )
+        wide = tile.scratch[0].copy_(tile.inputs[0])
+        return block_sums(wide.abs_())
 
     def combine(self, state: Statistic, partial: Partial, start: int) -> None:
         """Blocks to their places."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from graphmerge.kernels.blockwise import split_blocks, store_blocks
+from graphmerge.kernels.blockwise import block_sums, store_blocks
 from graphmerge.kernels.norms import exact_sum
 from graphmerge.kernels.registry import (
     Partial,
@@ -19,12 +19,15 @@ from graphmerge.kernels.registry import (
     register_small,
 )
 from graphmerge.ops import Gram, SphericalCoefficients
-from graphmerge.ops.blocks import blocks
+from graphmerge.ops.blocks import BLOCK_ELEMENTS, blocks
 from graphmerge.spec import TensorSpec
 
 
 class GramReduction(Reduction):
-    """Inner products of all pairs: float64 sums of blocks, added up exactly."""
+    """Inner products of all pairs: float64 sums of blocks, added up exactly.
+
+    A product and a sum instead of BLAS, whose order of summation may depend on alignment.
+    """
 
     def begin(self, op: Gram, inputs: tuple[TensorSpec, ...]) -> Statistic:  # noqa: ARG002
         """A zero matrix per block."""
@@ -35,7 +38,11 @@ class GramReduction(Reduction):
         *wide, product = tile.scratch
         for x, narrow in zip(wide, tile.inputs, strict=True):
             x.copy_(narrow)
-        return np.array([_block_gram(block) for block in split_blocks((*wide, product))])
+        gram = np.empty((-(-product.numel() // BLOCK_ELEMENTS), len(wide), len(wide)))
+        for i, x in enumerate(wide):
+            for j, y in enumerate(wide[: i + 1]):
+                gram[:, i, j] = gram[:, j, i] = block_sums(torch.mul(x, y, out=product))
+        return gram
 
     def combine(self, state: Statistic, partial: Partial, start: int) -> None:
         """Blocks to their places."""
@@ -51,19 +58,6 @@ class GramReduction(Reduction):
         count = state.shape[1]
         entries = [[exact_sum(state[:, i, j]) for j in range(count)] for i in range(count)]
         return np.array(entries)
-
-
-def _block_gram(block: Sequence[torch.Tensor]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Inner products within one block; the last tensor is scratch.
-
-    A product and a sum, because what BLAS adds first may depend on alignment.
-    """
-    *tensors, product = block
-    gram = np.zeros((len(tensors), len(tensors)))
-    for i, x in enumerate(tensors):
-        for j, y in enumerate(tensors[: i + 1]):
-            gram[i, j] = gram[j, i] = float(torch.mul(x, y, out=product).sum())
-    return gram
 
 
 register_reduction(Gram, GramReduction())

@@ -34,3 +34,8 @@ def find_method(name: str) -> Method:
             )
         )
     return METHODS[name]
+
+
+def parameter_names() -> frozenset[str]:
+    """Names of the parameters of all methods."""
+    return frozenset(spec.name for method in METHODS.values() for spec in method.parameters)

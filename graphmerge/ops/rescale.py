@@ -32,8 +32,8 @@ class AbsoluteSum(Op):
         return Space.STATISTIC
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
-        """The magnitudes."""
-        return (inputs[0].dtype,)
+        """The magnitudes in float64."""
+        return (DType.F64,)
 
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
         """One partial sum per block."""

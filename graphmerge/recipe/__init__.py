@@ -1,6 +1,6 @@
 """Recipes: YAML text to frozen values, checked against a method, evaluated per tensor."""
 
-from graphmerge.recipe.check import check_parameters
+from graphmerge.recipe.check import ParameterCheck, check_parameters
 from graphmerge.recipe.lookup import evaluate, layer_fraction
 from graphmerge.recipe.parse import load_recipe, parse_recipe
 from graphmerge.recipe.references import parse_reference, resolve_local
@@ -26,6 +26,7 @@ __all__ = [
     "MethodSignature",
     "ModelReference",
     "Module",
+    "ParameterCheck",
     "ParameterSpec",
     "ParameterValue",
     "Recipe",

@@ -4,64 +4,103 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attrs import evolve, frozen
+
 from graphmerge.errors import Problem
 from graphmerge.recipe.coercion import coerce, wanted
 from graphmerge.recipe.cursor import child_path, show
 from graphmerge.recipe.suggestions import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from graphmerge.recipe.signature import MethodSignature, ParameterSpec
     from graphmerge.recipe.values import Module, ParameterValue, Recipe
 
 
-def check_parameters(recipe: Recipe, method: MethodSignature) -> list[Problem]:
-    """Everything wrong with the names and values of the recipe's parameters.
+@frozen
+class ParameterCheck:
+    """What there is to say about the parameters of a recipe."""
+
+    problems: tuple[Problem, ...]
+    """What is wrong: names that no method has, values that a parameter cannot have."""
+    warnings: tuple[Problem, ...]
+    """What has no effect: parameters of other methods, or in places where nothing looks them up."""
+
+
+@frozen
+class _Section:
+    """One `parameters:` mapping of a recipe."""
+
+    path: str
+    """Where it is, without `.parameters`."""
+    values: Mapping[str, ParameterValue]
+    """What it holds."""
+    is_of_one_model: bool = False
+    """Whether it belongs to one source; parameters of the whole merge have no effect there."""
+
+
+def check_parameters(
+    recipe: Recipe, method: MethodSignature, *, all_names: Collection[str]
+) -> ParameterCheck:
+    """Everything to say about names and values of the recipe's parameters.
 
     A required parameter that is missing is found later, by `evaluate`: only then is it known for
     which tensors it is wanted.
+
+    Args:
+        recipe: The recipe.
+        method: What its merge method has.
+        all_names: Parameter names of all methods. Published recipes carry some that their own
+            method lacks (`density` with linear): without effect, while other names are mistakes.
     """
-    shared = [("$", recipe.parameters)]
-    single: list[tuple[str, Mapping[str, ParameterValue]]] = []
+    known = {parameter.name: parameter for parameter in method.parameters}
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
+    for section in _sections(recipe):
+        for name, value in section.values.items():
+            where = child_path(f"{section.path}.parameters", name)
+            parameter = known.get(name)
+            if parameter is None and name in all_names:
+                warnings.append(
+                    Problem(f"parameter {name!r} has no effect on {method.name}", where)
+                )
+            elif parameter is None:
+                problems.append(_unknown(name, method, where))
+            elif section.is_of_one_model and not parameter.per_model:
+                warnings.append(_misplaced(name, where))
+            else:
+                problems += _check_value(parameter, value, where)
+    return ParameterCheck(tuple(problems), _gathered(warnings))
+
+
+def _sections(recipe: Recipe) -> Iterator[_Section]:
+    yield _Section("$", recipe.parameters)
     for module in recipe.modules:
         path = "$" if module.name is None else child_path("$.modules", module.name)
-        shared.append((path, module.parameters))
-        shared.extend(
-            (f"{path}.slices[{i}]", part.parameters) for i, part in enumerate(module.slices)
-        )
-        single.extend(_source_parameters(module, path))
-    problems = [
-        found for path, section in shared for found in _check_section(section, path, method)
-    ]
-    for path, section in single:
-        problems += _check_section(section, path, method)
-        problems += _check_per_model(section, path, method)
-    return problems
+        yield _Section(path, module.parameters)
+        for i, part in enumerate(module.slices):
+            yield _Section(f"{path}.slices[{i}]", part.parameters)
+        yield from _source_sections(module, path)
 
 
-def _source_parameters(
-    module: Module, path: str
-) -> Iterator[tuple[str, Mapping[str, ParameterValue]]]:
-    """Parameters of every single source, with their places."""
+def _source_sections(module: Module, path: str) -> Iterator[_Section]:
     for i, part in enumerate(module.slices):
         sources = f"{path}.models" if module.is_whole_model else f"{path}.slices[{i}].sources"
         for j, source in enumerate(part.sources):
-            yield f"{sources}[{j}]", source.parameters
+            yield _Section(f"{sources}[{j}]", source.parameters, is_of_one_model=True)
 
 
-def _check_section(
-    section: Mapping[str, ParameterValue], path: str, method: MethodSignature
-) -> Iterator[Problem]:
-    known = {parameter.name: parameter for parameter in method.parameters}
-    for name, value in section.items():
-        where = child_path(f"{path}.parameters", name)
-        if name in known:
-            yield from _check_value(known[name], value, where)
-        else:
-            names = f"a parameter of {method.name}: {', '.join(known)}" if known else ""
-            what = f"{method.name} has no parameter {name!r}"
-            yield Problem(what, where, wanted=names, hint=suggest(name, known))
+def _unknown(name: str, method: MethodSignature, where: str) -> Problem:
+    names = [parameter.name for parameter in method.parameters]
+    allowed = f"a parameter of {method.name}: {', '.join(names)}" if names else ""
+    what = f"{method.name} has no parameter {name!r}"
+    return Problem(what, where, wanted=allowed, hint=suggest(name, names))
+
+
+def _misplaced(name: str, where: str) -> Problem:
+    what = f"parameter {name!r} has no effect here: it belongs to the whole merge, not to one model"
+    return Problem(what, where, hint="move it to $.parameters")
 
 
 def _check_value(parameter: ParameterSpec, value: ParameterValue, where: str) -> Iterator[Problem]:
@@ -73,13 +112,14 @@ def _check_value(parameter: ParameterSpec, value: ParameterValue, where: str) ->
                 yield Problem(what, where, got=show(point), wanted=wanted(parameter))
 
 
-def _check_per_model(
-    section: Mapping[str, ParameterValue], path: str, method: MethodSignature
-) -> Iterator[Problem]:
-    for parameter in method.parameters:
-        if parameter.name in section and not parameter.per_model:
-            yield Problem(
-                f"{parameter.name!r} is a parameter of the whole merge, not of one model",
-                child_path(f"{path}.parameters", parameter.name),
-                hint="move it to $.parameters",
-            )
+def _gathered(warnings: Iterable[Problem]) -> tuple[Problem, ...]:
+    """One warning for all places that it holds for."""
+    places: dict[Problem, list[str]] = {}
+    for warning in warnings:
+        places.setdefault(evolve(warning, where=""), []).append(warning.where)
+    return tuple(evolve(warning, where=_listed(where)) for warning, where in places.items())
+
+
+def _listed(places: list[str]) -> str:
+    more = len(places) - 1
+    return places[0] + (f" and {more} more place{'s' * (more > 1)}" if more else "")

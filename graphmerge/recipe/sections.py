@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from graphmerge.recipe.cursor import Cursor
 
 _FORMS = ("models", "slices", "modules")
+_WHOLE_MODEL = "default"
+"""What mergekit calls the only module of a model that has one."""
 
 
 def read_modules(root: Cursor, fields: Mapping[str, Cursor]) -> tuple[Module, ...]:
@@ -25,7 +27,10 @@ def read_modules(root: Cursor, fields: Mapping[str, Cursor]) -> tuple[Module, ..
     modules = fields["modules"].entries()
     if not modules:
         fields["modules"].report("no modules", wanted="at least one module")
-    return tuple(_read_named_module(name, place) for name, place in modules.items())
+    parts = [_read_named_module(name, place) for name, place in modules.items()]
+    if [part.name for part in parts] == [_WHOLE_MODEL]:
+        return (evolve(parts[0], name=None),)
+    return tuple(parts)
 
 
 def exactly_one(place: Cursor, fields: Mapping[str, Cursor], names: Sequence[str]) -> str | None:

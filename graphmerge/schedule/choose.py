@@ -12,8 +12,8 @@ from graphmerge.schedule.memory import estimate
 from graphmerge.schedule.plan import Free, Memory, Plan, Request, Reserved, RunPass, UnitPlan
 from graphmerge.schedule.units import Unit, make_units
 
-CPU_TILE_BLOCKS = (4, 2, 1)
-"""Tile sizes to try, in numerics blocks: up to 1 MiB of float32, so that a few registers stay in cache."""
+CPU_TILE_BLOCKS = (8, 4, 2, 1)
+"""Tile sizes to try, in numerics blocks: up to 2 MiB of float32, so that a few registers stay in cache."""
 GPU_TILE_BLOCKS = (64, 16, 4, 1)
 """Tile sizes to try on a GPU, where a launch costs more and memory is plenty."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
-from graphmerge.graph import Graph, Node
+from graphmerge.graph import Graph, Node, Workspace
 from graphmerge.schedule.plan import Memory, Reserved, UnitPlan
 from graphmerge.schedule.units import Pass
 
@@ -44,9 +44,15 @@ def tile_memory(part: Pass, kept: Iterable[Node], tile_elements: int) -> TileMem
     slots = len(program.registers) + len(buffers)
     return TileMemory(
         program.register_bytes_per_element * elements + slots * ALIGNMENT,
-        max((workspace.at(elements) for workspace in program.workspaces), default=0),
+        max(need.at(elements) for need in (*program.workspaces, _check(part))),
         sum((bits * elements + 7) // 8 for bits in buffers),
     )
+
+
+def _check(part: Pass) -> Workspace:
+    """What looking for NaN in the tile of one load takes: a copy of it."""
+    bits = max((load.spec.dtype.bits for load in part.program.loads), default=0)
+    return Workspace(-(-bits // 8))
 
 
 def worker_memory(units: Sequence[UnitPlan], tile_elements: int) -> tuple[TileMemory, str]:

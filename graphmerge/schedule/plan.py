@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from attrs import frozen
 
 from graphmerge.errors import BudgetError, Problem
@@ -91,17 +93,18 @@ class UnitPlan:
         """Bytes held while the unit is in flight."""
         return sum(load.spec.nbytes for load in self.kept) + self.unit.state_bytes()
 
-    def read_bytes(self) -> int:
-        """Bytes read from files."""
-        kept = set(self.kept)
-        seen: set[Node] = set()
-        total = 0
+    def reads(self) -> Iterator[Node]:
+        """The stored tensors that are read from files, once for each time."""
+        kept, seen = set(self.kept), set[Node]()
         for part in self.unit.passes:
             for load in part.program.loads:
                 if load not in kept or load not in seen:
-                    total += load.spec.nbytes
+                    yield load
                 seen.add(load)
-        return total
+
+    def read_bytes(self) -> int:
+        """Bytes read from files."""
+        return sum(load.spec.nbytes for load in self.reads())
 
 
 @frozen(eq=False)

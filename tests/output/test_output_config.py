@@ -35,6 +35,7 @@ def test_a_dotted_key_reaches_into_its_section_only():
     assert config["text_config"] == LLAMA | {COUNT: 1, "layer_types": ["sliding"]}
     assert config["vision_config"] == LLAMA
     assert config["layer_types"] == ["x", "y"]
+    assert donor["text_config"] == LLAMA
 
 
 def test_a_key_that_the_donor_lacks_is_named():

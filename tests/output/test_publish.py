@@ -55,6 +55,7 @@ def test_an_empty_folder_may_be_the_output(out):
 def test_a_link_to_a_folder_is_followed(tmp_path, out):
     (tmp_path / "real").mkdir()
     out.symlink_to(tmp_path / "real")
+    assert prepare(out, overwrite=False) == tmp_path / "real.partial"
     work(out)
     assert out.is_symlink()
     assert names(tmp_path / "real") == ["config.json"]

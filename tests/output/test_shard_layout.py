@@ -3,7 +3,7 @@ import time
 
 import pytest
 from drawn_layouts import TENSORS
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphmerge.errors import OutputError
@@ -71,6 +71,7 @@ def test_digest_tells_layouts_apart():
     assert len({one.digest, two.digest, renamed.digest}) == 3
 
 
+@settings(deadline=None)  # beartype and loaded machines are slow
 @given(tensors=TENSORS, max_shard_bytes=st.integers(1, 2000))
 def test_tensors_fill_their_shard_without_hole_and_are_aligned(tensors, max_shard_bytes):
     layout = layout_shards(tensors, max_shard_bytes=max_shard_bytes)
@@ -92,4 +93,4 @@ def test_fifty_thousand_tensors_are_laid_out_at_once():
     start = time.perf_counter()
     layout = layout_shards(tensors, max_shard_bytes=10_000)
     assert len(layout.slots) == 50_000
-    assert time.perf_counter() - start < 2  # 0.3 s alone; a quadratic step takes minutes
+    assert time.perf_counter() - start < 10  # 0.3 s; 3 s under beartype; minutes if quadratic

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors
 from drawn_layouts import TENSORS, content, pieces
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphmerge.errors import MachineError
@@ -29,6 +29,7 @@ def stored(folder, layout):
     return tensors
 
 
+@settings(deadline=None)  # it waits for the disk
 @given(
     tensors=TENSORS,
     max_shard_bytes=st.integers(1, 2000),

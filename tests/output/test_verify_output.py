@@ -140,3 +140,11 @@ def test_of_the_finished_tensors_only_those_on_the_disk_are_intact(tmp_path):
     assert finished.keys() - intact_tensors(tmp_path, layout, finished) == {"matrix"}
     (tmp_path / layout.shards[0].file_name).unlink()
     assert finished.keys() - intact_tensors(tmp_path, layout, finished) == {"large", "matrix"}
+
+
+def test_a_missing_shard_does_not_pass_for_one_of_zeros(tmp_path):
+    spec = TensorSpec((100,), DType.U8)
+    checksum = TensorChecksum(spec)
+    checksum.update(0, memoryview(bytes(100)))
+    layout = layout_shards([("zeros", spec)], max_shard_bytes=100)
+    assert intact_tensors(tmp_path, layout, {"zeros": checksum.hexdigest()}) == {}

@@ -3,6 +3,7 @@ import pytest
 from graphmerge.recipe import (
     REQUIRED,
     MethodSignature,
+    ParameterCheck,
     ParameterSpec,
     check_parameters,
     parse_recipe,
@@ -24,8 +25,16 @@ TIES = MethodSignature(
 )
 
 
+ALL_NAMES = {parameter.name for parameter in TIES.parameters} | {"t", "density"}
+
+
 def check(text):
-    return check_parameters(parse_recipe(f"merge_method: ties\n{text}"), TIES)
+    recipe = parse_recipe(f"merge_method: ties\n{text}")
+    return check_parameters(recipe, TIES, all_names=ALL_NAMES)
+
+
+def places(found):
+    return [(problem.where, problem.hint) for problem in found]
 
 
 def test_a_good_recipe_has_no_problems():
@@ -33,7 +42,7 @@ def test_a_good_recipe_has_no_problems():
 models: [{model: a, parameters: {weight: [0, "1e-3", true]}}]
 parameters: {weight: 1, normalize: no, steps: [1, "2", 3.0], vote: {filter: mlp, value: count}}
 """
-    assert check(text) == []
+    assert check(text) == ParameterCheck((), ())
 
 
 SLICES = """
@@ -48,18 +57,40 @@ modules:
 
 
 def test_problems_of_slices_have_their_paths():
-    assert [(problem.where, problem.hint) for problem in check(SLICES)] == [
+    assert places(check(SLICES).problems) == [
         ("$.slices[0].parameters.wieght", "did you mean 'weight'?"),
         ("$.slices[0].sources[0].parameters.weight", ""),
-        ("$.slices[0].sources[0].parameters.normalize", "move it to $.parameters"),
     ]
 
 
 def test_problems_of_modules_have_their_paths():
-    assert [(problem.where, problem.hint) for problem in check(MODULES)] == [
-        ("$.modules.text.parameters.Vote", "did you mean 'vote'?"),
-        ("$.modules.text.models[1].parameters.steps", "move it to $.parameters"),
+    assert places(check(MODULES).problems) == [
+        ("$.modules.text.parameters.Vote", "did you mean 'vote'?")
     ]
+
+
+def test_a_parameter_of_the_merge_has_no_effect_in_one_model():
+    hint = "move it to $.parameters"
+    assert places(check(SLICES).warnings) == [("$.slices[0].sources[0].parameters.normalize", hint)]
+    assert places(check(MODULES).warnings) == [("$.modules.text.models[1].parameters.steps", hint)]
+
+
+def test_a_parameter_of_another_method_has_no_effect():
+    found = check("models: [{model: a, parameters: {density: none at all}}]\nparameters: {t: 1}")
+    assert found.problems == ()
+    assert [str(warning) for warning in found.warnings] == [
+        "parameter 't' has no effect on ties @ $.parameters.t",
+        "parameter 'density' has no effect on ties @ $.models[0].parameters.density",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "rest"), [(1, ""), (2, " and 1 more place"), (3, " and 2 more places")]
+)
+def test_one_warning_for_all_places(count, rest):
+    models = ", ".join("{model: a, parameters: {density: 1}}" for _ in range(count))
+    (warning,) = check(f"models: [{models}]").warnings
+    assert warning.where == f"$.models[0].parameters.density{rest}"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +110,7 @@ def test_problems_of_modules_have_their_paths():
     ],
 )
 def test_values_of_a_wrong_kind(name, value):
-    (problem,) = check(f"models: [{{model: a}}]\nparameters: {{{name}: {value}}}")
+    (problem,) = check(f"models: [{{model: a}}]\nparameters: {{{name}: {value}}}").problems
     assert problem.where == f"$.parameters.{name}"
     assert problem.got
     assert problem.wanted
@@ -87,12 +118,14 @@ def test_values_of_a_wrong_kind(name, value):
 
 @pytest.mark.parametrize("value", ["1", "0", "1.0", "'false'", "yes", "Off", "[true, 0]"])
 def test_values_that_stand_for_booleans(value):
-    assert check(f"models: [{{model: a}}]\nparameters: {{normalize: {value}}}") == []
+    found = check(f"models: [{{model: a}}]\nparameters: {{normalize: {value}}}")
+    assert found == ParameterCheck((), ())
 
 
 def test_a_method_without_parameters():
     recipe = parse_recipe("merge_method: x\nmodels: [{model: a}]\nparameters: {t: 1}")
-    (problem,) = check_parameters(recipe, MethodSignature("arcee_fusion", ()))
+    found = check_parameters(recipe, MethodSignature("arcee_fusion", ()), all_names=())
+    (problem,) = found.problems
     assert str(problem) == "arcee_fusion has no parameter 't' @ $.parameters.t"
 
 

@@ -143,6 +143,13 @@ def test_an_empty_list_counts_as_not_given():
     assert parameters("{weight: [], density: {filter: mlp, value: []}}") == {}
 
 
+@pytest.mark.parametrize("form", ["models: [{model: a}]", "slices: [{sources: []}]"])
+def test_the_module_default_is_the_whole_model(form):
+    (named,) = parse_recipe(f"merge_method: x\nmodules: {{default: {{{form}}}}}").modules
+    (plain,) = parse_recipe(f"merge_method: x\n{form}").modules
+    assert named == plain
+
+
 def test_modules():
     recipe = parse_recipe("""
         merge_method: linear

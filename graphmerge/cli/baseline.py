@@ -1,0 +1,100 @@
+"""Peak memory of a process that has loaded everything and run a tile of every kernel.
+
+This is what calibration measures, once per environment. Libraries load code when it is first used, so
+importing is not enough: every method merges a tiny checkpoint through the real engine. The tensors
+themselves are part of the peak but not of the baseline: they are small, one tile for each worker,
+and what the plans predict for them is taken off. What remains grows with the workers by their stacks
+and by what the allocator wastes on their workspaces, which depends on the tile; so tiles are as large
+as the planner makes them.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphmerge.cli.progress import RunDisplay
+from graphmerge.execution.peak import measured_peak_bytes
+from graphmerge.methods.base import BaseRule, Method
+from graphmerge.methods.registry import METHODS
+from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.output import ShardWriter, layout_shards
+from graphmerge.pipeline import RunOptions, compile_recipe, make_plan, run
+from graphmerge.recipe.signature import REQUIRED
+from graphmerge.schedule.choose import CPU_TILE_BLOCKS
+from graphmerge.schedule.plan import Request
+from graphmerge.spec import DType, TensorSpec
+from graphmerge.units import GIB
+
+if TYPE_CHECKING:
+    from graphmerge.schedule.plan import Memory
+
+_MODELS = ("base", "first", "second")
+_TILE_ELEMENTS = max(CPU_TILE_BLOCKS) * BLOCK_ELEMENTS
+_NEUTRAL_DEFAULTS = ("density",)
+"""Parameters whose default leaves kernels out: all entries are kept, so none is looked for."""
+
+
+def baseline_peak_bytes(workers: int) -> int:
+    """Peak resident memory of this process after a tiny merge by every method, less their tensors."""
+    with tempfile.TemporaryDirectory(prefix="graphmerge-") as name:
+        folder = Path(name)
+        for number, model in enumerate(_MODELS):
+            _write_model(folder / model, number, workers)
+        tensor_bytes = max(_merge(folder, method, workers) for method in METHODS.values())
+    return measured_peak_bytes() - tensor_bytes
+
+
+def _merge(folder: Path, method: Method, workers: int) -> int:
+    """Merge by a method; returns the bytes that the plan predicts beside what is reserved."""
+    recipe = folder / f"{method.name}.yml"
+    recipe.write_text(json.dumps(_recipe(folder, method)))
+    compiled = compile_recipe(recipe)
+    request = Request(budget_bytes=64 * GIB, workers=workers, tile_elements=_TILE_ELEMENTS)
+    plan = make_plan(compiled, request, calibrate=False)
+    with RunDisplay(plan, quiet=True) as display:
+        run(compiled, plan, folder / f"out-{method.name}", RunOptions(), display)
+    return _tensor_bytes(plan.memory)
+
+
+def _tensor_bytes(memory: Memory) -> int:
+    return memory.live_bytes + memory.workspace_bytes + memory.buffer_bytes
+
+
+def _recipe(folder: Path, method: Method) -> dict[str, Any]:
+    models = _MODELS[: method.most_models]
+    recipe: dict[str, Any] = {
+        "merge_method": method.name,
+        "models": [{"model": str(folder / model)} for model in models],
+        "parameters": {
+            spec.name: 0.5
+            for spec in method.parameters
+            if spec.default is REQUIRED or spec.name in _NEUTRAL_DEFAULTS
+        },
+    }
+    if method.base is BaseRule.REQUIRED:
+        recipe["base_model"] = str(folder / models[0])
+    return recipe
+
+
+def _write_model(folder: Path, number: int, workers: int) -> None:
+    """One tensor with a tile for each worker, its values of any size and sign; and one of integers."""
+    folder.mkdir()
+    elements = workers * _TILE_ELEMENTS
+    bits = np.arange(elements, dtype=np.uint32) * np.uint32(2654435761 + 2 * number) >> 16
+    words = (bits & 0x83FF | 0x3C00).astype(np.uint16)  # bfloat16 of magnitudes around 0.01
+    tensors = {
+        "layers.0.weight": (TensorSpec((elements,), DType.BF16), words),
+        "layers.0.positions": (TensorSpec((8,), DType.I64), np.arange(8)),
+    }
+    layout = layout_shards(
+        [(name, spec) for name, (spec, _) in tensors.items()], max_shard_bytes=GIB
+    )
+    (folder / "config.json").write_text(json.dumps({"num_hidden_layers": 1}))
+    with ShardWriter(folder, layout) as writer:
+        for name, (_, values) in tensors.items():
+            writer.write(layout.slots[name], 0, values)

@@ -1,0 +1,33 @@
+"""`graphmerge calibrate`: what a process takes before it holds any tensor."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+from graphmerge import calibration
+from graphmerge.units import format_bytes
+
+
+def calibrate(
+    workers: Annotated[
+        Optional[int],  # noqa: UP045 - typer on Python 3.10 knows Optional better
+        typer.Option(
+            min=1,
+            hidden=True,
+            help="Take the measurement in this process, with that many workers; print peak bytes only.",
+        ),
+    ] = None,
+) -> None:
+    """Measure the memory of interpreter, libraries and threads, which plans reserve. Measured once."""
+    if workers is not None:
+        from graphmerge.cli.baseline import baseline_peak_bytes  # noqa: PLC0415 - imports torch
+
+        typer.echo(baseline_peak_bytes(workers))
+        return
+    reserved = calibration.calibrate()
+    typer.echo(
+        f"reserved: {format_bytes(reserved.base_bytes)}, "
+        f"and {format_bytes(reserved.worker_bytes)} for each worker"
+    )

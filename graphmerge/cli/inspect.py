@@ -1,0 +1,77 @@
+"""`graphmerge inspect`: what the headers and config.json of a checkpoint say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from attrs import asdict
+
+from graphmerge.checkpoint.folding import fold_names
+from graphmerge.checkpoint.reading import read_checkpoint
+from graphmerge.checkpoint.summary import CheckpointSummary, summarise
+from graphmerge.cli import options
+from graphmerge.cli.console import columns, stdout_console
+from graphmerge.cli.wording import counted
+from graphmerge.units import format_bytes
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from graphmerge.checkpoint.values import Checkpoint
+
+CheckpointPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CHECKPOINT", help="Model folder or .safetensors file.", show_default=False
+    ),
+]
+
+
+def inspect(checkpoint: CheckpointPath, as_json: options.Json = False) -> None:
+    """Show tensors, dtypes, sizes, layers, embeddings and config of CHECKPOINT."""
+    found = read_checkpoint(checkpoint)
+    summary = summarise(found)
+    if as_json:
+        typer.echo(json.dumps(asdict(summary), indent=2))
+        return
+    console = stdout_console()
+    for line in _lines(summary):
+        console.print(line, soft_wrap=True)
+    console.print(_tensors(found))
+
+
+def _lines(summary: CheckpointSummary) -> list[str]:
+    counts = ", ".join(f"{dtype} {count}" for dtype, count in summary.dtypes.items())
+    size = format_bytes(summary.data_bytes)
+    lines = [
+        f"{summary.path}: {counted(len(summary.tensors), 'tensor')}, {size} "
+        f"in {counted(len(summary.files), 'file')}",
+        f"dtypes      {counts}",
+    ]
+    lines += [f"layers      {layers.prefix} has {layers.count}" for layers in summary.layers]
+    if summary.note:
+        lines.append(f"note        {summary.note}")
+    lines.append(f"embeddings  {', '.join(summary.embeddings) or 'none found'}")
+    lines += [f"tied        {head} is {embedding}" for head, embedding in summary.tied.items()]
+    config = ", ".join(f"{key}={value}" for key, value in summary.config.items())
+    lines.append(f"config      {config or 'no config.json'}")
+    if summary.unlisted:
+        lines.append(f"ignored     not in the index: {', '.join(summary.unlisted)}")
+    return lines
+
+
+def _tensors(checkpoint: Checkpoint) -> Table:
+    """Names, those of all layers folded where shape and dtype agree."""
+    by_spec: dict[str, list[str]] = {}
+    for name, entry in checkpoint.tensors.items():
+        by_spec.setdefault(str(entry.spec), []).append(name)
+    table = columns("left", "right", "left", "right")
+    table.add_row("tensors", "", "", "", style="dim")
+    for spec, names in by_spec.items():
+        for folded in fold_names(names):
+            size = sum(checkpoint.tensors[name].spec.nbytes for name in folded.names)
+            table.add_row(f"  {folded.pattern}", str(len(folded.names)), spec, format_bytes(size))
+    return table

@@ -1,0 +1,85 @@
+"""Options that several commands share, and what they mean for the planner."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from graphmerge.errors import InputError, Problem
+from graphmerge.machine import auto_budget_bytes, default_workers
+from graphmerge.schedule.plan import Request
+from graphmerge.units import parse_bytes
+
+RecipePath = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="Recipe in YAML.", show_default=False)
+]
+OutPath = Annotated[
+    Path, typer.Argument(metavar="OUT", help="Folder of the merged model.", show_default=False)
+]
+MemoryBudget = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE|auto",
+        help="Most resident memory of the whole process, such as 2GiB; auto takes 80% of what is available.",
+    ),
+]
+# typer reads annotations at run time, and on Python 3.10 it knows Optional better than `int | None`
+Workers = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, help="Most worker threads.  [default: one per core, at most 8]"),
+]
+Seed = Annotated[int, typer.Option(help="Seed of random masks.")]
+ShardSize = Annotated[
+    str,
+    typer.Option(metavar="SIZE", help="Largest size of an output file (a tensor is never cut)."),
+]
+Device = Annotated[str, typer.Option(help="Where the arithmetic runs: cpu, cuda or cuda:N.")]
+GpuMemoryBudget = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="SIZE", help="Most memory on the GPU.", show_default=False),
+]
+TileElements = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        metavar="N",
+        help="For experts: elements of a tile, a multiple of 65536.  [default: chosen by the planner]",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+
+
+def request(
+    memory_budget: str,
+    workers: int | None,
+    device: str,
+    gpu_memory_budget: str | None,
+    tile_elements: int | None,
+) -> Request:
+    """What the options allow a plan to take.
+
+    Raises:
+        InputError: a size or the device makes no sense; every such option is named.
+    """
+    problems: list[Problem] = []
+
+    def size(option: str, text: str) -> int:
+        try:
+            return parse_bytes(text)
+        except InputError as error:
+            wanted = error.problems[0].wanted
+            problems.append(Problem("not a size", option, repr(text), wanted))
+            return 0
+
+    is_auto = memory_budget.strip().lower() == "auto"
+    budget = auto_budget_bytes() if is_auto else size("--memory-budget", memory_budget)
+    gpu_budget = size("--gpu-memory-budget", gpu_memory_budget) if gpu_memory_budget else None
+    if not _DEVICE.fullmatch(device):
+        problems.append(Problem("unknown device", "--device", device, "cpu, cuda or cuda:N"))
+    if problems:
+        raise InputError(*problems)
+    return Request(budget, workers or default_workers(), device, gpu_budget, tile_elements)

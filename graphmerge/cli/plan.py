@@ -1,0 +1,72 @@
+"""`graphmerge plan`: show what a run would do, from file headers alone."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+from attrs import asdict
+
+from graphmerge.cli import options
+from graphmerge.cli.console import stdout_console
+from graphmerge.cli.explain import explanation
+from graphmerge.cli.plan_view import show
+from graphmerge.cli.wording import shard_count
+from graphmerge.pipeline import Compiled, compile_recipe, make_plan
+from graphmerge.schedule.report import report
+from graphmerge.units import parse_bytes
+
+if TYPE_CHECKING:
+    from graphmerge.schedule.plan import Plan
+
+JSON_FORMAT_VERSION = 1
+"""Raised when a field changes its meaning or goes away; see docs/plan-json.md."""
+
+
+def plan(
+    recipe: options.RecipePath,
+    dry_run: Annotated[  # noqa: ARG001 - accepted because people type it
+        bool, typer.Option("--dry-run", help="Accepted and without effect: a plan never runs.")
+    ] = False,
+    memory_budget: options.MemoryBudget = "auto",
+    workers: options.Workers = None,
+    seed: options.Seed = 0,
+    out_shard_size: options.ShardSize = "5GB",
+    explain: Annotated[
+        Optional[str],  # noqa: UP045 - typer on Python 3.10 knows Optional better
+        typer.Option(metavar="TENSOR", help="Draw how one output tensor is computed, instead."),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Name every tensor; do not fold layers.")
+    ] = False,
+    as_json: options.Json = False,
+    device: options.Device = "cpu",
+    gpu_memory_budget: options.GpuMemoryBudget = None,
+    tile_elements: options.TileElements = None,
+) -> None:
+    """Show what a run would do and the memory it would take, without reading a single weight."""
+    request = options.request(memory_budget, workers, device, gpu_memory_budget, tile_elements)
+    shard_bytes = parse_bytes(out_shard_size)
+    compiled = compile_recipe(recipe, seed=seed)
+    made = make_plan(compiled, request, calibrate=False)
+    if explain:
+        stdout_console().print(explanation(made, explain))
+        return
+    shards = shard_count(made, shard_bytes)
+    if as_json:
+        typer.echo(json.dumps(_content(compiled, made, shards), indent=2))
+    else:
+        show(stdout_console(), compiled, report(made, shards=shards), verbose=verbose)
+    made.validate()
+
+
+def _content(compiled: Compiled, made: Plan, shards: int) -> dict[str, Any]:
+    """What --json prints."""
+    head = {
+        "format_version": JSON_FORMAT_VERSION,
+        "recipe": compiled.recipe.origin,
+        "method": compiled.method.name,
+        "seed": compiled.seed,
+    }
+    return head | asdict(report(made, shards=shards))

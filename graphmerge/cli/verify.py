@@ -1,0 +1,39 @@
+"""`graphmerge verify`: check a finished output against its manifest."""
+
+from __future__ import annotations
+
+import typer
+from attrs import fields
+
+from graphmerge.cli import options
+from graphmerge.cli.progress import bytes_progress
+from graphmerge.output import VerifyReport, read_manifest
+from graphmerge.output import verify as verify_output
+from graphmerge.spec import TensorSpec
+from graphmerge.units import format_bytes
+
+DAMAGED_EXIT_CODE = 2
+
+
+def verify(out: options.OutPath) -> None:
+    """Read the merged model in OUT again and compare every tensor with its checksum."""
+    tensors = read_manifest(out).tensors.values()
+    total_bytes = sum(TensorSpec(tensor.shape, tensor.dtype).nbytes for tensor in tensors)
+    with bytes_progress(f"verify {out.name}", total_bytes) as advance:
+        report = verify_output(out, progress=advance)
+    for line in _findings(report):
+        typer.echo(line, err=True)
+    if not report.is_intact:
+        typer.echo(f"{out}: damaged", err=True)
+        raise typer.Exit(DAMAGED_EXIT_CODE)
+    typer.echo(f"{out}: {len(tensors)} tensors intact, {format_bytes(report.read_bytes)} read")
+
+
+def _findings(report: VerifyReport) -> list[str]:
+    """A line for every file or tensor that is not as it was written."""
+    kinds = [field.name for field in fields(VerifyReport) if field.name != "read_bytes"]
+    return [
+        f"{kind.replace('_', ' ').removesuffix('s')}: {name}"
+        for kind in kinds
+        for name in getattr(report, kind)
+    ]

@@ -1,0 +1,119 @@
+"""What a plan says to its reader; the field names are those of `graphmerge plan --json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+from graphmerge.schedule.simulate import Moment
+
+
+@frozen
+class InputReport:
+    """What is read of one model."""
+
+    model: str
+    """The model as the recipe refers to it."""
+    files: tuple[str, ...]
+    """Its files that are read."""
+    tensors: int
+    """Stored tensors that are read."""
+    read_bytes: int
+    """Bytes that are read; a tensor that is read twice counts twice."""
+    dtypes: tuple[str, ...]
+    """Stored dtypes, as safetensors names them."""
+
+
+@frozen
+class UnitReport:
+    """One step of the order: the work for an output tensor, or for a statistic that several share."""
+
+    name: str
+    """First output tensor of the unit."""
+    passes: int
+    """Passes over its inputs."""
+    read_bytes: int
+    """Bytes read from files."""
+    live_bytes: int
+    """Kept inputs and statistics while the unit is in flight."""
+    tile_bytes: int
+    """Registers, buffers and kernel workspace of one worker."""
+
+
+@frozen
+class TensorGroup:
+    """Tensors that share a fate, for one reason."""
+
+    reason: str
+    """Why; empty for merged tensors."""
+    names: tuple[str, ...]
+    """Output tensors; for those left out, names in their model."""
+    model: str = ""
+    """The model that has the tensors; empty for output tensors."""
+
+
+@frozen
+class PlanReport:
+    """All that `graphmerge plan` shows."""
+
+    fits: bool
+    """Whether the predicted peak is within the budget."""
+    budget_bytes: int
+    """Bound of the peak resident memory of the whole process."""
+    predicted_peak_bytes: int
+    """The most resident memory that the process will have."""
+    least_budget_bytes: int
+    """The smallest budget that any plan fits."""
+    reserved_bytes: int
+    """Interpreter, libraries, threads, graph and plan."""
+    live_bytes: int
+    """Kept inputs and statistics of the units in flight."""
+    workspace_bytes: int
+    """Registers and kernel workspace of all workers."""
+    buffer_bytes: int
+    """Read and write buffers of all workers."""
+    calibrated: bool
+    """Whether the reserved part was measured on this machine."""
+    device: str
+    """Where kernels run."""
+    gpu_budget_bytes: int | None
+    """Bound of the memory on the device; None if none was given."""
+    device_bytes: int
+    """Predicted bytes on the device."""
+    workers: int
+    """Worker threads."""
+    tile_elements: int
+    """Elements of a tile."""
+    estimated_seconds: float
+    """Estimated duration, by a cost model that is only good for comparing plans."""
+    read_bytes: int
+    """Bytes that are read from input files."""
+    written_bytes: int
+    """Bytes of tensors that are written."""
+    shards: int
+    """Safetensors files of the output."""
+    tensors: int
+    """Tensors of the output."""
+    inputs: tuple[InputReport, ...]
+    """What is read."""
+    nodes: Mapping[str, int] = field(hash=False)
+    """Number of nodes of each kind."""
+    passes: int
+    """Passes over inputs, all units together."""
+    units: tuple[UnitReport, ...]
+    """The order of work."""
+    merged: tuple[TensorGroup, ...]
+    """Output tensors that are computed."""
+    copied: tuple[TensorGroup, ...]
+    """Output tensors that are copied."""
+    left_out: tuple[TensorGroup, ...]
+    """Input tensors that do not reach the output."""
+    warnings: tuple[str, ...]
+    """What the user should know before running."""
+    moments: tuple[Moment, ...]
+    """Memory over time: one moment for each pass."""
+
+    def offenders(self) -> tuple[UnitReport, ...]:
+        """The units, the one that needs most memory first."""
+        return tuple(sorted(self.units, key=lambda unit: -unit.live_bytes - unit.tile_bytes))

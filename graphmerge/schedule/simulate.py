@@ -1,0 +1,105 @@
+"""Replay a plan symbolically: what is held at every moment, and whether anything is used that is not there.
+
+The judge of plans: the scheduler predicts a peak by formula, the replay walks through the steps.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+from attrs import frozen
+
+from graphmerge.graph import Node
+from graphmerge.schedule.plan import Free, Plan, RunPass, UnitPlan
+from graphmerge.schedule.units import Pass
+
+
+@frozen
+class Moment:
+    """One pass of one unit."""
+
+    label: str
+    """Unit and number of the pass."""
+    live_bytes: int
+    """Kept inputs, states of reductions and statistics: of this unit, and of those in flight beside it."""
+    total_bytes: int
+    """Everything, the reserved part and the workers' memory included."""
+
+
+def simulate(plan: Plan) -> tuple[Moment, ...]:
+    """Every pass of a plan in order, with what is held while it runs.
+
+    Units in flight beside the one at hand are taken at their largest, as the order in which workers
+    finish is not known. An AssertionError means that the scheduler is wrong, never the user.
+    """
+    memory = plan.memory
+    fixed = memory.reserved_bytes + memory.workspace_bytes + memory.buffer_bytes
+    beside: deque[int] = deque(maxlen=plan.workers - 1)
+    users = Counter(node for unit in plan.units for node in unit.unit.needs)
+    shared: set[Node] = set()
+    moments: list[Moment] = []
+    for unit in plan.units:
+        replay = _Replay(unit, shared)
+        around = sum(beside) + sum(node.spec.nbytes for node in shared)
+        for label, held in replay.moments():
+            moments.append(Moment(label, held + around, fixed + held + around))
+        beside.append(replay.largest)
+        shared |= set(unit.unit.makes)
+        users.subtract(unit.unit.needs)
+        shared -= {node for node in unit.unit.needs if not users[node]}
+    assert not shared, "a shared statistic has no user"
+    return tuple(moments)
+
+
+class _Replay:
+    """One unit, step by step."""
+
+    def __init__(self, plan: UnitPlan, shared: set[Node]) -> None:
+        assert all(node in shared for node in plan.unit.needs), (
+            "a shared statistic is made too late"
+        )
+        self.largest = 0
+        self._plan = plan
+        self._held: dict[Node, int] = dict.fromkeys(plan.unit.needs, 0)
+
+    def moments(self) -> list[tuple[str, int]]:
+        """Label and bytes held of every pass."""
+        found: list[tuple[str, int]] = []
+        unit = self._plan.unit
+        for step in self._plan.steps:
+            if isinstance(step, RunPass):
+                held = self._run(unit.passes[step.index])
+                self.largest = max(self.largest, held)
+                found.append((f"{unit.name}, pass {step.index + 1} of {len(unit.passes)}", held))
+            else:
+                self._free(step)
+        kept = [node for node in self._held if node in self._plan.kept]
+        assert not kept, "a kept input is never freed"
+        return found
+
+    def _run(self, part: Pass) -> int:
+        for node in part.prologue:
+            self._require(node.inputs)
+            self._held[node] = node.spec.nbytes
+        for load in part.program.loads:
+            if load in self._plan.kept:
+                self._held[load] = load.spec.nbytes
+        for instruction in part.program.instructions:
+            self._require(instruction.statistics)
+        states = sum(
+            node.op.state_bytes(tuple(value.spec for value in node.inputs))
+            for node in part.reductions
+        )
+        held = sum(self._held.values()) + states
+        for node in part.reductions:
+            self._held[node] = node.spec.nbytes
+        return held
+
+    def _require(self, statistics: tuple[Node, ...]) -> None:
+        for node in statistics:
+            assert node in self._held, f"{node} is used before it is made or after it is freed"
+
+    def _free(self, step: Free) -> None:
+        for node in step.values:
+            assert node in self._held, f"{node} is freed twice"
+            del self._held[node]
