@@ -1,1 +1,1 @@
-
+"""graphmerge: a compiler for model merges."""

@@ -19,7 +19,8 @@ from graphmerge.units import MIB
 DEFAULT = Reserved(base_bytes=480 * MIB, worker_bytes=24 * MIB, calibrated=False)
 """Assumed before anything is measured: above what any measured environment took (about 330 MiB)."""
 MARGIN_BYTES = 12 * MIB
-"""Added to what was measured: fragmentation, and pages that one run touches and another does not."""
+"""Added to what was measured: fragmentation, and pages that one run touches and another does
+not."""
 _PACKAGES = ("graphmerge", "torch", "numpy", "attrs", "rich", "typer", "xxhash")
 
 

@@ -1,7 +1,7 @@
 """The exception tree: every mistake of a user or of the machine that graphmerge can name.
 
-A message says what is wrong, where (recipe path, file, tensor), what was got, what is wanted and what
-to do. The command line prints it without a traceback and exits with `exit_code`.
+A message says what is wrong, where (recipe path, file, tensor), what was got, what is wanted and
+what to do. The command line prints it without a traceback and exits with `exit_code`.
 """
 
 from __future__ import annotations

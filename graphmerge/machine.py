@@ -17,7 +17,7 @@ def default_workers() -> int:
 
 
 def auto_budget_bytes() -> int:
-    """What `--memory-budget auto` allows: a share of what the machine and the control group have left."""
+    """What `--memory-budget auto` allows: a share of what machine and control group have left."""
     available = _available_bytes()
     return int(available * AUTO_BUDGET_SHARE)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from platform import python_version
+from typing import TYPE_CHECKING
 
 import xxhash
 from attrs import frozen
@@ -17,8 +16,10 @@ from graphmerge.build.models import Model, open_model, references
 from graphmerge.checkpoint.fingerprint import fingerprint
 from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.errors import InputError, Problem
-from graphmerge.methods.base import Method
+from graphmerge.execution.events import Listener, Progress
+from graphmerge.execution.peak import measured_peak_bytes
 from graphmerge.methods.registry import find_method
+from graphmerge.ops.blocks import NUMERICS_VERSION
 from graphmerge.output import (
     INDEX_NAME,
     CheckpointSink,
@@ -42,14 +43,17 @@ from graphmerge.output import (
     write_manifest,
     write_text,
 )
-from graphmerge.execution.events import Listener, Progress
-from graphmerge.execution.peak import measured_peak_bytes
-from graphmerge.ops.blocks import NUMERICS_VERSION
 from graphmerge.recipe.parse import load_recipe
 from graphmerge.recipe.references import resolve_local
-from graphmerge.recipe.values import ModelReference, Recipe
 from graphmerge.schedule.choose import schedule
-from graphmerge.schedule.plan import Plan, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from graphmerge.methods.base import Method
+    from graphmerge.recipe.values import ModelReference, Recipe
+    from graphmerge.schedule.plan import Plan, Request
 
 RECIPE_NAME = "graphmerge_recipe.yml"
 """Name of the recipe in the output folder."""

@@ -55,7 +55,7 @@ class DType(Enum):
 
     @property
     def torch_name(self) -> str:
-        """Name of the dtype in recipes and config.json: `bfloat16`. Raises KeyError where torch has none."""
+        """Name in recipes and config.json: `bfloat16`. Raises KeyError where torch has none."""
         return _TORCH_NAMES[self]
 
     @classmethod

@@ -1,1 +1,1 @@
-
+"""Recipe, headers and methods to graph."""

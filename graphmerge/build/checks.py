@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from graphmerge.build.matching import Models, listed_sources
 from graphmerge.build.models import in_module, stack_of
 from graphmerge.errors import Problem
 from graphmerge.methods.base import BaseRule, Method
-from graphmerge.recipe.values import ModelReference, Module, Recipe, Slice, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from graphmerge.recipe.values import ModelReference, Module, Recipe, Slice, Source
 
 
 def check_slices(recipe: Recipe, method: Method, models: Models) -> Iterator[Problem]:

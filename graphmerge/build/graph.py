@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
@@ -12,12 +12,18 @@ from graphmerge.build.models import Model, donor_reference, in_module, stack_of
 from graphmerge.build.tensors import TensorBuilder
 from graphmerge.errors import GraphmergeError, InputError, Problem, RecipeError
 from graphmerge.graph import Graph, Omission, Output, make_node, simplify
-from graphmerge.methods.base import Method
 from graphmerge.methods.registry import parameter_names
 from graphmerge.ops import LoadTensor
 from graphmerge.recipe.check import check_parameters
-from graphmerge.recipe.values import Recipe, Scalar
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from graphmerge.methods.base import Method
+    from graphmerge.recipe.values import Recipe, Scalar
+
+SHOWN_NAMES = 3
+"""Names that a note lists; the rest are counted."""
 SHOWN_PROBLEMS = 20
 """Problems that one error message lists; the rest are counted."""
 
@@ -31,9 +37,11 @@ class Build:
     donor: Model
     """Model whose config, tokenizer and side files the output takes."""
     parameters: Mapping[str, Mapping[str, Scalar]]
-    """Resolved parameters of every merged tensor: `weight of MODEL`, or the method's own by name."""
+    """Resolved parameters of every merged tensor: `weight of MODEL`, or the method's own by
+    name."""
     layer_sources: tuple[int, ...] | None
-    """For every layer of the output its number in the donor slice's model; None when layers are unchanged."""
+    """For every layer of the output its number in the donor slice's model; None when layers are
+    unchanged."""
     layer_count_key: str
     """Where config.json has the layer count; empty when layers are unchanged."""
 
@@ -42,7 +50,8 @@ def build_graph(recipe: Recipe, method: Method, models: Models, *, seed: int) ->
     """The graph of a recipe.
 
     Raises:
-        InputError: everything that is wrong with the recipe's parameters, slices and tensors, at once.
+        InputError: everything that is wrong with the recipe's parameters, slices and tensors, at
+        once.
     """
     checked = check_parameters(recipe, method.signature, all_names=parameter_names())
     problems = [*checked.problems, *check_slices(recipe, method, models)]
@@ -73,7 +82,7 @@ def _outputs(matches: Iterable[Match], builder: TensorBuilder) -> list[Output]:
     for match in matches:
         try:
             outputs.append(builder.build(match))
-        except GraphmergeError as error:
+        except GraphmergeError as error:  # noqa: PERF203 - problems of all tensors are told at once
             for problem in error.problems:
                 where = problem.where or f"tensor {match.name}"
                 located = Problem(problem.what, where, problem.got, problem.wanted, problem.hint)
@@ -122,15 +131,21 @@ def _warnings(models: Models) -> tuple[str, ...]:
         f"{model.label}: {model.layout.note}" for model in models.values() if model.layout.note
     ]
     notes += [
-        f"{model.label}: {len(model.checkpoint.unlisted)} stored tensors are not in its index and are ignored"
+        f"{model.label}: not part of the model and ignored: {_some(model.checkpoint.unlisted)}"
         for model in models.values()
         if model.checkpoint.unlisted
     ]
     return tuple(notes)
 
 
+def _some(names: tuple[str, ...]) -> str:
+    """The first few names, and how many there are beside."""
+    rest = len(names) - SHOWN_NAMES
+    return ", ".join(names[:SHOWN_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+
+
 def _layers(recipe: Recipe, donor: Model) -> tuple[tuple[int, ...] | None, str]:
-    """Where the output's layers come from, and the config key of their number, for sliced recipes."""
+    """For sliced recipes where the layers come from, and the config key of their number."""
     for module in recipe.modules:
         if module.is_whole_model:
             continue

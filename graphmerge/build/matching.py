@@ -47,7 +47,7 @@ class Match:
 
 
 def match_tensors(module: Module, models: Models, base: ModelReference | None) -> Iterator[Match]:
-    """Every output tensor of a module: tensors before the layers, the layers, tensors after them."""
+    """Every output tensor of a module: before the layers, in them, after them."""
     if module.is_whole_model:
         yield from _match_whole(module, models, base)
     else:
@@ -55,7 +55,7 @@ def match_tensors(module: Module, models: Models, base: ModelReference | None) -
 
 
 def listed_sources(module: Module, part: Slice, base: ModelReference | None) -> tuple[Source, ...]:
-    """The sources of a slice; in the `models:` form with a base that is not listed as an extra first input."""
+    """The sources of a slice; a base that the `models:` form does not list is an extra first one."""
     if module.is_whole_model and base and all(source.model != base for source in part.sources):
         return (Source(base), *part.sources)
     return part.sources

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from graphmerge.checkpoint.layer_layout import LayerLayout, LayerStack
 from graphmerge.checkpoint.layers import find_layers
-from graphmerge.checkpoint.values import Checkpoint, TensorEntry
 from graphmerge.checkpoint.vocabulary import tied_head
-from graphmerge.recipe.values import ModelReference, Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from graphmerge.checkpoint.layer_layout import LayerLayout, LayerStack
+    from graphmerge.checkpoint.values import Checkpoint, TensorEntry
+    from graphmerge.recipe.values import ModelReference, Recipe
 
 
 @frozen(eq=False)
@@ -46,7 +50,7 @@ def open_model(reference: ModelReference, checkpoint: Checkpoint) -> Model:
 
 
 def references(recipe: Recipe) -> tuple[ModelReference, ...]:
-    """Every model that the recipe names for its tensors, each once, in order of appearance, base first."""
+    """Every model whose tensors the recipe uses, each once, the base first."""
     found: dict[ModelReference, None] = {}
     if recipe.base_model:
         found[recipe.base_model] = None
@@ -59,7 +63,7 @@ def references(recipe: Recipe) -> tuple[ModelReference, ...]:
 
 
 def donor_reference(recipe: Recipe) -> ModelReference:
-    """The model whose config and tokenizer the output takes: the base, else the first listed one."""
+    """The model that gives config and tokenizer: the base, else the first listed one."""
     return recipe.base_model or recipe.modules[0].slices[0].sources[0].model
 
 
@@ -75,5 +79,5 @@ def stack_of(model: Model, within: str | None) -> LayerStack | None:
 
 
 def in_module(name: str, module: str) -> bool:
-    """Whether a tensor name lies in a module: the module's name is among its dotted parts, in order."""
+    """Whether a tensor lies in a module: the module's name is among the parts of its name."""
     return f".{module}." in f".{name}"

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from graphmerge.build.matching import Match, SourceTensor
-from graphmerge.checkpoint.values import TensorEntry
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.graph import Node, Output, make_node
 from graphmerge.methods.base import MergeInputs, Method, ModelInput
 from graphmerge.ops import Cast, LoadTensor, RequireIdentical, StackLayer
 from graphmerge.recipe.lookup import evaluate
-from graphmerge.recipe.signature import ParameterSpec
-from graphmerge.recipe.values import Recipe, Scalar
 from graphmerge.spec import DType
+
+if TYPE_CHECKING:
+    from graphmerge.build.matching import Match, SourceTensor
+    from graphmerge.checkpoint.values import TensorEntry
+    from graphmerge.recipe.signature import ParameterSpec
+    from graphmerge.recipe.values import Recipe, Scalar
 
 
 @frozen(eq=False)
@@ -56,7 +59,7 @@ class TensorBuilder:
         return Output(match.name, node, reason)
 
     def _is_copied(self, dtypes: list[DType]) -> bool:
-        """Whether arithmetic has no meaning: integers that no `dtype` casts, or a lone packed tensor."""
+        """Whether arithmetic has no meaning: integers that no `dtype` casts, a lone packed tensor."""
         if len(dtypes) == 1 and not dtypes[0].is_mergeable_float:
             return True
         return self.recipe.dtype is None and all(dtype.is_integer for dtype in dtypes)
@@ -130,7 +133,7 @@ def _entries(match: Match) -> list[TensorEntry]:
         Problem(
             f"{source.model.label} has no tensor {source.name}",
             f"tensor {match.name}",
-            hint=f"every model must have it; {match.sources[0].model.label} takes part in this tensor too",
+            hint="every model that takes part must have it",
         )
         for source, entry in zip(match.sources, found, strict=True)
         if entry is None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+_Groups: TypeAlias = "dict[tuple[str, ...], tuple[str, ...]]"
+"""Names by the segments of their pattern."""
 
 
 @frozen
@@ -26,23 +29,21 @@ def fold_names(names: Iterable[str]) -> tuple[Folded, ...]:
     Numbers are folded from the innermost outwards, so experts are folded within a layer before
     layers are. Only names that all numbers between them give are folded: nothing is made up.
     """
-    groups = {tuple(name.split(".")): (name,) for name in names}
+    groups: _Groups = {tuple(name.split(".")): (name,) for name in names}
     depth = max((len(segments) for segments in groups), default=0)
     for level in range(depth - 1, -1, -1):
         groups = _fold_level(groups, level)
     return tuple(Folded(".".join(segments), found) for segments, found in groups.items())
 
 
-def _fold_level(
-    groups: dict[tuple[str, ...], tuple[str, ...]], level: int
-) -> dict[tuple[str, ...], tuple[str, ...]]:
+def _fold_level(groups: _Groups, level: int) -> _Groups:
     """Fold the segment at one level wherever it is a number."""
     alike: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for segments in groups:
         is_number = level < len(segments) and segments[level].isdecimal()
         key = (*segments[:level], "", *segments[level + 1 :]) if is_number else segments
         alike.setdefault(key, []).append(segments)
-    folded: dict[tuple[str, ...], tuple[str, ...]] = {}
+    folded: _Groups = {}
     for key, members in alike.items():
         pattern = members[0]
         if len(members) > 1:

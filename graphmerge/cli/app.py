@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from graphmerge.cli import exit_codes
 from graphmerge.cli.calibrate import calibrate
 from graphmerge.cli.inspect import inspect
 from graphmerge.cli.methods import methods
@@ -21,9 +22,6 @@ from graphmerge.errors import GraphmergeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-INTERRUPTED_EXIT_CODE = 130
-"""What shells expect of a command that Ctrl-C ended."""
 
 
 class _Commands(TyperGroup):
@@ -43,10 +41,10 @@ class _Commands(TyperGroup):
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
-            raise typer.Exit(INTERRUPTED_EXIT_CODE) from None
+            raise typer.Exit(exit_codes.INTERRUPTED) from None
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(1) from None
+            raise typer.Exit(exit_codes.BROKEN_PIPE) from None
 
 
 app = typer.Typer(
@@ -58,21 +56,20 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's calling convention
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"graphmerge {version('graphmerge')}")
         raise typer.Exit
 
 
+_Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+]
+
+
 @app.callback()
-def _root(
-    _version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
-    ] = False,
-) -> None:
+def _root(_version: _Version = False) -> None:
     """Merge model checkpoints by a recipe, in a memory budget that is known beforehand."""
 
 

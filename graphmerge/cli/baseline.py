@@ -1,11 +1,11 @@
 """Peak memory of a process that has loaded everything and run a tile of every kernel.
 
-This is what calibration measures, once per environment. Libraries load code when it is first used, so
-importing is not enough: every method merges a tiny checkpoint through the real engine. The tensors
-themselves are part of the peak but not of the baseline: they are small, one tile for each worker,
-and what the plans predict for them is taken off. What remains grows with the workers by their stacks
-and by what the allocator wastes on their workspaces, which depends on the tile; so tiles are as large
-as the planner makes them.
+This is what calibration measures, once per environment. Libraries load code when it is first used,
+so importing is not enough: every method merges a tiny checkpoint through the real engine. The
+tensors themselves are part of the peak but not of the baseline: they are small, one tile for each
+worker, and what the plans predict for them is taken off. What remains grows with the workers by
+their stacks and by what the allocator wastes on their workspaces, which depends on the tile; so
+tiles are as large as the planner makes them.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from graphmerge.spec import DType, TensorSpec
 from graphmerge.units import GIB
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from graphmerge.schedule.plan import Memory
 
 _MODELS = ("base", "first", "second")
@@ -40,7 +42,7 @@ _NEUTRAL_DEFAULTS = ("density",)
 
 
 def baseline_peak_bytes(workers: int) -> int:
-    """Peak resident memory of this process after a tiny merge by every method, less their tensors."""
+    """Peak resident memory of this process after a tiny merge by every method, less the tensors."""
     with tempfile.TemporaryDirectory(prefix="graphmerge-") as name:
         folder = Path(name)
         for number, model in enumerate(_MODELS):
@@ -82,18 +84,17 @@ def _recipe(folder: Path, method: Method) -> dict[str, Any]:
 
 
 def _write_model(folder: Path, number: int, workers: int) -> None:
-    """One tensor with a tile for each worker, its values of any size and sign; and one of integers."""
+    """One tensor with a tile for each worker, its values of either sign; and one of integers."""
     folder.mkdir()
     elements = workers * _TILE_ELEMENTS
     bits = np.arange(elements, dtype=np.uint32) * np.uint32(2654435761 + 2 * number) >> 16
     words = (bits & 0x83FF | 0x3C00).astype(np.uint16)  # bfloat16 of magnitudes around 0.01
-    tensors = {
+    tensors: dict[str, tuple[TensorSpec, NDArray[Any]]] = {
         "layers.0.weight": (TensorSpec((elements,), DType.BF16), words),
         "layers.0.positions": (TensorSpec((8,), DType.I64), np.arange(8)),
     }
-    layout = layout_shards(
-        [(name, spec) for name, (spec, _) in tensors.items()], max_shard_bytes=GIB
-    )
+    specs = [(name, spec) for name, (spec, _) in tensors.items()]
+    layout = layout_shards(specs, max_shard_bytes=GIB)
     (folder / "config.json").write_text(json.dumps({"num_hidden_layers": 1}))
     with ShardWriter(folder, layout) as writer:
         for name, (_, values) in tensors.items():

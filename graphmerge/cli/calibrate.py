@@ -16,11 +16,11 @@ def calibrate(
         typer.Option(
             min=1,
             hidden=True,
-            help="Take the measurement in this process, with that many workers; print peak bytes only.",
+            help="Measure in this process, with that many workers; print bytes only.",
         ),
     ] = None,
 ) -> None:
-    """Measure the memory of interpreter, libraries and threads, which plans reserve. Measured once."""
+    """Measure, once, the memory that plans reserve for interpreter, libraries and threads."""
     if workers is not None:
         from graphmerge.cli.baseline import baseline_peak_bytes  # noqa: PLC0415 - imports torch
 

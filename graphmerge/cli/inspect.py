@@ -46,9 +46,9 @@ def inspect(checkpoint: CheckpointPath, as_json: options.Json = False) -> None:
 def _lines(summary: CheckpointSummary) -> list[str]:
     counts = ", ".join(f"{dtype} {count}" for dtype, count in summary.dtypes.items())
     size = format_bytes(summary.data_bytes)
+    files = counted(len(summary.files), "file")
     lines = [
-        f"{summary.path}: {counted(len(summary.tensors), 'tensor')}, {size} "
-        f"in {counted(len(summary.files), 'file')}",
+        f"{summary.path}: {counted(len(summary.tensors), 'tensor')}, {size} in {files}",
         f"dtypes      {counts}",
     ]
     lines += [f"layers      {layers.prefix} has {layers.count}" for layers in summary.layers]

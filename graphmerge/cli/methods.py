@@ -8,9 +8,11 @@ import typer
 from rich.table import Table
 
 from graphmerge.cli.console import stdout_console
+from graphmerge.errors import InputError, Problem
 from graphmerge.methods.base import BaseRule
-from graphmerge.methods.registry import METHODS, find_method
+from graphmerge.methods.registry import METHODS
 from graphmerge.recipe.signature import REQUIRED
+from graphmerge.recipe.suggestions import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +32,12 @@ def methods(
     if name is None:
         console.print(_overview())
         return
-    for line in _description(find_method(name)):
+    if name not in METHODS:
+        wanted = "one of " + ", ".join(METHODS)
+        raise InputError(
+            Problem("unknown merge method", "NAME", name, wanted, suggest(name, METHODS))
+        )
+    for line in _description(METHODS[name]):
         console.print(line, soft_wrap=True)
 
 
@@ -55,13 +62,8 @@ def _description(method: Method) -> Iterator[str]:
 
 def _models(method: Method) -> str:
     least, most = method.least_models, method.most_models
-    count = (
-        f"{least} or more"
-        if most is None
-        else str(least)
-        if least == most
-        else f"{least} to {most}"
-    )
+    span = str(least) if least == most else f"{least} to {most}"
+    count = f"{least} or more" if most is None else span
     return f"{count}, the base included" if method.base is BaseRule.REQUIRED else count
 
 

@@ -23,13 +23,13 @@ MemoryBudget = Annotated[
     str,
     typer.Option(
         metavar="SIZE|auto",
-        help="Most resident memory of the whole process, such as 2GiB; auto takes 80% of what is available.",
+        help="Most resident memory of the whole process, such as 2GiB; auto: 80% of what is free.",
     ),
 ]
 # typer reads annotations at run time, and on Python 3.10 it knows Optional better than `int | None`
 Workers = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option(min=1, help="Most worker threads.  [default: one per core, at most 8]"),
+    typer.Option(min=1, help="Most worker threads.", show_default="one per core, at most 8"),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of random masks.")]
 ShardSize = Annotated[
@@ -45,7 +45,8 @@ TileElements = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(
         metavar="N",
-        help="For experts: elements of a tile, a multiple of 65536.  [default: chosen by the planner]",
+        help="For experts: elements of a tile, a multiple of 65536.",
+        show_default="chosen by the planner",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -108,7 +108,7 @@ def _show_memory(console: Console, report: PlanReport) -> None:
     console.print(table)
     if not report.calibrated:
         console.print(
-            "  (reserved is a safe default until `graphmerge calibrate` or the first run measures it)"
+            "  (reserved is a safe default; `graphmerge calibrate` or the first run measures it)"
         )
     totals = [moment.total_bytes for moment in report.moments]
     if totals:

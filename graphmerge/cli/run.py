@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphmerge.cli import options
+from graphmerge.cli import exit_codes, options
+from graphmerge.cli.progress import RunDisplay
 from graphmerge.cli.wording import counted, shard_count
 from graphmerge.pipeline import RunOptions, RunReport, compile_recipe, make_plan
 from graphmerge.pipeline import run as run_plan
@@ -41,9 +42,7 @@ def run(
     gpu_memory_budget: options.GpuMemoryBudget = None,
     tile_elements: options.TileElements = None,
 ) -> None:
-    """Merge the models of RECIPE into OUT. A run that was interrupted continues where it stopped."""
-    from graphmerge.cli.progress import RunDisplay  # noqa: PLC0415 - drawn by runs only
-
+    """Merge the models of RECIPE into OUT; the same command again continues an interrupted run."""
     request = options.request(memory_budget, workers, device, gpu_memory_budget, tile_elements)
     run_options = RunOptions(parse_bytes(out_shard_size), overwrite, durable, strict)
     compiled = compile_recipe(recipe, seed=seed)
@@ -54,7 +53,7 @@ def run(
             report = run_plan(compiled, plan, out, run_options, display)
     except KeyboardInterrupt:
         typer.echo("interrupted: run the same command again to continue", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(exit_codes.INTERRUPTED) from None
     for line in _result(plan, report, shard_count(plan, run_options.shard_bytes)):
         typer.echo(line)
 
@@ -63,7 +62,8 @@ def _result(plan: Plan, report: RunReport, shards: int) -> Iterator[str]:
     """What was written, and how well its memory was predicted."""
     tensors = counted(len(plan.graph.outputs), "tensor")
     size = format_bytes(plan.written_bytes)
-    yield f"wrote {report.out}: {tensors}, {size} in {counted(shards, 'shard')}, {report.seconds:.1f} s"
+    files = counted(shards, "shard")
+    yield f"wrote {report.out}: {tensors}, {size} in {files}, {report.seconds:.1f} s"
     predicted, measured = report.predicted_peak_bytes, report.measured_peak_bytes
     yield (
         f"peak: predicted {format_bytes(predicted)}, measured {format_bytes(measured)} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def sparkline(values: Sequence[int], *, width: int) -> str:
     """
     columns = min(width, len(values))
     edges = [index * len(values) // columns for index in range(columns + 1)] if columns else []
-    peaks = [max(values[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+    peaks = [max(values[start:end]) for start, end in pairwise(edges)]
     least, most = min(peaks, default=0), max(peaks, default=0)
     steps = max(most - least, 1)
     return "".join(_BARS[(peak - least) * (len(_BARS) - 1) // steps] for peak in peaks)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import typer
 from attrs import fields
 
-from graphmerge.cli import options
+from graphmerge.cli import exit_codes, options
 from graphmerge.cli.progress import bytes_progress
 from graphmerge.output import VerifyReport, read_manifest
 from graphmerge.output import verify as verify_output
 from graphmerge.spec import TensorSpec
 from graphmerge.units import format_bytes
-
-DAMAGED_EXIT_CODE = 2
 
 
 def verify(out: options.OutPath) -> None:
@@ -25,7 +23,7 @@ def verify(out: options.OutPath) -> None:
         typer.echo(line, err=True)
     if not report.is_intact:
         typer.echo(f"{out}: damaged", err=True)
-        raise typer.Exit(DAMAGED_EXIT_CODE)
+        raise typer.Exit(exit_codes.DAMAGED)
     typer.echo(f"{out}: {len(tensors)} tensors intact, {format_bytes(report.read_bytes)} read")
 
 

@@ -1,4 +1,4 @@
-"""The files that a plan's output will have."""
+"""Words that several commands share."""
 
 from __future__ import annotations
 

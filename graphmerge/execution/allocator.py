@@ -15,8 +15,8 @@ def keep_freed_pages() -> None:
     """Let kernels reuse the pages of their workspace instead of returning them at every tile.
 
     glibc maps blocks above 128 KiB anew at each allocation, and the kernel clears them each time:
-    measured a third of a slerp's CPU time. What is kept is bounded by the declared workspace. Other C
-    libraries have no mallopt and are left as they are.
+    measured a third of a slerp's CPU time. What is kept is bounded by the declared workspace.
+    Other C libraries have no mallopt and are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import mmap
 import threading
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphmerge.execution.reading import Bytes
+if TYPE_CHECKING:
+    from graphmerge.execution.reading import Bytes
 
 ALIGNMENT = 64
 
 
 def anonymous_buffer(size_bytes: int) -> Bytes:
-    """Page-aligned memory straight from the kernel: resident only where touched, given back when let go."""
+    """Page-aligned memory from the kernel: resident only where touched, returned when let go."""
     return np.frombuffer(mmap.mmap(-1, max(size_bytes, 1)), dtype=np.uint8, count=size_bytes)
 
 
@@ -38,8 +40,11 @@ class Arena:
 
 
 class BufferPool:
-    """Buffers of kept inputs. Freed ones are used again for inputs of the same size, which spares the
-    kernel from clearing pages, as long as all together stay within the limit."""
+    """Buffers of kept inputs.
+
+    Freed ones are used again for inputs of the same size, which spares the
+    kernel from clearing pages, as long as all together stay within the limit.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import torch
 
 from graphmerge.errors import CheckpointError, MachineError, Problem
 from graphmerge.execution.allocator import keep_freed_pages
 from graphmerge.execution.buffers import BufferPool
-from graphmerge.execution.events import Progress
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.running import RunningUnit, TileTask
-from graphmerge.execution.sink import Sink
 from graphmerge.execution.worker import TileResult, Worker
-from graphmerge.graph import Node
-from graphmerge.kernels import Statistic
 from graphmerge.ops import LoadTensor
 from graphmerge.schedule.memory import worker_memory
-from graphmerge.schedule.plan import Plan, UnitPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from graphmerge.execution.events import Progress
+    from graphmerge.execution.sink import Sink
+    from graphmerge.graph import Node
+    from graphmerge.kernels import Statistic
+    from graphmerge.schedule.plan import Plan, UnitPlan
 
 _POLL_SECONDS = 0.2  # how long the main thread may be deaf to Ctrl-C
 
@@ -121,7 +125,7 @@ class _Engine:
             self._changed.notify_all()
 
     def _claim(self) -> TileTask | None:
-        """The next tile to work on, from the oldest unit that has one; None when there is no more work."""
+        """The next tile, from the oldest unit that has one; None when there is no more work."""
         with self._changed:
             while self._error is None:
                 for unit in self._in_flight:
@@ -149,7 +153,7 @@ class _Engine:
 
     def _finish(self, task: TileTask, result: TileResult) -> None:
         """Write the tile's output and take up its partial results."""
-        self._report(task, result.not_finite)
+        self._report(result.not_finite)
         written = 0
         if result.output is not None:
             for output in task.unit.plan.unit.outputs:
@@ -175,7 +179,7 @@ class _Engine:
             self._sink.finish(names)
             self._progress.add(finished_tensors=len(names))
 
-    def _report(self, task: TileTask, not_finite: tuple[Node, ...]) -> None:
+    def _report(self, not_finite: tuple[Node, ...]) -> None:
         for load in not_finite:
             assert isinstance(load.op, LoadTensor)
             where = f"{load.op.entry.file}, tensor {load.op.entry.name}"

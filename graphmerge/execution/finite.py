@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphmerge.execution.reading import Bytes
 from graphmerge.spec import DType
+
+if TYPE_CHECKING:
+    from graphmerge.execution.reading import Bytes
 
 _EXPONENTS: dict[DType, tuple[type[np.unsignedinteger[Any]], int]] = {
     DType.F16: (np.uint16, 0x7C00),
@@ -15,7 +17,8 @@ _EXPONENTS: dict[DType, tuple[type[np.unsignedinteger[Any]], int]] = {
     DType.F32: (np.uint32, 0x7F800000),
     DType.F64: (np.uint64, 0x7FF0000000000000),
 }
-"""An unsigned integer of the dtype's size, and the bits of its exponent: all set in NaN and infinity."""
+"""An unsigned integer of the dtype's size, and the bits of its exponent: all set in NaN and
+infinity."""
 
 
 def is_finite(stored: Bytes, dtype: DType) -> bool:

@@ -10,7 +10,7 @@ _STATUS = Path("/proc/self/status")
 
 
 def measured_peak_bytes() -> int:
-    """High-water mark of the resident set since the process began. Raises MachineError outside Linux."""
+    """High-water mark of the resident set of this process. Raises MachineError outside Linux."""
     return _field("VmHWM")
 
 

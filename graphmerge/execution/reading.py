@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
-from graphmerge.checkpoint.values import TensorEntry
 from graphmerge.errors import CheckpointError, MachineError, Problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    import numpy as np
+
+    from graphmerge.checkpoint.values import TensorEntry
 
 Bytes: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
 
@@ -50,7 +53,7 @@ class FileReader:
             while view:
                 count = os.preadv(descriptor, [view], position)
                 if count == 0:
-                    what = f"the file ends before byte {position + len(view)}; it changed during the run"
+                    what = f"the file ends before byte {position + len(view)}, so it has changed"
                     raise CheckpointError(Problem(what, f"{entry.file}, tensor {entry.name}"))
                 view, position = view[count:], position + count
         except OSError as error:

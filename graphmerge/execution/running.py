@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from graphmerge.execution.buffers import BufferPool
-from graphmerge.execution.reading import Bytes
-from graphmerge.graph import Node
 from graphmerge.kernels import Partial, Statistic, reduction, small
 from graphmerge.ops import LoadTensor
 from graphmerge.schedule.plan import Free, RunPass, UnitPlan
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from graphmerge.execution.buffers import BufferPool
+    from graphmerge.execution.reading import Bytes
+    from graphmerge.graph import Node
     from graphmerge.schedule.units import Pass
 
 
@@ -39,7 +40,7 @@ class TileTask:
 
 
 class RunningUnit:
-    """One unit from its first tile to its last. Not thread-safe: the engine holds its lock around calls."""
+    """One unit from first tile to last. Not thread-safe: the engine calls it under its lock."""
 
     def __init__(
         self,

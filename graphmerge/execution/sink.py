@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from graphmerge.execution.reading import Bytes
+if TYPE_CHECKING:
+    from graphmerge.execution.reading import Bytes
 
 
 class Sink(Protocol):

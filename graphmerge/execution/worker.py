@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from attrs import define
 
 from graphmerge.execution.buffers import Arena
-from graphmerge.execution.reading import Bytes, FileReader
+from graphmerge.execution.finite import is_finite
 from graphmerge.kernels import Partial, ReducedTile, Tile, kernel, reduction
 from graphmerge.kernels.dtypes import TORCH_DTYPES
-from graphmerge.execution.finite import is_finite
-from graphmerge.execution.running import RunningUnit, TileTask
-from graphmerge.graph import Node
 from graphmerge.ops import LoadTensor
-from graphmerge.schedule.program import Instruction, Program
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from graphmerge.execution.reading import Bytes, FileReader
+    from graphmerge.execution.running import TileTask
+    from graphmerge.graph import Node
+    from graphmerge.schedule.program import Instruction, Program
 
 
 @define

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from graphmerge.errors import GraphError
-from graphmerge.graph.op import Op, Space
-from graphmerge.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from graphmerge.graph.op import Op, Space
+    from graphmerge.spec import TensorSpec
 
 
 class Node:
@@ -42,7 +45,8 @@ class Node:
 
 
 _nodes: WeakValueDictionary[tuple[Op, tuple[Node, ...]], Node] = WeakValueDictionary()
-"""Every living node. Keys hold the nodes that the value holds as well, so nothing outlives its use."""
+"""Every living node. Keys hold the nodes that the value holds as well, so nothing outlives its
+use."""
 
 
 def make_node(op: Op, *inputs: Node) -> Node:
@@ -65,7 +69,7 @@ def make_node(op: Op, *inputs: Node) -> Node:
 
 
 def postorder(roots: Iterable[Node], *, seen: set[Node] | None = None) -> Iterator[Node]:
-    """Every node reachable from the roots, inputs before users, each once; `seen` ones are left out."""
+    """Every node below the roots, inputs before users, each once; `seen` ones are left out."""
     done = set() if seen is None else seen
     stack = [(root, iter(root.inputs)) for root in reversed(list(roots))]
     while stack:

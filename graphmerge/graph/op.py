@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
-from graphmerge.spec import DType, TensorSpec
-
 if TYPE_CHECKING:
     from graphmerge.graph.node import Node
+    from graphmerge.spec import DType, TensorSpec
 
 
 class Space(Enum):
@@ -72,15 +71,15 @@ class Op(ABC):
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """Space of the output. Raises GraphError where the combination has no meaning."""
 
-    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:  # noqa: ARG002
-        """Most bytes that the kernel allocates beside its inputs, output and scratch for one tile."""
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
+        """Most bytes that the kernel allocates for a tile, beside inputs, output and scratch."""
         return Workspace()
 
-    def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:  # noqa: ARG002
+    def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
         """Bytes that a reduction holds from its first block to its last."""
         return 0
 
-    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:  # noqa: ARG002
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
         """Dtypes of the tile-sized scratch buffers that the kernel is handed."""
         return ()
 

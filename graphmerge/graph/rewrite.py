@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from graphmerge.graph.node import Node, make_node, postorder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def simplify(roots: Iterable[Node]) -> dict[Node, Node]:

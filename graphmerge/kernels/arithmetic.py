@@ -9,7 +9,7 @@ from graphmerge.ops import AddDelta, Cast, Combine, Rescale, Scale, TaskVector, 
 
 
 @register_kernel(Cast)
-def cast(op: Cast, tile: Tile) -> None:  # noqa: ARG001 - the register has the dtype
+def cast(op: Cast, tile: Tile) -> None:
     """The same values in the output's dtype, rounded once to nearest even."""
     source, output = tile.inputs[0], tile.output
     if source.dtype is torch.float64 and output.dtype in (torch.bfloat16, torch.float16):
@@ -19,7 +19,7 @@ def cast(op: Cast, tile: Tile) -> None:  # noqa: ARG001 - the register has the d
 
 
 def _rounded_to_odd(x: torch.Tensor) -> torch.Tensor:
-    """float64 to float32, inexact results with an odd last bit, so that rounding again rounds right.
+    """A float64 as float32, with an odd last bit where inexact, so that rounding again is right.
 
     Boldo and Melquiond, Emulation of a FMA and correctly rounded sums, IEEE TC 2008.
     """
@@ -32,7 +32,7 @@ def _rounded_to_odd(x: torch.Tensor) -> torch.Tensor:
 
 
 @register_kernel(TaskVector)
-def task_vector(op: TaskVector, tile: Tile) -> None:  # noqa: ARG001 - has no settings
+def task_vector(op: TaskVector, tile: Tile) -> None:
     """Model minus base."""
     torch.sub(tile.inputs[0], tile.inputs[1], out=tile.output)
 
@@ -46,7 +46,7 @@ def weighted_sum(op: WeightedSum, tile: Tile) -> None:
 
 
 @register_kernel(Combine)
-def combine(op: Combine, tile: Tile) -> None:  # noqa: ARG001 - coefficients are a statistic
+def combine(op: Combine, tile: Tile) -> None:
     """sum_i c_i x_i, in order."""
     _combine(tile, tuple(map(float, tile.statistics[0])))
 
@@ -59,13 +59,13 @@ def _combine(tile: Tile, weights: tuple[float, ...]) -> None:
 
 @register_kernel(Scale)
 def scale(op: Scale, tile: Tile) -> None:
-    """factor * x."""
+    """Factor * x."""
     torch.mul(tile.inputs[0], op.factor, out=tile.output)
 
 
 @register_kernel(Rescale)
-def rescale(op: Rescale, tile: Tile) -> None:  # noqa: ARG001 - the factor is a statistic
-    """statistic * x."""
+def rescale(op: Rescale, tile: Tile) -> None:
+    """Statistic * x."""
     torch.mul(tile.inputs[0], float(tile.statistics[0]), out=tile.output)
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
+from typing import TYPE_CHECKING
 
-from graphmerge.kernels.registry import Partial, Statistic
+import numpy as np
+
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
+
+if TYPE_CHECKING:
+    import torch
+
+    from graphmerge.kernels.registry import Partial, Statistic
 
 
 def block_sums(x: torch.Tensor) -> Partial:

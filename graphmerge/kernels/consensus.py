@@ -59,7 +59,7 @@ def _mean_of_agreeing(op: SignConsensus, tile: Tile) -> None:
 
 
 def _divide(total: torch.Tensor, divisor: torch.Tensor, scratch: torch.Tensor) -> None:
-    """total / divisor, a divisor of zero counting as one."""
+    """Total / divisor, a divisor of zero counting as one."""
     torch.sign(divisor, out=scratch)
     divisor.add_(scratch.abs_().neg_().add_(1))
     total.div_(divisor)

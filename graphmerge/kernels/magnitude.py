@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +21,9 @@ from graphmerge.ops.blocks import BLOCK_ELEMENTS, blocks
 from graphmerge.ops.sparsify import DIGIT_BITS
 from graphmerge.spec import DType, TensorSpec
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _WIDEST = 1 << 16
 _BITS_DTYPES = {
     torch.float32: (torch.int32, DIGIT_BITS[DType.F32]),
@@ -36,7 +38,7 @@ def magnitude_bits(x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
 
 
 def _between(values: torch.Tensor, first: int, last: int) -> torch.Tensor:
-    """first <= values <= last; by numpy on the CPU, where torch's comparison takes seven times as long."""
+    """Whether values lie in a range; by numpy on the CPU, where torch takes seven times as long."""
     if values.is_cpu:
         array = values.numpy()
         return torch.from_numpy((array >= first) & (array <= last))
@@ -44,7 +46,7 @@ def _between(values: torch.Tensor, first: int, last: int) -> torch.Tensor:
 
 
 def _equal(values: torch.Tensor, wanted: int) -> torch.Tensor:
-    """values == wanted, as `_between`."""
+    """Values == wanted, as `_between`."""
     if values.is_cpu:
         return torch.from_numpy(values.numpy() == wanted)
     return values == wanted
@@ -58,7 +60,7 @@ def _select(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def _digits_after(bits: torch.Tensor, prefix: int, below: int, width: int) -> torch.Tensor:
-    """The digit of `width` bits above the lowest `below`, of the magnitudes that begin with the prefix."""
+    """The digit of `width` bits above the lowest `below`, where bits begin with the prefix."""
     first = prefix << (below + width)
     last = first + (1 << (below + width)) - 1
     candidates = _select(bits, _between(bits, first, last))
@@ -71,7 +73,7 @@ class MagnitudeDigitsReduction(Reduction):
     The statistic is (bits so far, magnitudes surely above, magnitudes with these bits so far).
     """
 
-    def begin(self, op: MagnitudeDigits, inputs: tuple[TensorSpec, ...]) -> Statistic:  # noqa: ARG002
+    def begin(self, op: MagnitudeDigits, inputs: tuple[TensorSpec, ...]) -> Statistic:
         """An empty histogram."""
         return np.zeros(_WIDEST, dtype=np.int64)
 
@@ -89,7 +91,7 @@ class MagnitudeDigitsReduction(Reduction):
         counts: Partial = torch.bincount(digits, minlength=1 << widths[op.digit]).cpu().numpy()
         return counts
 
-    def combine(self, state: Statistic, partial: Partial, start: int) -> None:  # noqa: ARG002
+    def combine(self, state: Statistic, partial: Partial, start: int) -> None:
         """Counts add up, in any order."""
         state[: len(partial)] += partial
 
@@ -106,13 +108,13 @@ class MagnitudeDigitsReduction(Reduction):
 
 
 class TieCutoffReduction(Reduction):
-    """Counts of ties per block; the statistic is (bits, block of the last kept tie, ties kept there)."""
+    """Ties per block; the statistic is (bits, block of the last kept tie, ties kept there)."""
 
-    def begin(self, op: TieCutoff, inputs: tuple[TensorSpec, ...]) -> Statistic:  # noqa: ARG002
+    def begin(self, op: TieCutoff, inputs: tuple[TensorSpec, ...]) -> Statistic:
         """A zero per block."""
         return np.zeros(blocks(inputs[0]), dtype=np.int64)
 
-    def update(self, op: TieCutoff, tile: ReducedTile) -> Partial:  # noqa: ARG002
+    def update(self, op: TieCutoff, tile: ReducedTile) -> Partial:
         """Ties in each block of the tile."""
         bits = magnitude_bits(tile.inputs[0], out=tile.scratch[0])
         ties = _equal(bits, int(tile.statistics[0][0]))
@@ -149,7 +151,7 @@ register_reduction(TieCutoff, TieCutoffReduction())
 
 
 @register_kernel(KeepLargest)
-def keep_largest(op: KeepLargest, tile: Tile) -> None:  # noqa: ARG001 - the cutoff decides
+def keep_largest(op: KeepLargest, tile: Tile) -> None:
     """Entries above the threshold, and ties up to the cutoff; zero elsewhere."""
     x = tile.inputs[0]
     bits, block, in_block = (int(value) for value in tile.statistics[0])
@@ -170,7 +172,7 @@ def _from_bits(bits: int, dtype: torch.dtype) -> np.floating[Any]:
 def _end_of_ties(
     x: torch.Tensor, first: int, bits: int, in_block: int, scratch: torch.Tensor
 ) -> int:
-    """Index in the tile up to which ties are kept; `first` is where the block of the last one begins."""
+    """Index up to which ties are kept; `first` is where the block of the last one begins."""
     if first >= x.numel():
         return x.numel()
     if first < 0:
@@ -181,5 +183,5 @@ def _end_of_ties(
 
 
 def _hardshrink(x: torch.Tensor, limit: float, output: torch.Tensor) -> None:
-    """x where |x| > limit, else 0."""
+    """X where |x| > limit, else 0."""
     torch.ops.aten.hardshrink.out(x, limit, out=output)

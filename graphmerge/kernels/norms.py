@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from graphmerge.kernels.blockwise import block_sums, store_blocks
 from graphmerge.kernels.registry import (
@@ -19,17 +18,21 @@ from graphmerge.kernels.registry import (
 )
 from graphmerge.ops import AbsoluteSum, Ratio
 from graphmerge.ops.blocks import blocks
-from graphmerge.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from graphmerge.spec import TensorSpec
 
 
 class AbsoluteSumReduction(Reduction):
     """sum |x|: float64 sums of blocks, added up exactly (math.fsum), so in any order."""
 
-    def begin(self, op: AbsoluteSum, inputs: tuple[TensorSpec, ...]) -> Statistic:  # noqa: ARG002
+    def begin(self, op: AbsoluteSum, inputs: tuple[TensorSpec, ...]) -> Statistic:
         """A zero per block."""
         return np.zeros(blocks(inputs[0]))
 
-    def update(self, op: AbsoluteSum, tile: ReducedTile) -> Partial:  # noqa: ARG002
+    def update(self, op: AbsoluteSum, tile: ReducedTile) -> Partial:
         """The sum of each block of the tile."""
         wide = tile.scratch[0].copy_(tile.inputs[0])
         return block_sums(wide.abs_())
@@ -40,9 +43,9 @@ class AbsoluteSumReduction(Reduction):
 
     def finish(
         self,
-        op: AbsoluteSum,  # noqa: ARG002
+        op: AbsoluteSum,
         state: Statistic,
-        statistics: Sequence[Statistic],  # noqa: ARG002
+        statistics: Sequence[Statistic],
     ) -> Statistic:
         """The sum of all blocks."""
         return np.array(exact_sum(state))
@@ -60,7 +63,7 @@ register_reduction(AbsoluteSum, AbsoluteSumReduction())
 
 
 @register_small(Ratio)
-def ratio(op: Ratio, statistics: Sequence[Statistic]) -> Statistic:  # noqa: ARG001 - has no settings
-    """a / b, 1 where b is zero."""
+def ratio(op: Ratio, statistics: Sequence[Statistic]) -> Statistic:
+    """A / b, 1 where b is zero."""
     numerator, denominator = statistics
     return np.array(float(numerator) / float(denominator) if denominator else 1.0)

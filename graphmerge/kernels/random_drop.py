@@ -1,9 +1,10 @@
 """Kernel of random dropping, with masks that depend on nothing but key and flat index.
 
-Element i takes byte i of a Philox stream (Salmon et al., Parallel random numbers: as easy as 1, 2, 3,
-SC 2011), which can be entered anywhere. The byte decides unless it equals the threshold's first byte,
-one time in 256; then 64 more bits, mixed from key and i by SplitMix64 (Steele et al., OOPSLA 2014),
-decide. So a mask costs one random byte per element and has a density exact to 2**-72.
+Element i takes byte i of a Philox stream (Salmon et al., Parallel random numbers: as easy as 1,
+2, 3, SC 2011), which can be entered anywhere. The byte decides unless it equals the threshold's
+first byte, one time in 256; then 64 more bits, mixed from key and i by SplitMix64 (Steele et al.,
+OOPSLA 2014), decide. So a mask costs one random byte per element and has a density exact to
+2**-72.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _COUNTER_BYTES = 32  # Philox4x64 gives four 64-bit numbers per step of its coun
 
 @register_kernel(RandomDrop)
 def random_drop(op: RandomDrop, tile: Tile) -> None:
-    """x where the mask keeps it, else 0."""
+    """X where the mask keeps it, else 0."""
     x = tile.inputs[0]
     mask = keep_mask(op.key, op.density, tile.start, x.numel())
     factors = tile.scratch[0].copy_(torch.from_numpy(mask.view(np.uint8)))
@@ -32,7 +33,7 @@ def random_drop(op: RandomDrop, tile: Tile) -> None:
 
 
 def keep_mask(key: MaskKey, density: float, start: int, count: int) -> Mask:
-    """Mask of `count` elements from flat index `start` (a multiple of 32), True with probability `density`."""
+    """Mask of elements from a flat index (a multiple of 32) on, True with probability `density`."""
     digest = xxhash.xxh3_128_intdigest(f"{key.seed}\0{key.model}\0{key.tensor}".encode())
     stream = np.random.Philox(key=digest, counter=start // _COUNTER_BYTES)
     words = np.random.Generator(stream).integers(0, 2**64, size=-(-count // 8), dtype=np.uint64)
@@ -51,7 +52,7 @@ def keep_mask(key: MaskKey, density: float, start: int, count: int) -> Mask:
 def _mix(
     indices: np.ndarray[Any, np.dtype[np.uint64]], key: int
 ) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """64 random bits per index: the output function of SplitMix64 at position `index` of stream `key`."""
+    """64 random bits per index: output number `index` of SplitMix64 seeded with the key."""
     z = np.uint64(key) + (indices + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

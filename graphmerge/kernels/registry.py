@@ -1,22 +1,27 @@
 """Which kernel computes which op.
 
-An elementwise kernel writes a tile's result into a register that it is given. A reduction turns a tile
-into a partial result without touching shared state, and combines partials into the state under a lock.
-A small kernel maps statistics to a statistic. Statistics are numpy arrays on the host.
+An elementwise kernel writes a tile's result into a register that it is given. A reduction turns a
+tile into a partial result without touching shared state, and combines partials into the state
+under a lock. A small kernel maps statistics to a statistic. Statistics are numpy arrays on the
+host.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import numpy as np
-import torch
 from attrs import define
 
 from graphmerge.graph import Op
-from graphmerge.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    import torch
+
+    from graphmerge.spec import TensorSpec
 
 Statistic: TypeAlias = "np.ndarray[Any, Any]"
 Partial: TypeAlias = "np.ndarray[Any, Any]"
@@ -74,8 +79,8 @@ class Reduction(ABC):
     def finish(self, op: Any, state: Statistic, statistics: Sequence[Statistic]) -> Statistic:
         """The statistic, when every tile is in."""
 
-    def known(self, op: Any, statistics: Sequence[Statistic]) -> Statistic | None:  # noqa: ARG002
-        """The statistic, where the statistics before it already decide it; the pass may be skipped."""
+    def known(self, op: Any, statistics: Sequence[Statistic]) -> Statistic | None:
+        """The statistic, where those before it decide it already: then the pass may be skipped."""
         return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,7 +20,11 @@ from graphmerge.kernels.registry import (
 )
 from graphmerge.ops import Gram, SphericalCoefficients
 from graphmerge.ops.blocks import BLOCK_ELEMENTS, blocks
-from graphmerge.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from graphmerge.spec import TensorSpec
 
 
 class GramReduction(Reduction):
@@ -29,11 +33,11 @@ class GramReduction(Reduction):
     A product and a sum instead of BLAS, whose order of summation may depend on alignment.
     """
 
-    def begin(self, op: Gram, inputs: tuple[TensorSpec, ...]) -> Statistic:  # noqa: ARG002
+    def begin(self, op: Gram, inputs: tuple[TensorSpec, ...]) -> Statistic:
         """A zero matrix per block."""
         return np.zeros((blocks(inputs[0]), len(inputs), len(inputs)))
 
-    def update(self, op: Gram, tile: ReducedTile) -> Partial:  # noqa: ARG002
+    def update(self, op: Gram, tile: ReducedTile) -> Partial:
         """The matrix of each block of the tile."""
         *wide, product = tile.scratch
         for x, narrow in zip(wide, tile.inputs, strict=True):
@@ -50,9 +54,9 @@ class GramReduction(Reduction):
 
     def finish(
         self,
-        op: Gram,  # noqa: ARG002
+        op: Gram,
         state: Statistic,
-        statistics: Sequence[Statistic],  # noqa: ARG002
+        statistics: Sequence[Statistic],
     ) -> Statistic:
         """The sum of all blocks, entry by entry."""
         count = state.shape[1]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from attrs import field, frozen
 
 from graphmerge.graph import Node
 from graphmerge.recipe.signature import MethodSignature, ParameterSpec
-from graphmerge.recipe.values import Scalar
+
+if TYPE_CHECKING:
+    from graphmerge.recipe.values import Scalar
 
 
 class BaseRule(Enum):
@@ -19,7 +21,8 @@ class BaseRule(Enum):
     NONE = "no"
     """Takes none; a base that is given is one more input."""
     REQUIRED = "yes"
-    """Cannot do without: task vectors are taken against it, or it is one end of an interpolation."""
+    """Cannot do without: task vectors are taken against it, or it is one end of an
+    interpolation."""
 
 
 @frozen(eq=False)
@@ -96,7 +99,8 @@ class Method:
     most_models: int | None = field(default=None)
     """Most inputs, the base included; None for any number."""
     copies_lone_source: bool = False
-    """Whether a slice with a single source is copied instead of refused, as published recipes expect."""
+    """Whether a slice with a single source is copied instead of refused, as published recipes
+    expect."""
 
     @property
     def signature(self) -> MethodSignature:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from graphmerge.graph import Node
+from typing import TYPE_CHECKING
+
 from graphmerge.methods.base import BaseRule, MergeInputs, Method
 from graphmerge.methods.parameters import DENSITY, INT8_MASK, SCALE, WEIGHT, normalize, rescale
 from graphmerge.methods.task_vectors import add_weighted, keep_random, sparse_task_vectors
+
+if TYPE_CHECKING:
+    from graphmerge.graph import Node
 
 
 def build(merge: MergeInputs) -> Node:
@@ -15,8 +19,8 @@ def build(merge: MergeInputs) -> Node:
 
 METHOD = Method(
     name="dare_linear",
-    summary="Drops entries of the task vectors at random, rescales the rest and adds them to the base.",
-    formula="B + lambda sum_i w_i r_i (mask_i * (T_i - B)), mask_i ~ Bernoulli(density), r_i restoring the L1 norm",
+    summary="Drops task-vector entries at random, rescales the rest, adds them to the base.",
+    formula="B + lambda sum_i w_i r_i (m_i * (T_i - B)), m_i ~ Bernoulli(density), r_i by L1 norms",
     use_when="as task arithmetic, when task vectors are large and redundant",
     paper="Language models are super Mario, arXiv 2311.03099",
     build=build,

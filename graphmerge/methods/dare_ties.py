@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from graphmerge.graph import Node
+from typing import TYPE_CHECKING
+
 from graphmerge.methods.base import BaseRule, MergeInputs, Method
 from graphmerge.methods.parameters import DENSITY, INT8_MASK, SCALE, WEIGHT, normalize, rescale
 from graphmerge.methods.task_vectors import add_elected, keep_random, sparse_task_vectors
 
+if TYPE_CHECKING:
+    from graphmerge.graph import Node
+
 
 def build(merge: MergeInputs) -> Node:
-    """Drop entries of each task vector at random, rescale the rest, merge those that agree in sign."""
+    """Drop entries at random, rescale the rest, merge those that agree in sign."""
     return add_elected(merge, sparse_task_vectors(merge, keep_random))
 
 
 METHOD = Method(
     name="dare_ties",
-    summary="Drops entries of the task vectors at random, rescales the rest and merges those that agree in sign.",
-    formula="as ties, with trim(d) = r (mask * d), mask ~ Bernoulli(density), r restoring the L1 norm",
+    summary="Drops task-vector entries at random, rescales the rest, merges those that agree in sign.",
+    formula="as ties, with trim(d) = r (m * d), m ~ Bernoulli(density), r by L1 norms",
     use_when="as ties, when task vectors are large and redundant",
     paper="Language models are super Mario, arXiv 2311.03099; TIES-Merging, arXiv 2306.01708",
     build=build,

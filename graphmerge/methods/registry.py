@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.methods import (
     dare_linear,
@@ -12,8 +14,10 @@ from graphmerge.methods import (
     task_arithmetic,
     ties,
 )
-from graphmerge.methods.base import Method
 from graphmerge.recipe.suggestions import suggest
+
+if TYPE_CHECKING:
+    from graphmerge.methods.base import Method
 
 METHODS: dict[str, Method] = {
     module.METHOD.name: module.METHOD

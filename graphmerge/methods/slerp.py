@@ -9,7 +9,7 @@ from graphmerge.recipe.signature import REQUIRED, ParameterSpec
 
 
 def build(merge: MergeInputs) -> Node:
-    """The point at t on the great circle from the base to the other model, norms interpolated along."""
+    """The point at t on the arc from the base to the other model."""
     assert merge.base is not None, "the builder checks that slerp has a base"
     (other,) = merge.fine_tunes
     ends = (merge.base.node, other.node)
@@ -21,7 +21,7 @@ def build(merge: MergeInputs) -> Node:
 METHOD = Method(
     name="slerp",
     summary="Spherical interpolation between the base model and one other.",
-    formula="(sin((1-t)W) B + sin(tW) T) / sin W, W the angle between B and T; linear if |cos W| > 0.9995",
+    formula="(sin((1-t)W) B + sin(tW) T) / sin W, W the angle; linear if |cos W| > 0.9995",
     use_when="blending exactly two models, often with t as a gradient over the layers",
     paper="Shoemake, Animating rotation with quaternion curves, 1985",
     build=build,

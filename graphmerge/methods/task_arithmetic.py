@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from graphmerge.graph import Node
+from typing import TYPE_CHECKING
+
 from graphmerge.methods.base import BaseRule, MergeInputs, Method
 from graphmerge.methods.parameters import SCALE, WEIGHT, normalize
 from graphmerge.methods.task_vectors import add_weighted, task_vector
+
+if TYPE_CHECKING:
+    from graphmerge.graph import Node
 
 
 def build(merge: MergeInputs) -> Node:
@@ -17,7 +21,7 @@ METHOD = Method(
     name="task_arithmetic",
     summary="Adds the weighted task vectors to the base.",
     formula="B + lambda sum_i w_i (T_i - B)",
-    use_when="combining skills of fine-tunes of one base; the method that a systematic study found to help reliably",
+    use_when="combining skills of fine-tunes of one base; helps most reliably (arXiv 2511.21437)",
     paper="Editing models with task arithmetic, arXiv 2212.04089",
     build=build,
     base=BaseRule.REQUIRED,

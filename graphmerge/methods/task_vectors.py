@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.graph import Node, make_node
-from graphmerge.methods.base import MergeInputs, ModelInput
 from graphmerge.ops import (
     AbsoluteSum,
     AddDelta,
@@ -25,6 +23,11 @@ from graphmerge.ops import (
 )
 from graphmerge.ops.sparsify import DIGIT_BITS
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from graphmerge.methods.base import MergeInputs, ModelInput
+
 LEAST_WEIGHT_SUM = 1e-8
 """A sum of weights below this counts as 1 when a linear combination is normalised."""
 
@@ -33,7 +36,7 @@ Sparsifier: TypeAlias = "Callable[[MergeInputs, ModelInput, Node], Node]"
 
 
 def task_vector(merge: MergeInputs, model: ModelInput) -> Node:
-    """tau = T - B."""
+    """Tau = T - B."""
     assert merge.base is not None, "the builder checks that task-vector methods have a base"
     return make_node(TaskVector(), model.node, merge.base.node)
 
@@ -69,7 +72,7 @@ def keep_largest(merge: MergeInputs, model: ModelInput, delta: Node) -> Node:
 
 
 def keep_random(merge: MergeInputs, model: ModelInput, delta: Node) -> Node:
-    """Each entry with probability `density`; the mask depends on seed, model, tensor and flat index only."""
+    """Each entry with probability `density`, by seed, model, tensor name and flat index only."""
     density = density_of(merge, model)
     if density == 1:
         return delta

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from graphmerge.graph import Node
+from typing import TYPE_CHECKING
+
 from graphmerge.methods.base import BaseRule, MergeInputs, Method
 from graphmerge.methods.parameters import DENSITY, INT8_MASK, SCALE, WEIGHT, normalize, rescale
 from graphmerge.methods.task_vectors import add_elected, keep_largest, sparse_task_vectors
+
+if TYPE_CHECKING:
+    from graphmerge.graph import Node
 
 
 def build(merge: MergeInputs) -> Node:

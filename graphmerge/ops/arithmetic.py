@@ -11,7 +11,6 @@ from graphmerge.graph import Access, Node, Op, Space
 from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
 from graphmerge.spec import DType, TensorSpec
 
-
 WIDER = {
     DType.BF16: (DType.F32, DType.F64),
     DType.F16: (DType.F32, DType.F64),
@@ -99,7 +98,8 @@ class WeightedSum(Op):
     def _not_zero(self, _attribute: object, value: float) -> None:
         if value == 0:
             raise GraphError(
-                Problem("weights sum to zero, so they cannot be normalised", got=str(list(self.weights)),
+                Problem("weights sum to zero, so they cannot be normalised",
+                got=str(list(self.weights)),
                         hint="set normalize: false or other weights")
             )  # fmt: skip
 
@@ -108,8 +108,7 @@ class WeightedSum(Op):
         return same_compute_spec(inputs)
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
-        """The common space; a sum of weights is an average and needs weights / divisor to sum to one
-        only by convention (mergekit's `normalize: false` allows any), so that is not checked here."""
+        """The common space. Weights need not sum to one: `normalize: false` allows any."""
         return shared_space(inputs)
 
     def simplified(self, node: Node) -> Node:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from graphmerge.spec import TensorSpec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from graphmerge.spec import TensorSpec
 
 BLOCK_ELEMENTS = 65536
-"""Elements of a numerics block. Partial sums and tie counts are taken per block, and tiles are whole
-numbers of blocks. Changing it changes results in the last bit: it is never a choice of the plan."""
+"""Elements of a numerics block. Partial sums and tie counts are taken per block, and tiles are a
+whole number of blocks. Changing it changes results in the last bit: it is never a choice of the plan."""
 
 
 def blocks(spec: TensorSpec) -> int:
@@ -15,5 +18,5 @@ def blocks(spec: TensorSpec) -> int:
 
 
 NUMERICS_VERSION = "1"
-"""Changes whenever the same recipe and inputs give other bytes: an output begun under another version
-is not continued."""
+"""Changes whenever the same recipe and inputs give other bytes: an output that was begun under another
+version is not continued."""

@@ -11,7 +11,7 @@ COMPUTE_DTYPES = (DType.F32, DType.F64)
 
 
 def same_compute_spec(inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-    """The one spec of all inputs. Raises GraphError where shapes or dtypes differ, or are not for computing."""
+    """The one spec of all inputs. Raises GraphError where they differ or are not for computing."""
     first = inputs[0]
     for spec in inputs[1:]:
         if spec.shape != first.shape:
@@ -51,7 +51,7 @@ def all_in(space: Space, inputs: tuple[Space, ...], why: str) -> Space:
 
 
 def shared_space(inputs: tuple[Space, ...]) -> Space:
-    """The one space of all inputs, weight or delta. Raises GraphError for a mixture or a statistic."""
+    """The one space of all inputs. Raises GraphError for a mixture or a statistic."""
     if len(set(inputs)) != 1 or inputs[0] is Space.STATISTIC:
         raise GraphError(
             Problem(

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
 from graphmerge.graph import Access, Op, Space
 from graphmerge.ops.checks import all_in, same_compute_spec
-from graphmerge.spec import DType, TensorSpec
+
+if TYPE_CHECKING:
+    from graphmerge.spec import DType, TensorSpec
 
 
 @frozen(cache_hash=True)
 class SignConsensus(Op):
     """Weighted sum of the entries that point where the weighted sum of all points.
 
-    With p_i = weights[i] * d_i and s = sign(sum_i p_i), zero counting as +, the result is the sum of
-    the p_i of sign s; with `normalize` divided by the sum of their weights (1 where that is zero).
+    With p_i = weights[i] * d_i and s = sign(sum_i p_i), zero counting as +, the result is the sum
+    of the p_i of sign s; with `normalize` divided by the sum of their weights (1 where that is
+    zero).
     """
 
     kind: ClassVar[str] = "sign-consensus"

@@ -7,8 +7,8 @@ from typing import ClassVar
 from attrs import frozen
 
 from graphmerge.graph import Access, Op, Space
-from graphmerge.ops.checks import all_in, same_compute_spec
 from graphmerge.ops.blocks import blocks
+from graphmerge.ops.checks import all_in, same_compute_spec
 from graphmerge.spec import DType, TensorSpec
 
 SCALAR = TensorSpec((), DType.F64)
@@ -27,7 +27,7 @@ class AbsoluteSum(Op):
         same_compute_spec(inputs)
         return SCALAR
 
-    def space(self, inputs: tuple[Space, ...]) -> Space:  # noqa: ARG002 - any tensor has a norm
+    def space(self, inputs: tuple[Space, ...]) -> Space:
         """A statistic."""
         return Space.STATISTIC
 

@@ -1,15 +1,17 @@
-"""Where values come from: stored tensors, and the bookkeeping that keeps their bytes as they are."""
+"""Where values come from: stored tensors, and what passes their bytes on as they are."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
-from graphmerge.checkpoint.values import TensorEntry
 from graphmerge.errors import GraphError, Problem
 from graphmerge.graph import Access, Op, Space
-from graphmerge.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from graphmerge.checkpoint.values import TensorEntry
+    from graphmerge.spec import TensorSpec
 
 
 @frozen(cache_hash=True)
@@ -24,11 +26,11 @@ class LoadTensor(Op):
     entry: TensorEntry
     """Where the bytes are."""
 
-    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:  # noqa: ARG002 - a source has none
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The stored spec."""
         return self.entry.spec
 
-    def space(self, inputs: tuple[Space, ...]) -> Space:  # noqa: ARG002 - a source has none
+    def space(self, inputs: tuple[Space, ...]) -> Space:
         """A stored tensor is a weight."""
         return Space.WEIGHT
 
@@ -67,7 +69,8 @@ class StackLayer(Op):
 class RequireIdentical(Op):
     """The first input, after checking that every other one has the same bytes.
 
-    For integer tensors, on which no merge arithmetic has a meaning. The kernel raises CheckpointError.
+    For integer tensors, on which no merge arithmetic has a meaning. The kernel raises
+    CheckpointError.
     """
 
     kind: ClassVar[str] = "require-identical"

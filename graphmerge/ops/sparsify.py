@@ -2,7 +2,8 @@
 
 The k largest magnitudes are found exactly and in a streaming way. A magnitude's bits, read as an
 integer, order like the magnitude, so the k-th largest is found digit by digit: one histogram per
-digit of 15 or 16 bits (`MagnitudeDigits`), then the place of the last tie that is kept (`TieCutoff`).
+digit of 15 or 16 bits (`MagnitudeDigits`), then the place of the last tie that is kept
+(`TieCutoff`).
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ HISTOGRAM_BYTES = 8 * 65536
 class MagnitudeDigits(Op):
     """One more digit of the k-th largest magnitude.
 
-    Inputs are the delta and, after the first digit, the statistic of the digit before. The statistic
-    holds three integers: the bits of the k-th largest magnitude so far, how many magnitudes are surely
-    above it, and how many have these bits.
+    Inputs are the delta and, after the first digit, the statistic of the digit before. The
+    statistic holds three integers: the bits of the k-th largest magnitude so far, how many
+    magnitudes are surely above it, and how many have these bits.
     """
 
     kind: ClassVar[str] = "magnitude-digits"
@@ -65,7 +66,7 @@ class MagnitudeDigits(Op):
         per_element = 0 if self.digit == 0 else 2 + inputs[0].dtype.bits // 8 + 8
         return Workspace(per_element, fixed_bytes=HISTOGRAM_BYTES)
 
-    def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:  # noqa: ARG002 - whatever the delta
+    def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
         """One histogram."""
         return HISTOGRAM_BYTES
 
@@ -78,9 +79,9 @@ class MagnitudeDigits(Op):
 class TieCutoff(Op):
     """Where the ties at the k-th largest magnitude end: the lowest flat indices are kept.
 
-    Inputs are the delta and the statistic of its last digit. The statistic holds three integers: the
-    bits of the k-th largest magnitude, the numerics block with the last kept tie, and the number of
-    ties kept in that block.
+    Inputs are the delta and the statistic of its last digit. The statistic holds three integers:
+    the bits of the k-th largest magnitude, the numerics block with the last kept tie, and the
+    number of ties kept in that block.
     """
 
     kind: ClassVar[str] = "tie-cutoff"
@@ -114,7 +115,7 @@ class TieCutoff(Op):
 
 @frozen(cache_hash=True)
 class KeepLargest(Op):
-    """The k largest magnitudes of a delta, zero elsewhere. Inputs are the delta and its TieCutoff."""
+    """The k largest magnitudes of a delta, else zero; of inputs (delta, its TieCutoff)."""
 
     kind: ClassVar[str] = "sparsify"
     access: ClassVar[Access] = Access.ELEMENTWISE

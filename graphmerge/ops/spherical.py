@@ -1,8 +1,8 @@
 """Spherical interpolation by the Gram matrix.
 
 Every spherical mean of tensors is a combination of them whose coefficients depend only on their
-inner products. So one streaming pass takes the Gram matrix, a tiny solve gives the coefficients, and
-a second pass takes the combination; no tensor is ever held.
+inner products. So one streaming pass takes the Gram matrix, a tiny solve gives the coefficients,
+and a second pass takes the combination; no tensor is ever held.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import ClassVar
 from attrs import frozen
 
 from graphmerge.graph import Access, Op, Space
-from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
 from graphmerge.ops.blocks import blocks
+from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
 from graphmerge.spec import DType, TensorSpec
 
 
@@ -25,7 +25,7 @@ class Gram(Op):
     access: ClassVar[Access] = Access.REDUCE
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """n by n for n inputs."""
+        """N by n for n inputs."""
         same_compute_spec(inputs)
         return TensorSpec((len(inputs), len(inputs)), DType.F64)
 
@@ -61,7 +61,7 @@ class SphericalCoefficients(Op):
     least_norm: float = 1e-8
     """Norms up to this are not normalised."""
 
-    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:  # noqa: ARG002 - the Gram matrix is 2x2
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Two numbers."""
         return TensorSpec((2,), DType.F64)
 

@@ -1,1 +1,1 @@
-"""Graph and budget to plan: passes, units, tile size, workers, what is kept; and the memory model."""
+"""Graph and budget to plan: passes, units, tile size, workers, what is kept, how much it takes."""

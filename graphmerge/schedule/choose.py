@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from graphmerge.errors import InputError, Problem
-from graphmerge.graph import Graph, Node
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.schedule.cost import estimated_seconds
 from graphmerge.schedule.memory import estimate
 from graphmerge.schedule.plan import Free, Memory, Plan, Request, Reserved, RunPass, UnitPlan
 from graphmerge.schedule.units import Unit, make_units
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from graphmerge.graph import Graph, Node
+
 CPU_TILE_BLOCKS = (8, 4, 2, 1)
-"""Tile sizes to try, in numerics blocks: up to 2 MiB of float32, so that a few registers stay in cache."""
+"""Tile sizes to try, in numerics blocks: up to 2 MiB of float32, so that a few registers stay in
+cache."""
 GPU_TILE_BLOCKS = (64, 16, 4, 1)
 """Tile sizes to try on a GPU, where a launch costs more and memory is plenty."""
 
 
 def schedule(graph: Graph, request: Request, reserved: Reserved) -> Plan:
-    """The fastest plan within the request; where none fits, the leanest one, which `validate` refuses.
+    """The fastest plan within the request; where none fits the leanest, which `validate` refuses.
 
     Raises:
         InputError: a tile size was asked for that is no whole number of numerics blocks.
@@ -46,7 +51,7 @@ def schedule(graph: Graph, request: Request, reserved: Reserved) -> Plan:
     return best
 
 
-def _plan(  # noqa: PLR0913 - only names the fields once
+def _plan(
     graph: Graph,
     units: tuple[UnitPlan, ...],
     request: Request,

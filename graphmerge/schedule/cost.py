@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from graphmerge.schedule.plan import UnitPlan
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from graphmerge.schedule.plan import UnitPlan
 
 READ_BYTES_PER_SECOND = 2e9
 """A fast local disk; a page-cached file is faster, a network file slower."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from graphmerge.graph import Graph, Node, Workspace
 from graphmerge.schedule.plan import Memory, Reserved, UnitPlan
-from graphmerge.schedule.units import Pass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from graphmerge.schedule.units import Pass
 
 NODE_BYTES = 1500
 """Python objects of one node with its share of graph, program and plan. Measured: growth of the
@@ -58,8 +62,8 @@ def _check(part: Pass) -> Workspace:
 def worker_memory(units: Sequence[UnitPlan], tile_elements: int) -> tuple[TileMemory, str]:
     """What one worker needs to run any tile of a plan, and the name of the unit that needs most.
 
-    Registers and buffers lie in one arena as large as the largest pass needs; the largest workspace of
-    any kernel comes on top, since pages of the arena stay resident.
+    Registers and buffers lie in one arena as large as the largest pass needs; the largest
+    workspace of any kernel comes on top, since pages of the arena stay resident.
     """
     arena, kernel_bytes, worst, name = TileMemory(0, 0, 0), 0, -1, ""
     for unit in units:
@@ -73,8 +77,7 @@ def worker_memory(units: Sequence[UnitPlan], tile_elements: int) -> tuple[TileMe
 
 
 def live_bytes(units: Sequence[UnitPlan], in_flight: int) -> int:
-    """The most that units in flight hold at once: any `in_flight` neighbours in the order, and every
-    shared statistic."""
+    """The most that units in flight hold: any `in_flight` neighbours, and shared statistics."""
     held = [unit.live_bytes for unit in units]
     shared = sum(node.spec.nbytes for unit in units for node in unit.unit.makes)
     window = sum(held[:in_flight])

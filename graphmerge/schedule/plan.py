@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from graphmerge.errors import BudgetError, Problem
 from graphmerge.graph import Graph, Node
-from graphmerge.schedule.units import Unit
 from graphmerge.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from graphmerge.schedule.units import Unit
 
 
 @frozen

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from graphmerge.graph import Access, Node, Workspace, postorder
+from graphmerge.graph import Access, Node, Workspace
 from graphmerge.ops import LoadTensor, StackLayer
-from graphmerge.spec import DType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from graphmerge.spec import DType
 
 
 @frozen(eq=False)
@@ -52,8 +56,8 @@ class Program:
 def compile_program(reductions: Iterable[Node], result: Node | None) -> Program:
     """The program that takes tiles into the reductions and computes the result's tile.
 
-    Registers are reused as soon as their value has had its last use. Statistics are not computed here:
-    they are made before the pass begins.
+    Registers are reused as soon as their value has had its last use. Statistics are not computed
+    here: they are made before the pass begins.
     """
     roots = (*reductions, *((result,) if result else ()))
     nodes = _region(roots)

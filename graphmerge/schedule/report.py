@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from graphmerge.graph import Node, Omission, Output
 from graphmerge.ops import LoadTensor
 from graphmerge.schedule.memory import tile_memory
-from graphmerge.schedule.plan import Plan, UnitPlan
 from graphmerge.schedule.report_values import InputReport, PlanReport, TensorGroup, UnitReport
 from graphmerge.schedule.simulate import simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from graphmerge.graph import Node, Omission, Output
+    from graphmerge.schedule.plan import Plan, UnitPlan
 
 
 def report(plan: Plan, *, shards: int) -> PlanReport:

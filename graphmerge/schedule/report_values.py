@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from graphmerge.schedule.simulate import Moment
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from graphmerge.schedule.simulate import Moment
 
 
 @frozen
@@ -27,7 +30,7 @@ class InputReport:
 
 @frozen
 class UnitReport:
-    """One step of the order: the work for an output tensor, or for a statistic that several share."""
+    """One step of the order: the work for an output tensor, or for a shared statistic."""
 
     name: str
     """First output tensor of the unit."""

@@ -1,4 +1,4 @@
-"""Replay a plan symbolically: what is held at every moment, and whether anything is used that is not there.
+"""Replay a plan symbolically: what is held when, and whether all that is used is there.
 
 The judge of plans: the scheduler predicts a peak by formula, the replay walks through the steps.
 """
@@ -6,12 +6,15 @@ The judge of plans: the scheduler predicts a peak by formula, the replay walks t
 from __future__ import annotations
 
 from collections import Counter, deque
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from graphmerge.graph import Node
 from graphmerge.schedule.plan import Free, Plan, RunPass, UnitPlan
-from graphmerge.schedule.units import Pass
+
+if TYPE_CHECKING:
+    from graphmerge.graph import Node
+    from graphmerge.schedule.units import Pass
 
 
 @frozen
@@ -21,7 +24,8 @@ class Moment:
     label: str
     """Unit and number of the pass."""
     live_bytes: int
-    """Kept inputs, states of reductions and statistics: of this unit, and of those in flight beside it."""
+    """Kept inputs, states of reductions and statistics: of this unit, and of those in flight
+    beside it."""
     total_bytes: int
     """Everything, the reserved part and the workers' memory included."""
 

@@ -1,18 +1,21 @@
 """Cut a graph into units, and each unit into passes.
 
-A unit is the work for one output tensor (or for several with the same value), or for a statistic that
-several outputs share. Its passes run one after the other: a pass streams tiles through a fused region
-and ends in reductions, in the output, or in both.
+A unit is the work for one output tensor (or for several with the same value), or for a statistic
+that several outputs share. Its passes run one after the other: a pass streams tiles through a
+fused region and ends in reductions, in the output, or in both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from graphmerge.graph import Access, Graph, Node, Output
 from graphmerge.schedule.program import Program, compile_program, look_through
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 STATISTIC_ACCESS = (Access.REDUCE, Access.SMALL)
 
@@ -71,7 +74,7 @@ class Unit:
 
 
 def make_units(graph: Graph, *, device: str) -> tuple[Unit, ...]:
-    """The units of a graph, in the order of its outputs; a shared statistic comes before its first user."""
+    """The units in the order of the outputs; a shared statistic comes before its first user."""
     by_node: dict[Node, list[Output]] = {}
     for output in graph.outputs:
         by_node.setdefault(look_through(output.node), []).append(output)
@@ -80,7 +83,7 @@ def make_units(graph: Graph, *, device: str) -> tuple[Unit, ...]:
     made: set[Node] = set()
     for node, outputs in by_node.items():
         for statistic in _shared_below(node, shared, made):
-            units.append(_unit(statistic, (), shared, device))
+            units.append(_unit(statistic, (), shared, device))  # noqa: PERF401 - made in between
         units.append(_unit(node, tuple(outputs), shared, device))
     return tuple(units)
 
@@ -120,7 +123,7 @@ def _shared_statistics(roots: Iterable[Node]) -> set[Node]:
 
 
 def _shared_below(root: Node, shared: set[Node], made: set[Node]) -> Iterator[Node]:
-    """Shared statistics that a root depends on and that are not made yet, in order of dependence."""
+    """Shared statistics below a root that are not made yet, in order of dependence."""
     if not shared:
         return
     for node in _statistics_of(root, set()):

@@ -23,7 +23,7 @@ def ramp(count, dtype=torch.float32):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("row", TASK_VECTOR_ROWS, ids=str)
 def test_frozen_tensors_stay_the_base(row, dtype, tmp_path):
-    """B + lambda * (anything of T - B) == B where every T is B; only a -0 becomes a 0, by IEEE 754."""
+    """B + lambda * (anything of T - B) == B where every T is B; only a -0 becomes a 0."""
     tensors = {"vector": ramp(1001, dtype), "scalar": torch.tensor(0.3, dtype=dtype)}
     labels = [str(write_model(tmp_path / f"m{model}", tensors)) for model in range(5)]
     merged = merge(row.recipe(labels), tmp_path / "out").tensors()

@@ -385,6 +385,7 @@ parameters: {normalize: true}
 """,
 }
 
+
 def slerp_of(base, other):
     return f"""
 merge_method: slerp

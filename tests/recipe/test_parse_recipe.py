@@ -143,7 +143,9 @@ def test_an_empty_list_counts_as_not_given():
     assert parameters("{weight: [], density: {filter: mlp, value: []}}") == {}
 
 
-@pytest.mark.parametrize("form", ["models: [{model: a}]", "slices: [{sources: []}]"])
+@pytest.mark.parametrize(
+    "form", ["models: [{model: a}]", "slices: [{sources: [{model: a, layer_range: [0, 2]}]}]"]
+)
 def test_the_module_default_is_the_whole_model(form):
     (named,) = parse_recipe(f"merge_method: x\nmodules: {{default: {{{form}}}}}").modules
     (plain,) = parse_recipe(f"merge_method: x\n{form}").modules

@@ -1,0 +1,106 @@
+"""A run that is killed leaves no output, and continues to the same bytes."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from graphmerge.errors import OutputError
+from graphmerge.output.journal import JOURNAL_NAME
+from graphmerge.testing.checkpoints import write_base, write_fine_tune
+from graphmerge.testing.llama_shapes import LlamaShape
+from graphmerge.testing.merging import merge
+from graphmerge.testing.stored_models import weights_digest
+
+SHAPE = LlamaShape(6, 128, 384, vocabulary=1024, heads=4, kv_heads=2)
+SCRIPT = Path(__file__).with_name("killed_merge.py")
+PATIENCE_SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    write_base(root / "base", SHAPE, seed=0)
+    for number in (1, 2):
+        write_fine_tune(root / f"tuned{number}", root / "base", seed=number, scale=0.01)
+    return root
+
+
+def recipe(method="dare_ties"):
+    models = [
+        {"model": f"tuned{number}", "parameters": {"weight": 0.5, "density": 0.5}}
+        for number in (1, 2)
+    ]
+    return {"merge_method": method, "base_model": "base", "models": models}
+
+
+def finished(partial):
+    """Lines of the journal beside the first."""
+    journal = partial / JOURNAL_NAME
+    return journal.read_bytes().count(b"\n") - 1 if journal.exists() else 0
+
+
+def killed_after(tensors, path, out):
+    """Begin a merge and kill it by SIGKILL when this many tensors are finished."""
+    partial = out.with_name(f"{out.name}.partial")
+    command = [sys.executable, str(SCRIPT), str(path), str(out), "0.01"]
+    process = subprocess.Popen(command)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while finished(partial) < tensors:
+        assert process.poll() is None, "the merge ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    return partial
+
+
+def test_a_killed_merge_leaves_no_output_and_continues_to_the_same_bytes(models):
+    whole = merge(recipe(), models / "whole")
+    path = models / "killed.yml"
+    path.write_text(yaml.safe_dump(recipe(), sort_keys=False))
+    out = models / "killed"
+    total = len(whole.tensors())
+    partial = killed_after(total // 4, path, out)
+    assert not out.exists()
+    assert partial.exists()
+    killed_after(total // 2, path, out)  # a continued run may be killed as well
+    done = finished(partial)
+    assert total // 2 <= done < total
+
+    continued = merge(recipe(), out)
+    assert continued.report.continued_tensors == done
+    assert weights_digest(out) == weights_digest(whole.out)
+    assert not partial.exists()
+    assert not (out / JOURNAL_NAME).exists()
+
+
+def test_a_finished_part_is_not_computed_again(models):
+    path = models / "saving.yml"
+    path.write_text(yaml.safe_dump(recipe(), sort_keys=False))
+    whole = merge(recipe(), models / "saving-whole")
+    killed_after(10, path, models / "saving")
+    continued = merge(recipe(), models / "saving")
+    assert continued.report.written_bytes < whole.report.written_bytes
+    assert continued.report.read_bytes < whole.report.read_bytes
+
+
+def test_an_unfinished_output_of_another_recipe_is_refused(models):
+    path = models / "foreign.yml"
+    path.write_text(yaml.safe_dump(recipe(), sort_keys=False))
+    partial = killed_after(3, path, models / "foreign")
+    with pytest.raises(OutputError, match=r"is of another merge.*got another recipe"):
+        merge(recipe("dare_linear"), models / "foreign")
+    assert finished(partial) >= 3
+
+
+def test_the_recipe_may_be_named_by_another_path_when_a_run_is_continued(models, monkeypatch):
+    path = models / "moved.yml"
+    path.write_text(yaml.safe_dump(recipe(), sort_keys=False))
+    killed_after(3, path, models / "moved")
+    monkeypatch.chdir(models)
+    assert merge(recipe(), Path("moved")).report.continued_tensors >= 3
