@@ -11,7 +11,7 @@ from graphmerge.build.matching import Match, Models, match_tensors, slice_length
 from graphmerge.build.models import Model, donor_reference, in_module, stack_of
 from graphmerge.build.tensors import TensorBuilder
 from graphmerge.errors import GraphmergeError, InputError, Problem, RecipeError
-from graphmerge.graph import Graph, Omission, Output, make_node, simplify
+from graphmerge.graph import Graph, Omission, Output, make_node, simplify, verify_graph
 from graphmerge.methods.registry import parameter_names
 from graphmerge.ops import LoadTensor
 from graphmerge.recipe.check import check_parameters
@@ -73,6 +73,7 @@ def build_graph(recipe: Recipe, method: Method, models: Models, *, seed: int) ->
     used.setdefault(donor, set()).update(output.name for output in copied)
     warnings = (*map(str, checked.warnings), *_warnings(models))
     graph = Graph(final, tuple(_omissions(recipe, models, used)), warnings)
+    verify_graph(graph)
     return Build(graph, donor, builder.resolved, *_layers(recipe, donor))
 
 

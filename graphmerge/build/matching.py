@@ -55,7 +55,7 @@ def match_tensors(module: Module, models: Models, base: ModelReference | None) -
 
 
 def listed_sources(module: Module, part: Slice, base: ModelReference | None) -> tuple[Source, ...]:
-    """The sources of a slice; a base that the `models:` form does not list is an extra first one."""
+    """The sources of a slice; a base that `models:` does not list is an extra first one."""
     if module.is_whole_model and base and all(source.model != base for source in part.sources):
         return (Source(base), *part.sources)
     return part.sources

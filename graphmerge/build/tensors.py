@@ -59,7 +59,7 @@ class TensorBuilder:
         return Output(match.name, node, reason)
 
     def _is_copied(self, dtypes: list[DType]) -> bool:
-        """Whether arithmetic has no meaning: integers that no `dtype` casts, a lone packed tensor."""
+        """Whether arithmetic has no meaning: uncast integers, or a lone packed tensor."""
         if len(dtypes) == 1 and not dtypes[0].is_mergeable_float:
             return True
         return self.recipe.dtype is None and all(dtype.is_integer for dtype in dtypes)

@@ -26,7 +26,7 @@ JSON_FORMAT_VERSION = 1
 
 def plan(
     recipe: options.RecipePath,
-    dry_run: Annotated[  # noqa: ARG001 - accepted because people type it
+    dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Accepted and without effect: a plan never runs.")
     ] = False,
     memory_budget: options.MemoryBudget = "auto",

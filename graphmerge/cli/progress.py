@@ -39,7 +39,7 @@ class _MemoryColumn(ProgressColumn):
         super().__init__()
         self._budget = format_bytes(budget_bytes)
 
-    def render(self, task: Task) -> Text:  # noqa: ARG002 - the process has one memory
+    def render(self, task: Task) -> Text:
         return Text(f"memory {format_bytes(resident_bytes())} of {self._budget}")
 
 

@@ -4,6 +4,7 @@ from graphmerge.graph.graph import Graph, Omission, Output
 from graphmerge.graph.node import Node, make_node, postorder
 from graphmerge.graph.op import Access, Op, Space, Workspace
 from graphmerge.graph.rewrite import simplify
+from graphmerge.graph.verify import verify_graph
 
 __all__ = [
     "Access",
@@ -17,4 +18,5 @@ __all__ = [
     "make_node",
     "postorder",
     "simplify",
+    "verify_graph",
 ]

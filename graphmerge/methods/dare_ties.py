@@ -19,7 +19,7 @@ def build(merge: MergeInputs) -> Node:
 
 METHOD = Method(
     name="dare_ties",
-    summary="Drops task-vector entries at random, rescales the rest, merges those that agree in sign.",
+    summary="Drops task-vector entries at random, rescales the rest, lets signs vote.",
     formula="as ties, with trim(d) = r (m * d), m ~ Bernoulli(density), r by L1 norms",
     use_when="as ties, when task vectors are large and redundant",
     paper="Language models are super Mario, arXiv 2311.03099; TIES-Merging, arXiv 2306.01708",

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 BLOCK_ELEMENTS = 65536
 """Elements of a numerics block. Partial sums and tie counts are taken per block, and tiles are a
-whole number of blocks. Changing it changes results in the last bit: it is never a choice of the plan."""
+whole number of blocks. Changing it changes results in the last bit: no plan chooses it."""
 
 
 def blocks(spec: TensorSpec) -> int:
@@ -18,5 +18,5 @@ def blocks(spec: TensorSpec) -> int:
 
 
 NUMERICS_VERSION = "1"
-"""Changes whenever the same recipe and inputs give other bytes: an output that was begun under another
-version is not continued."""
+"""Changes whenever the same recipe and inputs give other bytes: an output that was begun under
+another version is not continued."""

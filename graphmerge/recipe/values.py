@@ -165,5 +165,5 @@ class Recipe:
     """`auto`, the name of a built-in, or a literal template."""
     text: str = field(default="", eq=False, repr=False)
     """The YAML as it was read; stored with the output."""
-    origin: str = field(default="<string>", eq=False)
+    origin: str = field(default="<string>", eq=False, repr=False)
     """File that the recipe came from, for messages."""

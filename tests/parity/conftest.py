@@ -1,9 +1,19 @@
+import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from graphmerge_run import run_graphmerge
+from parity_comparison import load_checkpoint
 from parity_models import FAMILIES, write_extremes, write_models
+
+BATCH = Path(__file__).with_name("mergekit_batch.py")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "recipe(text): what a parity test has both programs merge")
 
 
 @pytest.fixture(scope="session")
@@ -16,8 +26,9 @@ def mergekit_yaml():
 
 
 @pytest.fixture(scope="session")
-def models(mergekit_yaml, tmp_path_factory):  # noqa: ARG001 - skips before models are made
+def models(mergekit_yaml, tmp_path_factory):
     """A folder with the models of every family."""
+    assert mergekit_yaml, "skips before any model is made"
     folder = tmp_path_factory.mktemp("parity")
     for name in FAMILIES:
         write_models(folder, name)
@@ -26,24 +37,55 @@ def models(mergekit_yaml, tmp_path_factory):  # noqa: ARG001 - skips before mode
 
 
 @pytest.fixture(scope="session")
-def run_mergekit(mergekit_yaml, models):
-    """Function that runs recipes, by name, through one process of mergekit."""
+def mergekit_outputs(request, mergekit_yaml, models):
+    """The folder in which one process of mergekit has merged the recipe of every selected test."""
+    outputs = models / "mergekit"
+    outputs.mkdir()
+    recipes = {}
+    for test in request.session.items:
+        for mark in test.iter_markers("recipe"):
+            recipes[_file_name(test)] = mark.args[0]
+    for name, text in recipes.items():
+        (models / f"{name}.yml").write_text(text)
+    python = mergekit_yaml.with_name("python")
+    subprocess.run(
+        [python, BATCH, mergekit_yaml, models, outputs, *recipes],
+        check=True,
+        cwd=models,  # where relative model paths start
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+    )
+    return outputs
 
-    def run(recipes):
-        outputs = models / "mergekit"
-        outputs.mkdir(exist_ok=True)
-        for name, text in recipes.items():
-            (models / f"{name}.yml").write_text(text)
-        subprocess.run(
-            [
-                *(mergekit_yaml.with_name("python"), Path(__file__).with_name("mergekit_batch.py")),
-                *(mergekit_yaml, models, outputs, *recipes),
-            ],
-            check=True,
-            cwd=models,  # where relative model paths start
-            env={**os.environ, "HF_HUB_OFFLINE": "1"},
-            capture_output=True,
-        )
-        return outputs
 
-    return run
+def _file_name(test):
+    return re.sub(r"\W+", "-", test.name)
+
+
+class Merge:
+    """A recipe and what the two programs make of it."""
+
+    def __init__(self, models, mergekit_outputs, name):
+        self.recipe = models / f"{name}.yml"
+        self.models = models
+        self.theirs = mergekit_outputs / name
+        self.ours = models / "graphmerge" / name
+
+    def run(self):
+        """Run graphmerge."""
+        return run_graphmerge(self.recipe, self.ours)
+
+    @property
+    def failure_of_mergekit(self):
+        """Its error message; None if it succeeded."""
+        return json.loads(self.theirs.with_name(f"{self.theirs.name}.json").read_text())
+
+    def tensors(self):
+        """graphmerge's tensors and mergekit's, by name."""
+        return load_checkpoint(self.ours), load_checkpoint(self.theirs)
+
+
+@pytest.fixture
+def merge(request, models, mergekit_outputs):
+    """The recipe of the test, merged by mergekit."""
+    return Merge(models, mergekit_outputs, _file_name(request.node))
