@@ -52,7 +52,9 @@ class RunDisplay:
             self._console, _MemoryColumn(plan.request.budget_bytes), quiet=quiet
         )
         self._task = self._progress.add_task("merge", total=plan.written_bytes)
-        self._outputs = len(plan.graph.outputs)
+        self._sizes = [
+            output.node.spec.nbytes for unit in plan.units for output in unit.unit.outputs
+        ]
         self._has_begun = False
 
     def __enter__(self) -> RunDisplay:
@@ -71,10 +73,19 @@ class RunDisplay:
         """Move the bar; the first call tells what an interrupted run had finished."""
         if not self._has_begun:
             self._has_begun = True
-            if counts.finished_tensors:
-                done = f"{counts.finished_tensors} of {self._outputs} tensors"
-                self._print(f"continuing an interrupted run: {done} are finished")
+            self._continue(counts.finished_tensors)
         self._progress.update(self._task, completed=counts.written_bytes)
+
+    def _continue(self, finished: int) -> None:
+        """Say so if there is something to continue; the bar is over what remains.
+
+        Which tensors are finished is not told, only how many. Work goes in order, so the first ones
+        stand for them: off by no more than one tensor for each worker.
+        """
+        if finished:
+            done = f"{finished} of {len(self._sizes)} tensors"
+            self._print(f"continuing an interrupted run: {done} are finished")
+            self._progress.update(self._task, total=sum(self._sizes[finished:]))
 
     def warned(self, text: str) -> None:
         """Print a warning above the bar."""

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from graphmerge.kernels import Partial, Statistic, reduction, small
 from graphmerge.ops import LoadTensor
-from graphmerge.schedule.plan import Free, RunPass, UnitPlan
+from graphmerge.schedule.steps import Free, RunPass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from graphmerge.execution.buffers import BufferPool
     from graphmerge.execution.reading import Bytes
     from graphmerge.graph import Node
+    from graphmerge.schedule.plan import UnitPlan
     from graphmerge.schedule.units import Pass
 
 
@@ -56,6 +57,7 @@ class RunningUnit:
         self._tile_elements = tile_elements
         self._loaded: set[Node] = set()
         self._states: dict[Node, Statistic] = {}
+        self._steps = plan.steps
         self._step = -1
         self._next_start = 0
         self._running = 0
@@ -64,7 +66,7 @@ class RunningUnit:
     @property
     def is_finished(self) -> bool:
         """Whether every step has been done."""
-        return self._step >= len(self.plan.steps)
+        return self._step >= len(self._steps)
 
     def claim(self) -> TileTask | None:
         """The next tile, or None while the tiles of this pass are all out."""
@@ -92,7 +94,7 @@ class RunningUnit:
             if self.is_finished:
                 self._release(tuple(self.kept))
                 return
-            step = self.plan.steps[self._step]
+            step = self._steps[self._step]
             if isinstance(step, Free):
                 self._release(step.values)
             elif self._open(step):

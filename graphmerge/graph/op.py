@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from graphmerge.graph.node import Node
     from graphmerge.spec import DType, TensorSpec
 
@@ -86,6 +88,13 @@ class Op(ABC):
     def simplified(self, node: Node) -> Node:
         """The node itself, or one of the nodes below it that has the same value."""
         return node
+
+    def structure(self) -> Hashable:
+        """What of the op decides how it is scheduled; ops that share it differ in numbers only.
+
+        The op itself is the safe answer. Specs of inputs and output need not be part of it.
+        """
+        return self
 
     def settings(self) -> str:
         """The op's settings for a reader of the plan: `density=0.5`. Empty when there are none."""

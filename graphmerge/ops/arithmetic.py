@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import field, frozen
 
@@ -10,6 +10,9 @@ from graphmerge.errors import GraphError, Problem
 from graphmerge.graph import Access, Node, Op, Space
 from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
 from graphmerge.spec import DType, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 WIDER = {
     DType.BF16: (DType.F32, DType.F64),
@@ -28,6 +31,10 @@ class Cast(Op):
 
     dtype: DType
     """Dtype of the result."""
+
+    def structure(self) -> Hashable:
+        """The class: settings are numbers."""
+        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The input's shape in the new dtype."""
@@ -71,6 +78,10 @@ class TaskVector(Op):
     access: ClassVar[Access] = Access.ELEMENTWISE
     in_place: ClassVar[bool] = True
 
+    def structure(self) -> Hashable:
+        """The class: settings are numbers."""
+        return type(self)
+
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The common spec."""
         return same_compute_spec(inputs)
@@ -103,6 +114,10 @@ class WeightedSum(Op):
                         hint="set normalize: false or other weights")
             )  # fmt: skip
 
+    def structure(self) -> Hashable:
+        """The class: settings are numbers."""
+        return type(self)
+
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The common spec."""
         return same_compute_spec(inputs)
@@ -132,6 +147,10 @@ class Scale(Op):
     factor: float
     """What every element is multiplied by."""
 
+    def structure(self) -> Hashable:
+        """The class: settings are numbers."""
+        return type(self)
+
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Unchanged."""
         return same_compute_spec(inputs)
@@ -155,6 +174,10 @@ class AddDelta(Op):
 
     scale: float = 1.0
     """lambda of the task-vector methods."""
+
+    def structure(self) -> Hashable:
+        """The class: settings are numbers."""
+        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The common spec."""

@@ -10,6 +10,8 @@ from graphmerge.graph import Access, Op, Space
 from graphmerge.ops.checks import all_in, same_compute_spec
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from graphmerge.spec import DType, TensorSpec
 
 
@@ -29,6 +31,10 @@ class SignConsensus(Op):
     """One weight per input."""
     normalize: bool
     """Divide by the weights of the entries that agree."""
+
+    def structure(self) -> Hashable:
+        """Whether weights are summed, which takes a scratch buffer more."""
+        return (type(self), self.normalize)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The common spec."""

@@ -10,6 +10,8 @@ from graphmerge.errors import GraphError, Problem
 from graphmerge.graph import Access, Op, Space
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from graphmerge.checkpoint.values import TensorEntry
     from graphmerge.spec import TensorSpec
 
@@ -25,6 +27,10 @@ class LoadTensor(Op):
     """Model as the recipe refers to it."""
     entry: TensorEntry
     """Where the bytes are."""
+
+    def structure(self) -> Hashable:
+        """The class: settings say where from and where to."""
+        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The stored spec."""
@@ -51,6 +57,10 @@ class StackLayer(Op):
     """Number of the layer in its model."""
     layer: int
     """Number of the layer in the output."""
+
+    def structure(self) -> Hashable:
+        """The class: settings say where from and where to."""
+        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Unchanged."""
@@ -79,6 +89,10 @@ class RequireIdentical(Op):
 
     tensor: str
     """Tensor name, for the message."""
+
+    def structure(self) -> Hashable:
+        """The class: settings say where from and where to."""
+        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The one spec of all inputs."""

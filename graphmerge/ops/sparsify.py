@@ -8,7 +8,7 @@ digit of 15 or 16 bits (`MagnitudeDigits`), then the place of the last tie that 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
@@ -17,6 +17,9 @@ from graphmerge.graph import Access, Op, Space, Workspace
 from graphmerge.ops.blocks import BLOCK_ELEMENTS, blocks
 from graphmerge.ops.checks import all_in, same_compute_spec
 from graphmerge.spec import DType, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 DIGIT_BITS = {DType.F32: (15, 16), DType.F64: (15, 16, 16, 16)}
 """Widths of the digits of a magnitude, most significant first (the sign bit is no part of it)."""
@@ -42,6 +45,10 @@ class MagnitudeDigits(Op):
     """k, at least 1."""
     digit: int
     """Which digit, 0 for the most significant."""
+
+    def structure(self) -> Hashable:
+        """The digit, on which workspace depends."""
+        return (type(self), self.digit)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Three 64-bit integers."""
@@ -90,6 +97,10 @@ class TieCutoff(Op):
     keep: int
     """k, as in the digits."""
 
+    def structure(self) -> Hashable:
+        """The class: settings are numbers."""
+        return type(self)
+
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Three 64-bit integers."""
         same_compute_spec(inputs[:1])
@@ -122,6 +133,10 @@ class KeepLargest(Op):
 
     density: float
     """The fraction that was asked for, for readers; the cutoff decides."""
+
+    def structure(self) -> Hashable:
+        """The class: settings are numbers."""
+        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Unchanged."""
@@ -171,6 +186,10 @@ class RandomDrop(Op):
     """Probability of keeping an element."""
     key: MaskKey
     """What the mask depends on."""
+
+    def structure(self) -> Hashable:
+        """The class: settings are numbers."""
+        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Unchanged."""

@@ -7,7 +7,7 @@ and a second pass takes the combination; no tensor is ever held.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
@@ -15,6 +15,9 @@ from graphmerge.graph import Access, Op, Space
 from graphmerge.ops.blocks import blocks
 from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
 from graphmerge.spec import DType, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 
 @frozen(cache_hash=True)
@@ -60,6 +63,10 @@ class SphericalCoefficients(Op):
     """|cos W| above which interpolation is linear."""
     least_norm: float = 1e-8
     """Norms up to this are not normalised."""
+
+    def structure(self) -> Hashable:
+        """The class: settings are numbers."""
+        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Two numbers."""

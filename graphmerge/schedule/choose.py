@@ -8,13 +8,13 @@ from graphmerge.errors import InputError, Problem
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.schedule.cost import estimated_seconds
 from graphmerge.schedule.memory import estimate
-from graphmerge.schedule.plan import Free, Memory, Plan, Request, Reserved, RunPass, UnitPlan
-from graphmerge.schedule.units import Unit, make_units
+from graphmerge.schedule.plan import Memory, Plan, Request, Reserved, UnitPlan
+from graphmerge.schedule.units import make_units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from graphmerge.graph import Graph, Node
+    from graphmerge.graph import Graph
 
 CPU_TILE_BLOCKS = (8, 4, 2, 1)
 """Tile sizes to try, in numerics blocks: up to 2 MiB of float32, so that a few registers stay in
@@ -31,13 +31,14 @@ def schedule(graph: Graph, request: Request, reserved: Reserved) -> Plan:
     """
     units = make_units(graph, device=request.device)
     tiles = _tile_sizes(request)
-    lean = tuple(_unit_plan(unit, ()) for unit in units)
+    lean = tuple(UnitPlan(unit, ()) for unit in units)
+    kept = tuple(UnitPlan(unit, unit.repeated_loads()) for unit in units)
     least, offender = estimate(graph, lean, reserved, workers=1, tile_elements=min(tiles))
     best: Plan | None = None
     for workers in range(request.workers, 0, -1):
         for tile in tiles:
             spare = _spare_bytes(graph, lean, request, reserved, workers, tile)
-            chosen = _keep_what_fits(lean, spare, workers)
+            chosen = _keep_what_fits(lean, kept, spare, workers)
             memory, _ = estimate(graph, chosen, reserved, workers=workers, tile_elements=tile)
             seconds = estimated_seconds(chosen, workers=workers, tile_elements=tile)
             plan = _plan(
@@ -101,55 +102,16 @@ def _spare_bytes(
 
 
 def _keep_what_fits(
-    units: Sequence[UnitPlan], spare_bytes: int, in_flight: int
+    lean: Sequence[UnitPlan], kept: Sequence[UnitPlan], spare_bytes: int, in_flight: int
 ) -> tuple[UnitPlan, ...]:
-    """Keep the repeated inputs of each unit if it fits beside those of its neighbours in flight."""
-    shared = sum(node.spec.nbytes for unit in units for node in unit.unit.makes)
-    chosen: list[UnitPlan] = []
-    held = [unit.live_bytes for unit in units]
-    for index, unit in enumerate(units):
-        loads = unit.unit.repeated_loads()
-        if loads:
-            kept = _unit_plan(unit.unit, loads)
-            before = sum(held[max(0, index - in_flight + 1) : index])
-            after = sum(held[index + 1 : index + in_flight])
-            if shared + before + kept.live_bytes + after <= spare_bytes:
-                held[index] = kept.live_bytes
-                chosen.append(kept)
-                continue
-        chosen.append(unit)
+    """Keep the repeated inputs of each unit that fit beside those of its neighbours in flight."""
+    shared = sum(node.spec.nbytes for unit in lean for node in unit.unit.makes)
+    chosen = list(lean)
+    held = [unit.live_bytes for unit in lean]
+    for index, unit in enumerate(kept):
+        before = sum(held[max(0, index - in_flight + 1) : index])
+        after = sum(held[index + 1 : index + in_flight])
+        if unit.kept and shared + before + unit.live_bytes + after <= spare_bytes:
+            held[index] = unit.live_bytes
+            chosen[index] = unit
     return tuple(chosen)
-
-
-def _unit_plan(unit: Unit, kept: tuple[Node, ...]) -> UnitPlan:
-    return UnitPlan(unit, kept, _steps(unit, kept))
-
-
-def _steps(unit: Unit, kept: tuple[Node, ...]) -> tuple[RunPass | Free, ...]:
-    """Passes in order, each followed by the free of what no later pass of the unit reads."""
-    last: dict[Node, int] = {}
-    for index, part in enumerate(unit.passes):
-        for load in part.program.loads:
-            if load in kept:
-                last[load] = index
-        for statistic in _statistics_read(unit, index):
-            last[statistic] = index
-    for node in unit.makes:
-        last.pop(node, None)
-    steps: list[RunPass | Free] = []
-    for index in range(len(unit.passes)):
-        steps.append(RunPass(index))
-        values = tuple(value for value, at in last.items() if at == index)
-        if values:
-            steps.append(Free(values))
-    return tuple(steps)
-
-
-def _statistics_read(unit: Unit, index: int) -> tuple[Node, ...]:
-    """Statistics that a pass reads, in its prologue or in its instructions."""
-    part = unit.passes[index]
-    from_prologue = (value for node in part.prologue for value in node.inputs)
-    from_tiles = (
-        value for instruction in part.program.instructions for value in instruction.statistics
-    )
-    return tuple(dict.fromkeys((*from_prologue, *from_tiles)))

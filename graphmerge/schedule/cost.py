@@ -27,7 +27,7 @@ DEVICE_SPEED = 50.0
 
 def estimated_seconds(units: Sequence[UnitPlan], *, workers: int, tile_elements: int) -> float:
     """Estimated duration of a plan: transfer of bytes plus arithmetic spread over the workers."""
-    read = sum(unit.read_bytes() for unit in units)
+    read = sum(unit.read_bytes for unit in units)
     written = sum(output.node.spec.nbytes for unit in units for output in unit.unit.outputs)
     arithmetic = sum(_unit_seconds(unit, tile_elements) for unit in units)
     return read / READ_BYTES_PER_SECOND + written / WRITE_BYTES_PER_SECOND + arithmetic / workers

@@ -8,6 +8,7 @@ from attrs import frozen
 
 from graphmerge.errors import BudgetError, Problem
 from graphmerge.graph import Graph, Node
+from graphmerge.schedule.steps import Step, steps_of
 from graphmerge.units import format_bytes
 
 if TYPE_CHECKING:
@@ -66,36 +67,25 @@ class Memory:
 
 
 @frozen(eq=False)
-class RunPass:
-    """Stream one pass of the unit."""
-
-    index: int
-    """Which pass."""
-
-
-@frozen(eq=False)
-class Free:
-    """Let go of values: kept inputs and statistics after their last use in the unit."""
-
-    values: tuple[Node, ...]
-    """What is let go."""
-
-
-@frozen(eq=False)
 class UnitPlan:
     """One unit with the decisions made for it."""
 
     unit: Unit
     """What is computed."""
     kept: tuple[Node, ...]
-    """Stored tensors that stay in memory between passes; the others are read again."""
-    steps: tuple[RunPass | Free, ...]
-    """Passes and frees in order."""
+    """Stored tensors that stay in memory between passes: all that several passes read, or none, and
+    then they are read again."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Passes and frees in order."""
+        return steps_of(self.unit, self.kept)
 
     @property
     def live_bytes(self) -> int:
         """Bytes held while the unit is in flight."""
-        return sum(load.spec.nbytes for load in self.kept) + self.unit.state_bytes()
+        facts = self.unit.facts
+        return facts.state_bytes + (facts.repeated_bytes if self.kept else 0)
 
     def reads(self) -> Iterator[Node]:
         """The stored tensors that are read from files, once for each time."""
@@ -106,9 +96,11 @@ class UnitPlan:
                     yield load
                 seen.add(load)
 
+    @property
     def read_bytes(self) -> int:
         """Bytes read from files."""
-        return sum(load.spec.nbytes for load in self.reads())
+        facts = self.unit.facts
+        return facts.loaded_bytes if self.kept else facts.streamed_bytes
 
 
 @frozen(eq=False)
@@ -148,7 +140,7 @@ class Plan:
     @property
     def read_bytes(self) -> int:
         """Bytes that a run reads from input files."""
-        return sum(unit.read_bytes() for unit in self.units)
+        return sum(unit.read_bytes for unit in self.units)
 
     @property
     def written_bytes(self) -> int:

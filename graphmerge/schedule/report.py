@@ -76,7 +76,7 @@ def _unit(plan: UnitPlan, tile_elements: int) -> UnitReport:
     return UnitReport(
         name=plan.unit.name,
         passes=len(plan.unit.passes),
-        read_bytes=plan.read_bytes(),
+        read_bytes=plan.read_bytes,
         live_bytes=plan.live_bytes,
         tile_bytes=max((tile.arena_bytes + tile.kernel_bytes for tile in tiles), default=0),
     )

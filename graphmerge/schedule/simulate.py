@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from graphmerge.schedule.plan import Free, Plan, RunPass, UnitPlan
+from graphmerge.schedule.steps import Free, RunPass
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
+    from graphmerge.schedule.plan import Plan, UnitPlan
     from graphmerge.schedule.units import Pass
 
 

@@ -7,12 +7,14 @@ fused region and ends in reductions, in the output, or in both.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from graphmerge.graph import Access, Graph, Node, Output
 from graphmerge.schedule.program import Program, compile_program, look_through
+from graphmerge.schedule.templates import Structure, Template, canonical_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,6 +52,8 @@ class Unit:
     """Shared statistics that other units make."""
     makes: tuple[Node, ...]
     """The shared statistic that this unit makes for others."""
+    facts: UnitFacts
+    """What is the same for all units of one structure."""
 
     @property
     def name(self) -> str:
@@ -58,19 +62,38 @@ class Unit:
 
     def repeated_loads(self) -> tuple[Node, ...]:
         """Stored tensors that more than one pass reads: what is worth keeping."""
-        seen: dict[Node, int] = {}
-        for part in self.passes:
-            for load in part.program.loads:
-                seen[load] = seen.get(load, 0) + 1
-        return tuple(load for load, count in seen.items() if count > 1)
+        reads = Counter(load for part in self.passes for load in part.program.loads)
+        return tuple(load for load, count in reads.items() if count > 1)
 
-    def state_bytes(self) -> int:
-        """Bytes of the reductions' state and statistics, all passes together."""
-        return sum(
-            node.op.state_bytes(tuple(value.spec for value in node.inputs)) + node.spec.nbytes
-            for part in self.passes
-            for node in part.reductions
-        )
+
+@frozen(eq=False)
+class UnitFacts:
+    """What units of one structure have in common."""
+
+    state_bytes: int
+    """Bytes of the reductions' state and statistics, all passes together."""
+    repeated_bytes: int
+    """Bytes of the stored tensors that more than one pass reads."""
+    loaded_bytes: int
+    """Bytes of all stored tensors that the unit reads, each counted once."""
+    streamed_bytes: int
+    """The same, each counted once per pass that reads it."""
+
+
+def unit_facts(passes: tuple[Pass, ...]) -> UnitFacts:
+    """Facts about the unit that has these passes."""
+    states = sum(
+        node.op.state_bytes(tuple(value.spec for value in node.inputs)) + node.spec.nbytes
+        for part in passes
+        for node in part.reductions
+    )
+    reads = Counter(load for part in passes for load in part.program.loads)
+    return UnitFacts(
+        state_bytes=states,
+        repeated_bytes=sum(load.spec.nbytes for load, count in reads.items() if count > 1),
+        loaded_bytes=sum(load.spec.nbytes for load in reads),
+        streamed_bytes=sum(load.spec.nbytes * count for load, count in reads.items()),
+    )
 
 
 def make_units(graph: Graph, *, device: str) -> tuple[Unit, ...]:
@@ -79,12 +102,12 @@ def make_units(graph: Graph, *, device: str) -> tuple[Unit, ...]:
     for output in graph.outputs:
         by_node.setdefault(look_through(output.node), []).append(output)
     shared = _shared_statistics(by_node)
+    builder = _UnitBuilder(shared, device)
     units: list[Unit] = []
     made: set[Node] = set()
     for node, outputs in by_node.items():
-        for statistic in _shared_below(node, shared, made):
-            units.append(_unit(statistic, (), shared, device))  # noqa: PERF401 - made in between
-        units.append(_unit(node, tuple(outputs), shared, device))
+        units += [builder.unit(statistic) for statistic in _shared_below(node, shared, made)]
+        units.append(builder.unit(node, tuple(outputs)))
     return tuple(units)
 
 
@@ -132,15 +155,35 @@ def _shared_below(root: Node, shared: set[Node], made: set[Node]) -> Iterator[No
             yield node
 
 
-def _unit(root: Node, outputs: tuple[Output, ...], shared: set[Node], device: str) -> Unit:
-    statistics = list(_statistics_of(root, shared))
-    needs = tuple(node for node in statistics if node in shared)
-    own = [node for node in statistics if node not in shared]
-    is_statistic = root.op.access in STATISTIC_ACCESS
-    if is_statistic:
-        own.append(root)
-    passes = tuple(_passes(own, None if is_statistic else root, set(needs), device))
-    return Unit(outputs, passes, needs, (root,) if is_statistic else ())
+class _UnitBuilder:
+    """Makes units, working out the passes once per structure."""
+
+    def __init__(self, shared: set[Node], device: str) -> None:
+        self._shared = shared
+        self._device = device
+        self._known: dict[Structure, tuple[Template, UnitFacts]] = {}
+
+    def unit(self, root: Node, outputs: tuple[Output, ...] = ()) -> Unit:
+        """The unit of an output tensor, or of a shared statistic."""
+        structure, nodes = canonical_form(root, self._shared)
+        if structure in self._known:
+            template, facts = self._known[structure]
+            passes = template.bind(nodes)
+        else:
+            passes = self._passes(root)
+            facts = unit_facts(passes)
+            self._known[structure] = Template(nodes, passes), facts
+        needs = tuple(node for node in nodes if node in self._shared and node is not root)
+        makes = (root,) if root.op.access in STATISTIC_ACCESS else ()
+        return Unit(outputs, passes, needs, makes, facts)
+
+    def _passes(self, root: Node) -> tuple[Pass, ...]:
+        statistics = list(_statistics_of(root, self._shared))
+        given = {node for node in statistics if node in self._shared}
+        own = [node for node in statistics if node not in given]
+        if root.op.access in STATISTIC_ACCESS:
+            return tuple(_passes([*own, root], None, given, self._device))
+        return tuple(_passes(own, root, given, self._device))
 
 
 def _passes(

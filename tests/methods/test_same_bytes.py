@@ -25,7 +25,7 @@ ROWS = [*ONE_EACH, *(row for row in TABLE if str(row) == "ties-rescaled")]
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Folders of three models with long tensors of several dtypes, tied magnitudes, and small ones."""
+    """Folders of three models: long tensors of several dtypes, tied magnitudes, a small tensor."""
     root = tmp_path_factory.mktemp("models")
     for model in range(3):
         generator = torch.Generator().manual_seed(model)
@@ -50,12 +50,9 @@ def test_neither_budget_nor_tiles_nor_workers_change_a_byte(row, models):
         limits = {"budget_bytes": budget, "workers": workers, "tile_elements": tile}
         merged = merge(row.recipe(labels), out, seed=5, **limits)
         digests[budget, workers, tile] = weights_digest(out)
-        kept[budget] = [
-            load for unit in merged.plan.units for load in unit.kept if load.spec.numel == N
-        ]
+        kept[budget] = sum(len(unit.kept) for unit in merged.plan.units)
     assert len(set(digests.values())) == 1, digests
-    assert not kept[None], "the tight budget was not tight"
-    assert bool(kept[4 * GIB]) is (row.method in MANY_PASSES)
+    assert (kept[None] < kept[4 * GIB]) is (row.method in MANY_PASSES)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)

@@ -1,7 +1,7 @@
-"""Run many recipes through one process of `mergekit-yaml`; importing it takes longer than a tiny merge.
+"""Run many recipes through one process of `mergekit-yaml`; starting it takes longer than merging.
 
-Runs in mergekit's environment. Arguments: the mergekit-yaml script, a folder of NAME.yml, a folder for
-outputs, names. Writes NAME.json beside each output: what went wrong, or null.
+Runs in mergekit's environment. Arguments: the mergekit-yaml script, a folder of NAME.yml, a folder
+for outputs, names. Writes NAME.json beside each output: what went wrong, or null.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Tiny transformers models for the parity suite: random weights, a base and three fine-tunes each."""
+"""Tiny transformers models for the parity suite: random weights, a base and three fine-tunes."""
 
 import shutil
 
@@ -24,7 +24,7 @@ MIXTRAL = {**GROUPED, "num_local_experts": 3, "num_experts_per_tok": 2}
 
 ROLES = ("base", "a", "b", "c")
 NOISE_STD = 0.01
-"""Of weights and of updates. Initial weights have 0.02, so that an update turns a matrix by about 30
+"""Of what is added to weights. They start with 0.02, so that a fine-tune turns a matrix by about 30
 degrees; the weights of norms are near 1 and hardly turn, which takes slerp's linear branch."""
 
 

@@ -596,7 +596,8 @@ slices:
 - sources:
   - {model: mistral/a, layer_range: [0, 4]}
   - {model: mistral/b, layer_range: [0, 4]}
-parameters: {t: [{filter: self_attn, value: [0, 0.5, 1]}, {filter: mlp, value: [1, 0]}, {value: 0.5}]}
+parameters:
+  t: [{filter: self_attn, value: [0, 0.5, 1]}, {filter: mlp, value: [1, 0]}, {value: 0.5}]
 dtype: bfloat16
 """,
     "mistral-frankenmerge": """

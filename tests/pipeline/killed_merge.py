@@ -1,4 +1,4 @@
-"""Run a recipe with slow reads, to be killed half-way: `killed_merge.py RECIPE OUT SECONDS_PER_READ`."""
+"""A merge with slow reads, to be killed half-way: `killed_merge.py RECIPE OUT SECONDS_PER_READ`."""
 
 import sys
 import time

@@ -1,0 +1,60 @@
+"""The steps of a unit: its passes, and the frees after the last use of each value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from graphmerge.graph import Node
+    from graphmerge.schedule.units import Unit
+
+
+@frozen(eq=False)
+class RunPass:
+    """Stream one pass of the unit."""
+
+    index: int
+    """Which pass."""
+
+
+@frozen(eq=False)
+class Free:
+    """Let go of values: kept inputs and statistics after their last use in the unit."""
+
+    values: tuple[Node, ...]
+    """What is let go."""
+
+
+Step: TypeAlias = "RunPass | Free"
+
+
+def steps_of(unit: Unit, kept: tuple[Node, ...]) -> tuple[Step, ...]:
+    """Passes in order, each followed by the free of what no later pass of the unit reads."""
+    last: dict[Node, int] = {}
+    for index, part in enumerate(unit.passes):
+        for load in part.program.loads:
+            if load in kept:
+                last[load] = index
+        for statistic in _statistics_read(unit, index):
+            last[statistic] = index
+    for node in unit.makes:
+        last.pop(node, None)
+    steps: list[RunPass | Free] = []
+    for index in range(len(unit.passes)):
+        steps.append(RunPass(index))
+        values = tuple(value for value, at in last.items() if at == index)
+        if values:
+            steps.append(Free(values))
+    return tuple(steps)
+
+
+def _statistics_read(unit: Unit, index: int) -> tuple[Node, ...]:
+    """Statistics that a pass reads, in its prologue or in its instructions."""
+    part = unit.passes[index]
+    from_prologue = (value for node in part.prologue for value in node.inputs)
+    from_tiles = (
+        value for instruction in part.program.instructions for value in instruction.statistics
+    )
+    return tuple(dict.fromkeys((*from_prologue, *from_tiles)))

@@ -1,0 +1,92 @@
+"""Reuse the passes of one unit for every unit of the same structure.
+
+A model of 80 layers has some ten kinds of tensors, so passes are worked out some ten times and then
+only bound to other nodes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from attrs import evolve, frozen
+
+from graphmerge.schedule.program import Instruction, Program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Mapping
+
+    from graphmerge.graph import Node
+    from graphmerge.schedule.units import Pass
+
+Structure: TypeAlias = "tuple[Hashable, ...]"
+
+
+def canonical_form(root: Node, stop: set[Node]) -> tuple[Structure, list[Node]]:
+    """What roots must share for their passes to be alike, and the nodes in the order it lists.
+
+    Nodes in `stop` (shared statistics) are leaves. Every node is described by its op's structure,
+    its spec and the places of its inputs.
+    """
+    places: dict[Node, int] = {}
+    nodes: list[Node] = []
+    structure: list[Hashable] = []
+    stack = [(root, False)]
+    while stack:
+        node, expanded = stack.pop()
+        if node in places:
+            continue
+        leaf = node in stop and node is not root
+        if expanded or leaf or not node.inputs:
+            places[node] = len(nodes)
+            nodes.append(node)
+            inputs = () if leaf else tuple(places[value] for value in node.inputs)
+            structure.append((leaf or node.op.structure(), node.spec, inputs))
+        else:
+            stack.append((node, True))
+            stack.extend((value, False) for value in reversed(node.inputs))
+    return tuple(structure), nodes
+
+
+@frozen(eq=False)
+class Template:
+    """The passes of one root, to be bound to another of the same structure."""
+
+    nodes: list[Node]
+    """The nodes that the passes speak of, in canonical order."""
+    passes: tuple[Pass, ...]
+    """The passes."""
+
+    def bind(self, nodes: list[Node]) -> tuple[Pass, ...]:
+        """The same passes over other nodes, given in canonical order."""
+        other = dict(zip(self.nodes, nodes, strict=True))
+        return tuple(_bind_pass(part, other) for part in self.passes)
+
+
+def _bind_pass(part: Pass, other: Mapping[Node, Node]) -> Pass:
+    get = other.__getitem__
+    return evolve(
+        part,
+        program=_bind_program(part.program, get),
+        reductions=_bind_all(part.reductions, get),
+        result=part.result and other[part.result],
+        prologue=_bind_all(part.prologue, get),
+    )
+
+
+def _bind_program(program: Program, get: Callable[[Node], Node]) -> Program:
+    instructions = tuple(
+        Instruction(
+            get(item.node),
+            item.inputs,
+            _bind_all(item.statistics, get),
+            item.output,
+            item.scratch,
+        )
+        for item in program.instructions
+    )
+    loads = _bind_all(program.loads, get)
+    return Program(instructions, loads, program.registers, program.result, program.workspaces)
+
+
+def _bind_all(nodes: Iterable[Node], get: Callable[[Node], Node]) -> tuple[Node, ...]:
+    return tuple(map(get, nodes))

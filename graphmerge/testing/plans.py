@@ -1,0 +1,186 @@
+"""Check the invariants of a plan by running it symbolically: for tests of schedules and of new ops."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from graphmerge.graph import Access
+from graphmerge.ops import LoadTensor
+from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.schedule.plan import Plan, RunPass, UnitPlan
+from graphmerge.schedule.program import Instruction, Program, look_through, tensor_inputs
+
+if TYPE_CHECKING:
+    from graphmerge.graph import Node
+    from graphmerge.schedule.units import Pass
+
+_STATISTIC = (Access.REDUCE, Access.SMALL)
+
+
+def check_plan(plan: Plan) -> None:
+    """Assert everything that a plan promises.
+
+    Every output is computed once, and every statistic; nothing is used before it is made or after it
+    is freed; no register holds two live values; kept inputs are freed; tiles are whole blocks; what a
+    unit holds is at most what it declares.
+    """
+    assert plan.tile_elements % BLOCK_ELEMENTS == 0, "a tile is no whole number of blocks"
+    assert 1 <= plan.workers <= max(plan.request.workers, 1), "more workers than were allowed"
+    written = Counter(output.name for unit in plan.units for output in unit.unit.outputs)
+    assert written == Counter(output.name for output in plan.graph.outputs), (
+        "outputs are not computed exactly once"
+    )
+    shared: set[Node] = set()
+    made: Counter[Node] = Counter()
+    for unit in plan.units:
+        lacking = set(unit.unit.needs) - shared
+        assert not lacking, f"{unit.unit.name} needs {lacking} before it is made"
+        replay = _UnitReplay(unit)
+        replay.run()
+        made.update(replay.made)
+        shared.update(unit.unit.makes)
+    assert set(made.values()) <= {1}, "a statistic is computed twice"
+    reached = {node for node in plan.graph.nodes() if node.op.access in _STATISTIC}
+    assert set(made) == reached, "a statistic is missing, or one is made for nobody"
+
+
+class _UnitReplay:
+    """One unit, step by step."""
+
+    def __init__(self, plan: UnitPlan) -> None:
+        self.made: list[Node] = []
+        self._plan = plan
+        self._statistics = set(plan.unit.needs)
+        self._kept: set[Node] = set()
+        self._freed: set[Node] = set()
+
+    def run(self) -> None:
+        unit = self._plan.unit
+        passes = [step.index for step in self._plan.steps if isinstance(step, RunPass)]
+        assert passes == list(range(len(unit.passes))), f"{unit.name}: passes {passes}"
+        for step in self._plan.steps:
+            if isinstance(step, RunPass):
+                self._run_pass(unit.passes[step.index])
+            else:
+                for value in step.values:
+                    self._free(value)
+        assert not self._kept, f"{unit.name}: {self._kept} are kept and never freed"
+        assert set(unit.makes) <= self._statistics, f"{unit.name} does not make what it says"
+        results = {look_through(output.node) for output in unit.outputs}
+        assert len(results) <= 1, f"{unit.name} has outputs of different values"
+        found = [part.result for part in unit.passes if part.result is not None]
+        assert {look_through(node) for node in found} == results, f"{unit.name}: wrong result"
+        assert len(found) == len(results), f"{unit.name}: its result is computed {len(found)} times"
+
+    def _free(self, value: Node) -> None:
+        held = self._kept if isinstance(value.op, LoadTensor) else self._statistics
+        assert value in held, f"{value} is freed, but not held"
+        held.remove(value)
+        self._freed.add(value)
+
+    def _run_pass(self, part: Pass) -> None:
+        for node in part.prologue:
+            self._require(node.inputs)
+            self._statistics.add(node)
+            self.made.append(node)
+        for load in part.program.loads:
+            assert load not in self._freed, f"{load} is used after it was freed"
+            if load in self._plan.kept:
+                self._kept.add(load)
+        for instruction in part.program.instructions:
+            self._require(instruction.statistics)
+        computed = check_program(part.program)
+        assert set(part.reductions) <= computed, "a reduction of the pass is not computed"
+        self._check_memory(part)
+        self._statistics.update(part.reductions)
+        self.made.extend(part.reductions)
+
+    def _require(self, statistics: tuple[Node, ...]) -> None:
+        for node in statistics:
+            assert node in self._statistics, f"{node} is used before it is made or after its free"
+
+    def _check_memory(self, part: Pass) -> None:
+        states = sum(
+            node.op.state_bytes(tuple(value.spec for value in node.inputs))
+            for node in part.reductions
+        )
+        reduced = [node for node in self._statistics if node.op.access is Access.REDUCE]
+        held = states + sum(node.spec.nbytes for node in (*self._kept, *reduced))
+        held -= sum(node.spec.nbytes for node in self._plan.unit.needs)
+        assert held <= self._plan.live_bytes, f"{self._plan.unit.name} holds more than it declares"
+
+
+def check_program(program: Program) -> set[Node]:
+    """Assert that each register holds one value while that is needed; the nodes it computes."""
+    places: dict[int, Node] = {-1 - i: load for i, load in enumerate(program.loads)}
+    computed: set[Node] = set()
+    for number, instruction in enumerate(program.instructions):
+        node = instruction.node
+        assert node not in computed, f"{node} is computed twice in a pass"
+        computed.add(node)
+        _check_instruction(program, instruction, places, _live_after(program, number))
+        if instruction.output is not None:
+            places[instruction.output] = node
+    if program.result is not None:
+        assert program.result in places, "the result is in no register"
+    return computed
+
+
+def _check_instruction(
+    program: Program, instruction: Instruction, places: dict[int, Node], live_after: set[int]
+) -> None:
+    node, inputs = instruction.node, tensor_inputs(instruction.node)
+    held = tuple(places.get(place) for place in instruction.inputs)
+    assert held == inputs, f"{node} finds {held} in its registers"
+    scratch, output = instruction.scratch, instruction.output
+    assert len(set(scratch)) == len(scratch), f"{node} has one scratch register twice"
+    occupied = live_after | set(instruction.inputs)
+    assert not occupied & set(scratch), f"the scratch of {node} is in use"
+    wanted = node.op.scratch(tuple(value.spec for value in node.inputs))
+    assert tuple(program.registers[place] for place in scratch) == wanted, f"scratch of {node}"
+    need = node.op.workspace(tuple(value.spec for value in node.inputs))
+    assert need in program.workspaces, f"the workspace of {node} is not counted"
+    if output is None:
+        assert node.op.access is Access.REDUCE, f"{node} has no output"
+        return
+    assert output >= 0, f"{node} writes into a load"
+    assert output not in scratch, f"{node} writes its result into its scratch"
+    assert program.registers[output] is node.spec.dtype, f"{node} has a register of another dtype"
+    if output in instruction.inputs:
+        assert node.op.in_place, f"{node} overwrites an input"
+        assert instruction.inputs.index(output) == 0, f"{node} overwrites an input, not its first"
+        assert instruction.inputs.count(output) == 1, f"{node} overwrites an input that it reads twice"
+        assert not _read_later(program, instruction, output), f"{node} overwrites a value in use"
+    else:
+        assert not _read_later(program, instruction, output), f"{node} overwrites a value in use"
+
+
+def _read_later(program: Program, instruction: Instruction, register: int) -> bool:
+    """Whether the value that a register holds before an instruction is read by a later one."""
+    number = program.instructions.index(instruction)
+    for later in program.instructions[number + 1 :]:
+        if register in later.inputs:
+            return places_value_before(program, later, register, number)
+        if register == later.output or register in later.scratch:
+            return False
+    return False
+
+
+def places_value_before(
+    program: Program, later: Instruction, register: int, number: int
+) -> bool:
+    """Whether what `later` expects in a register was written before instruction `number`."""
+    wanted = tensor_inputs(later.node)[later.inputs.index(register)]
+    writers = [i for i, each in enumerate(program.instructions) if each.node is wanted]
+    return bool(writers) and writers[0] < number
+
+
+def _live_after(program: Program, number: int) -> set[int]:
+    """Registers whose value, as it is before instruction `number`, is read by a later one."""
+    instruction = program.instructions[number]
+    return {
+        register
+        for register in range(len(program.registers))
+        if _read_later(program, instruction, register)
+    }
