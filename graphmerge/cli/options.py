@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
+from attrs import evolve
 
 from graphmerge.errors import InputError, Problem
 from graphmerge.machine import auto_budget_bytes, default_workers
@@ -54,6 +55,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
+def size(option: str, text: str) -> int:
+    """Bytes that an option gives.
+
+    Raises:
+        InputError: the text is no size.
+    """
+    try:
+        return parse_bytes(text)
+    except InputError as error:
+        (problem,) = error.problems
+        raise InputError(evolve(problem, where=option)) from None
+
+
 def request(
     memory_budget: str,
     workers: int | None,
@@ -64,23 +78,11 @@ def request(
     """What the options allow a plan to take.
 
     Raises:
-        InputError: a size or the device makes no sense; every such option is named.
+        InputError: a size or the device makes no sense.
     """
-    problems: list[Problem] = []
-
-    def size(option: str, text: str) -> int:
-        try:
-            return parse_bytes(text)
-        except InputError as error:
-            wanted = error.problems[0].wanted
-            problems.append(Problem("not a size", option, repr(text), wanted))
-            return 0
-
     is_auto = memory_budget.strip().lower() == "auto"
     budget = auto_budget_bytes() if is_auto else size("--memory-budget", memory_budget)
     gpu_budget = size("--gpu-memory-budget", gpu_memory_budget) if gpu_memory_budget else None
     if not _DEVICE.fullmatch(device):
-        problems.append(Problem("unknown device", "--device", device, "cpu, cuda or cuda:N"))
-    if problems:
-        raise InputError(*problems)
+        raise InputError(Problem("unknown device", "--device", device, "cpu, cuda or cuda:N"))
     return Request(budget, workers or default_workers(), device, gpu_budget, tile_elements)

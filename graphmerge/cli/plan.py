@@ -15,7 +15,6 @@ from graphmerge.cli.plan_view import show
 from graphmerge.cli.wording import shard_count
 from graphmerge.pipeline import Compiled, compile_recipe, make_plan
 from graphmerge.schedule.report import report
-from graphmerge.units import parse_bytes
 
 if TYPE_CHECKING:
     from graphmerge.schedule.plan import Plan
@@ -47,7 +46,7 @@ def plan(
 ) -> None:
     """Show what a run would do and the memory it would take, without reading a single weight."""
     request = options.request(memory_budget, workers, device, gpu_memory_budget, tile_elements)
-    shard_bytes = parse_bytes(out_shard_size)
+    shard_bytes = options.size("--out-shard-size", out_shard_size)
     compiled = compile_recipe(recipe, seed=seed)
     made = make_plan(compiled, request, calibrate=False)
     if explain:

@@ -11,7 +11,7 @@ from graphmerge.cli.progress import RunDisplay
 from graphmerge.cli.wording import counted, shard_count
 from graphmerge.pipeline import RunOptions, RunReport, compile_recipe, make_plan
 from graphmerge.pipeline import run as run_plan
-from graphmerge.units import format_bytes, parse_bytes
+from graphmerge.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ def run(
 ) -> None:
     """Merge the models of RECIPE into OUT; the same command again continues an interrupted run."""
     request = options.request(memory_budget, workers, device, gpu_memory_budget, tile_elements)
-    run_options = RunOptions(parse_bytes(out_shard_size), overwrite, durable, strict)
+    run_options = RunOptions(options.size("--out-shard-size", out_shard_size), overwrite, durable, strict)
     compiled = compile_recipe(recipe, seed=seed)
     plan = make_plan(compiled, request, calibrate=True)
     plan.validate()

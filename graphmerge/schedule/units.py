@@ -87,6 +87,7 @@ def unit_facts(passes: tuple[Pass, ...]) -> UnitFacts:
         for part in passes
         for node in part.reductions
     )
+    states += sum(node.spec.nbytes for part in passes for node in part.prologue)
     reads = Counter(load for part in passes for load in part.program.loads)
     return UnitFacts(
         state_bytes=states,

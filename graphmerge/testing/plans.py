@@ -1,4 +1,4 @@
-"""Check the invariants of a plan by running it symbolically: for tests of schedules and of new ops."""
+"""Check the invariants of a plan by running it symbolically."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from graphmerge.graph import Access
 from graphmerge.ops import LoadTensor
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
-from graphmerge.schedule.plan import Plan, RunPass, UnitPlan
 from graphmerge.schedule.program import Instruction, Program, look_through, tensor_inputs
+from graphmerge.schedule.steps import RunPass
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
+    from graphmerge.schedule.plan import Plan, UnitPlan
     from graphmerge.schedule.units import Pass
 
 _STATISTIC = (Access.REDUCE, Access.SMALL)
@@ -21,9 +22,9 @@ _STATISTIC = (Access.REDUCE, Access.SMALL)
 def check_plan(plan: Plan) -> None:
     """Assert everything that a plan promises.
 
-    Every output is computed once, and every statistic; nothing is used before it is made or after it
-    is freed; no register holds two live values; kept inputs are freed; tiles are whole blocks; what a
-    unit holds is at most what it declares.
+    Every output is computed once, and every statistic; nothing is used before it is made or after
+    it is freed; no register holds two live values; kept inputs are freed; tiles are whole blocks;
+    what a unit holds is at most what it declares.
     """
     assert plan.tile_elements % BLOCK_ELEMENTS == 0, "a tile is no whole number of blocks"
     assert 1 <= plan.workers <= max(plan.request.workers, 1), "more workers than were allowed"
@@ -90,7 +91,7 @@ class _UnitReplay:
                 self._kept.add(load)
         for instruction in part.program.instructions:
             self._require(instruction.statistics)
-        computed = check_program(part.program)
+        computed = check_program(part.program, part.result)
         assert set(part.reductions) <= computed, "a reduction of the pass is not computed"
         self._check_memory(part)
         self._statistics.update(part.reductions)
@@ -111,76 +112,50 @@ class _UnitReplay:
         assert held <= self._plan.live_bytes, f"{self._plan.unit.name} holds more than it declares"
 
 
-def check_program(program: Program) -> set[Node]:
-    """Assert that each register holds one value while that is needed; the nodes it computes."""
-    places: dict[int, Node] = {-1 - i: load for i, load in enumerate(program.loads)}
+def check_program(program: Program, result: Node | None) -> set[Node]:
+    """Assert that every instruction finds its inputs in its registers; the nodes it computes.
+
+    Scratch registers are taken to hold nonsense afterwards, as kernels may leave anything there.
+    """
+    places: dict[int, Node | None] = {-1 - i: load for i, load in enumerate(program.loads)}
     computed: set[Node] = set()
-    for number, instruction in enumerate(program.instructions):
+    for instruction in program.instructions:
         node = instruction.node
         assert node not in computed, f"{node} is computed twice in a pass"
         computed.add(node)
-        _check_instruction(program, instruction, places, _live_after(program, number))
-        if instruction.output is not None:
+        held = tuple(places.get(place) for place in instruction.inputs)
+        assert held == tensor_inputs(node), f"{node} finds {held} in its registers"
+        _check_scratch(program, instruction)
+        places.update(dict.fromkeys(instruction.scratch))
+        if instruction.output is None:
+            assert node.op.access is Access.REDUCE, f"{node} has no output"
+        else:
+            _check_output(program, instruction, instruction.output)
             places[instruction.output] = node
-    if program.result is not None:
-        assert program.result in places, "the result is in no register"
+    if result is None:
+        assert program.result is None, "a result for nobody"
+    else:
+        assert program.result is not None, "no register has the result"
+        assert places.get(program.result) is look_through(result), "the result was overwritten"
     return computed
 
 
-def _check_instruction(
-    program: Program, instruction: Instruction, places: dict[int, Node], live_after: set[int]
-) -> None:
-    node, inputs = instruction.node, tensor_inputs(instruction.node)
-    held = tuple(places.get(place) for place in instruction.inputs)
-    assert held == inputs, f"{node} finds {held} in its registers"
-    scratch, output = instruction.scratch, instruction.output
+def _check_scratch(program: Program, instruction: Instruction) -> None:
+    node, scratch = instruction.node, instruction.scratch
+    specs = tuple(value.spec for value in node.inputs)
+    assert tuple(program.registers[place] for place in scratch) == node.op.scratch(specs)
     assert len(set(scratch)) == len(scratch), f"{node} has one scratch register twice"
-    occupied = live_after | set(instruction.inputs)
-    assert not occupied & set(scratch), f"the scratch of {node} is in use"
-    wanted = node.op.scratch(tuple(value.spec for value in node.inputs))
-    assert tuple(program.registers[place] for place in scratch) == wanted, f"scratch of {node}"
-    need = node.op.workspace(tuple(value.spec for value in node.inputs))
-    assert need in program.workspaces, f"the workspace of {node} is not counted"
-    if output is None:
-        assert node.op.access is Access.REDUCE, f"{node} has no output"
-        return
+    assert not set(scratch) & {*instruction.inputs, instruction.output}, (
+        f"the scratch of {node} is one of its inputs or its output"
+    )
+    assert node.op.workspace(specs) in program.workspaces, f"workspace of {node} is not counted"
+
+
+def _check_output(program: Program, instruction: Instruction, output: int) -> None:
+    node, inputs = instruction.node, instruction.inputs
     assert output >= 0, f"{node} writes into a load"
-    assert output not in scratch, f"{node} writes its result into its scratch"
     assert program.registers[output] is node.spec.dtype, f"{node} has a register of another dtype"
-    if output in instruction.inputs:
+    if output in inputs:
         assert node.op.in_place, f"{node} overwrites an input"
-        assert instruction.inputs.index(output) == 0, f"{node} overwrites an input, not its first"
-        assert instruction.inputs.count(output) == 1, f"{node} overwrites an input that it reads twice"
-        assert not _read_later(program, instruction, output), f"{node} overwrites a value in use"
-    else:
-        assert not _read_later(program, instruction, output), f"{node} overwrites a value in use"
-
-
-def _read_later(program: Program, instruction: Instruction, register: int) -> bool:
-    """Whether the value that a register holds before an instruction is read by a later one."""
-    number = program.instructions.index(instruction)
-    for later in program.instructions[number + 1 :]:
-        if register in later.inputs:
-            return places_value_before(program, later, register, number)
-        if register == later.output or register in later.scratch:
-            return False
-    return False
-
-
-def places_value_before(
-    program: Program, later: Instruction, register: int, number: int
-) -> bool:
-    """Whether what `later` expects in a register was written before instruction `number`."""
-    wanted = tensor_inputs(later.node)[later.inputs.index(register)]
-    writers = [i for i, each in enumerate(program.instructions) if each.node is wanted]
-    return bool(writers) and writers[0] < number
-
-
-def _live_after(program: Program, number: int) -> set[int]:
-    """Registers whose value, as it is before instruction `number`, is read by a later one."""
-    instruction = program.instructions[number]
-    return {
-        register
-        for register in range(len(program.registers))
-        if _read_later(program, instruction, register)
-    }
+        assert inputs.index(output) == 0, f"{node} overwrites an input that is not its first"
+        assert inputs.count(output) == 1, f"{node} overwrites an input that it reads twice"

@@ -1,0 +1,81 @@
+"""Run a command as a fresh process and measure it.
+
+The peak resident memory of a child starts at that of its parent, so that whoever imports this must
+stay small: nothing outside the standard library.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TAIL = 2000
+"""Characters of a failed command's output that are shown."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process took."""
+
+    seconds: float
+    """Time from start to end."""
+    cpu_seconds: float
+    """Time of its threads on a CPU, in user and system mode."""
+    peak_bytes: int
+    """Peak resident memory, mapped files included, as the kernel counts it."""
+    exit_code: int
+    """Zero for success."""
+    output: str
+    """What it printed."""
+
+
+def run(command: list[str | Path], folder: Path) -> Usage:
+    """Run a command in a folder, whatever its exit code."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+    with tempfile.TemporaryFile("w+") as output:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        return Usage(
+            seconds,
+            usage.ru_utime + usage.ru_stime,
+            usage.ru_maxrss * 1024,
+            process.returncode,
+            output.read(),
+        )
+
+
+def run_or_exit(command: list[str | Path], folder: Path) -> Usage:
+    """Run a command in a folder; its failure ends this program."""
+    usage = run(command, folder)
+    if usage.exit_code != 0:
+        line = " ".join(map(str, command))
+        raise SystemExit(f"exit code {usage.exit_code} of {line}\n{usage.output[-TAIL:]}")
+    return usage
+
+
+def warm(files: list[Path]) -> None:
+    """Read files into the page cache, once the disk has written what it still had to."""
+    os.sync()
+    buffer = bytearray(8 * 2**20)
+    for file in files:
+        with file.open("rb", buffering=0) as source:
+            while source.readinto(buffer):
+                pass

@@ -1,0 +1,64 @@
+"""What users type. A change here is a decision: old recipes and scripts must go on working."""
+
+import re
+
+import pytest
+import typer
+
+from graphmerge.cli.app import app
+from graphmerge.errors import InputError
+from graphmerge.methods.registry import METHODS
+from graphmerge.recipe.parse import parse_recipe
+
+PLANNING = {
+    "--memory-budget", "--workers", "--seed", "--out-shard-size", "--device",
+    "--gpu-memory-budget", "--tile-elements",
+}  # fmt: skip
+COMMANDS = {
+    "plan": {"recipe", "--dry-run", "--explain", "--verbose", "-v", "--json"} | PLANNING,
+    "run": {"recipe", "out", "--overwrite", "--durable", "--strict", "--quiet", "-q"} | PLANNING,
+    "verify": {"out"},
+    "validate": {"recipe"},
+    "inspect": {"checkpoint", "--json"},
+    "methods": {"name"},
+    "calibrate": {"--workers"},
+}
+KEYS = {
+    "zzz: 1": "merge_method, models, slices, modules, base_model, dtype, out_dtype, tokenizer, "
+    "tokenizer_source, chat_template, parameters",
+    "models: [{model: a, zzz: 1}]": "model, layer_range, parameters",
+    "slices: [{sources: [], zzz: 1}]": "sources, base_model, parameters, residual_weight",
+    "slices: [{sources: [{model: a, layer_range: [0, 1], zzz: 1}]}]": "model, layer_range, "
+    "parameters",
+    "modules: {a: {models: [], zzz: 1}}": "models, slices, parameters",
+    "tokenizer: {zzz: 1}": "source, tokens, pad_to_multiple_of",
+}
+"""Recipes with one unknown key, and the keys that are known in its place."""
+
+
+def test_commands_and_flags():
+    group = typer.main.get_command(app)
+    found = {
+        name: {
+            word
+            for parameter in command.params
+            for word in (parameter.opts if parameter.param_type_name == "option" else [parameter.name])
+        }
+        for name, command in group.commands.items()
+    }
+    assert found == COMMANDS
+
+
+def test_methods():
+    assert list(METHODS) == [
+        "linear", "slerp", "task_arithmetic", "ties", "dare_linear", "dare_ties", "passthrough",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", KEYS)
+def test_recipe_keys(text):
+    with pytest.raises(InputError, match="unknown key 'zzz'") as error:
+        parse_recipe(f"merge_method: linear\n{text}\n")
+    line = next(line for line in str(error.value).splitlines() if "unknown key 'zzz'" in line)
+    known = re.search(r"wanted one of ([^()]*)", line)[1].strip()
+    assert sorted(known.split(", ")) == sorted(KEYS[text].split(", "))
