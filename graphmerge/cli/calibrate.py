@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -12,7 +12,7 @@ from graphmerge.units import format_bytes
 
 def calibrate(
     workers: Annotated[
-        Optional[int],  # noqa: UP045 - typer on Python 3.10 knows Optional better
+        int | None,
         typer.Option(
             min=1,
             hidden=True,

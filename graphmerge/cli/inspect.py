@@ -13,12 +13,12 @@ from graphmerge.checkpoint.folding import fold_names
 from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.checkpoint.summary import CheckpointSummary, summarise
 from graphmerge.cli import options
-from graphmerge.cli.console import columns, stdout_console
+from graphmerge.cli.columns import columns
 from graphmerge.cli.wording import counted
 from graphmerge.units import format_bytes
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from collections.abc import Iterator
 
     from graphmerge.checkpoint.values import Checkpoint
 
@@ -37,10 +37,8 @@ def inspect(checkpoint: CheckpointPath, as_json: options.Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(summary), indent=2))
         return
-    console = stdout_console()
-    for line in _lines(summary):
-        console.print(line, soft_wrap=True)
-    console.print(_tensors(found))
+    for line in (*_lines(summary), *_tensor_lines(found)):
+        typer.echo(line)
 
 
 def _lines(summary: CheckpointSummary) -> list[str]:
@@ -63,15 +61,15 @@ def _lines(summary: CheckpointSummary) -> list[str]:
     return lines
 
 
-def _tensors(checkpoint: Checkpoint) -> Table:
+def _tensor_lines(checkpoint: Checkpoint) -> Iterator[str]:
     """Names, those of all layers folded where shape and dtype agree."""
     by_spec: dict[str, list[str]] = {}
     for name, entry in checkpoint.tensors.items():
         by_spec.setdefault(str(entry.spec), []).append(name)
-    table = columns("left", "right", "left", "right")
-    table.add_row("tensors", "", "", "", style="dim")
+    rows = [("tensors", "", "", "")]
     for spec, names in by_spec.items():
         for folded in fold_names(names):
             size = sum(checkpoint.tensors[name].spec.nbytes for name in folded.names)
-            table.add_row(f"  {folded.pattern}", str(len(folded.names)), spec, format_bytes(size))
-    return table
+            count = str(len(folded.names))
+            rows.append((f"  {folded.pattern}", count, spec, format_bytes(size)))
+    return columns(rows, right=(1, 3))

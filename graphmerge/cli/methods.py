@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def methods(
     name: Annotated[
-        Optional[str],  # noqa: UP045 - typer on Python 3.10 knows Optional better
+        str | None,
         typer.Argument(metavar="[NAME]", help="Show all about this method.", show_default=False),
     ] = None,
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 from attrs import evolve
@@ -27,9 +27,8 @@ MemoryBudget = Annotated[
         help="Most resident memory of the whole process, such as 2GiB; auto: 80% of what is free.",
     ),
 ]
-# typer reads annotations at run time, and on Python 3.10 it knows Optional better than `int | None`
 Workers = Annotated[
-    Optional[int],  # noqa: UP045
+    int | None,
     typer.Option(min=1, help="Most worker threads.", show_default="one per core, at most 8"),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of random masks.")]
@@ -39,11 +38,11 @@ ShardSize = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="Where the arithmetic runs: cpu, cuda or cuda:N.")]
 GpuMemoryBudget = Annotated[
-    Optional[str],  # noqa: UP045
+    str | None,
     typer.Option(metavar="SIZE", help="Most memory on the GPU.", show_default=False),
 ]
 TileElements = Annotated[
-    Optional[int],  # noqa: UP045
+    int | None,
     typer.Option(
         metavar="N",
         help="For experts: elements of a tile, a multiple of 65536.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from attrs import asdict
@@ -33,7 +33,7 @@ def plan(
     seed: options.Seed = 0,
     out_shard_size: options.ShardSize = "5GB",
     explain: Annotated[
-        Optional[str],  # noqa: UP045 - typer on Python 3.10 knows Optional better
+        str | None,
         typer.Option(metavar="TENSOR", help="Draw how one output tensor is computed, instead."),
     ] = None,
     verbose: Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from graphmerge.checkpoint.folding import fold_names
-from graphmerge.cli.console import columns
+from graphmerge.cli.columns import columns
 from graphmerge.cli.sparkline import sparkline
 from graphmerge.cli.wording import counted
 from graphmerge.units import format_bytes
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rich.console import Console
-    from rich.table import Table
 
     from graphmerge.pipeline import Compiled
     from graphmerge.schedule.report_values import PlanReport, TensorGroup
@@ -30,7 +29,7 @@ def show(console: Console, compiled: Compiled, report: PlanReport, *, verbose: b
     if not report.fits:
         _show_offenders(console, report)
     console.print(f"recipe  {compiled.recipe.origin}: {compiled.method.name}, seed {compiled.seed}")
-    console.print(_inputs(report))
+    _show_inputs(console, report)
     console.print(
         f"output  {counted(report.tensors, 'tensor')}, {format_bytes(report.written_bytes)} "
         f"in {counted(report.shards, 'shard')}"
@@ -50,30 +49,36 @@ def _show_offenders(console: Console, report: PlanReport) -> None:
         f"{format_bytes(report.least_budget_bytes)} needed, of which "
         f"{format_bytes(report.reserved_bytes)} are reserved. Most is needed by:"
     )
-    console.print(Text(title, style="bold red"), soft_wrap=True)
     needs: dict[tuple[int, int], list[str]] = {}
     for unit in report.offenders():
         needs.setdefault((unit.tile_bytes, unit.live_bytes), []).append(unit.name)
-    table = columns("left", "left")
-    for (tile_bytes, live_bytes), names in list(needs.items())[:SHOWN_OFFENDERS]:
-        patterns = ", ".join(folded.pattern for folded in fold_names(names))
-        need = f"{format_bytes(tile_bytes)} for a tile, {format_bytes(live_bytes)} live"
-        table.add_row(f"  {need}", patterns, style="red")
-    console.print(table)
+    rows = [
+        (
+            f"  {format_bytes(tile_bytes)} for a tile,",
+            f"{format_bytes(live_bytes)} live",
+            ", ".join(folded.pattern for folded in fold_names(names)),
+        )
+        for (tile_bytes, live_bytes), names in list(needs.items())[:SHOWN_OFFENDERS]
+    ]
+    console.print(Text(title, style="bold red"), soft_wrap=True)
+    for line in columns(rows):
+        console.print(Text(line, style="red"), soft_wrap=True)
 
 
-def _inputs(report: PlanReport) -> Table:
-    table = columns("left", "right", "right", "right", "left")
-    table.add_row("inputs", "tensors", "files", "to read", "dtypes", style="dim")
-    for model in report.inputs:
-        table.add_row(
+def _show_inputs(console: Console, report: PlanReport) -> None:
+    rows = [("inputs", "tensors", "files", "to read", "dtypes")]
+    rows += [
+        (
             f"  {model.model}",
             str(model.tensors),
             str(len(model.files)),
             format_bytes(model.read_bytes),
             ", ".join(model.dtypes),
         )
-    return table
+        for model in report.inputs
+    ]
+    for line in columns(rows, right=(1, 2, 3)):
+        console.print(line, soft_wrap=True)
 
 
 def _show_work(console: Console, report: PlanReport) -> None:
@@ -91,30 +96,31 @@ def _show_work(console: Console, report: PlanReport) -> None:
 
 def _show_memory(console: Console, report: PlanReport) -> None:
     measured = "measured on this machine" if report.calibrated else "assumed"
-    table = columns("left", "right", "left")
-    for name, size, meaning in (
+    share = f"{report.predicted_peak_bytes / report.budget_bytes:.0%}"
+    budget = f"{share} of the budget of {format_bytes(report.budget_bytes)}"
+    parts = [
         ("reserved", report.reserved_bytes, f"interpreter, libraries, threads, plan; {measured}"),
         ("live", report.live_bytes, "kept inputs and statistics"),
         ("workspace", report.workspace_bytes, "registers and kernels of all workers"),
         ("buffer", report.buffer_bytes, "read and write buffers"),
-    ):
-        table.add_row(f"  {name}", format_bytes(size), meaning)
-    share = f"{report.predicted_peak_bytes / report.budget_bytes:.0%}"
-    budget = f"{share} of the budget of {format_bytes(report.budget_bytes)}"
-    table.add_row("  predicted peak", format_bytes(report.predicted_peak_bytes), budget)
+        ("predicted peak", report.predicted_peak_bytes, budget),
+    ]
     if report.device_bytes:
-        table.add_row(f"  on {report.device}", format_bytes(report.device_bytes), "beside the peak")
+        parts.append((f"on {report.device}", report.device_bytes, "beside the peak"))
+    rows = [(f"  {name}", format_bytes(size), meaning) for name, size, meaning in parts]
     console.print("memory")
-    console.print(table)
+    for line in columns(rows, right=(1,)):
+        console.print(line, soft_wrap=True)
     if not report.calibrated:
         console.print(
-            "  (reserved is a safe default; `graphmerge calibrate` or the first run measures it)"
+            "  (reserved is a safe default; `graphmerge calibrate` or the first run measures it)",
+            soft_wrap=True,
         )
     totals = [moment.total_bytes for moment in report.moments]
     if totals:
         bars = sparkline(totals, width=SPARKLINE_COLUMNS)
         ends = f"{format_bytes(min(totals))} to {format_bytes(max(totals))}"
-        console.print(f"  over time {bars} {ends}")
+        console.print(f"  over time {bars} {ends}", soft_wrap=True)
 
 
 def _show_tensors(

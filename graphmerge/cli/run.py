@@ -44,7 +44,9 @@ def run(
 ) -> None:
     """Merge the models of RECIPE into OUT; the same command again continues an interrupted run."""
     request = options.request(memory_budget, workers, device, gpu_memory_budget, tile_elements)
-    run_options = RunOptions(options.size("--out-shard-size", out_shard_size), overwrite, durable, strict)
+    run_options = RunOptions(
+        options.size("--out-shard-size", out_shard_size), overwrite, durable, strict
+    )
     compiled = compile_recipe(recipe, seed=seed)
     plan = make_plan(compiled, request, calibrate=True)
     plan.validate()

@@ -15,7 +15,7 @@ from graphmerge.execution.reading import FileReader
 from graphmerge.execution.running import RunningUnit, TileTask
 from graphmerge.execution.worker import TileResult, Worker
 from graphmerge.ops import LoadTensor
-from graphmerge.schedule.memory import worker_memory
+from graphmerge.schedule.memory import shared_bytes, worker_memory
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -80,7 +80,9 @@ class _Engine:
         self._progress = progress
         self._reader = reader
         self._strict = strict
-        self._pool = BufferPool(plan.memory.live_bytes)
+        self._most_live_bytes = plan.memory.live_bytes - shared_bytes(plan.units)
+        states = max((unit.unit.facts.state_bytes for unit in plan.units), default=0)
+        self._pool = BufferPool(self._most_live_bytes - plan.workers * states)
         tile, _ = worker_memory(plan.units, plan.tile_elements)
         self._arena_bytes = tile.arena_bytes
         self._changed = threading.Condition()
@@ -90,27 +92,37 @@ class _Engine:
         self._shared: dict[Node, Statistic] = {}
         self._users = Counter(node for unit in self._waiting for node in unit.unit.needs)
         self._error: BaseException | None = None
+        self._ended = [threading.Event() for _ in range(plan.workers)]
 
     def run(self) -> None:
         """Start the workers and wait for them."""
         threads = [
-            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
-            for number in range(self._plan.workers)
+            threading.Thread(target=self._work, args=(ended,), name=f"worker-{number}", daemon=True)
+            for number, ended in enumerate(self._ended)
         ]
         for thread in threads:
             thread.start()
         try:
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(_POLL_SECONDS)
+            self._wait()
         except KeyboardInterrupt as interrupt:
             self._stop(interrupt)
-            for thread in threads:
-                thread.join()
+            self._wait()
+        for thread in threads:
+            thread.join()
         if self._error is not None:
             raise self._error
 
-    def _work(self) -> None:
+    def _wait(self) -> None:
+        """Wait until every worker has ended.
+
+        Not by joining threads: until Python 3.12 a join that Ctrl-C interrupts takes its thread for
+        ended, and files would be closed under a worker that still writes.
+        """
+        for ended in self._ended:
+            while not ended.wait(_POLL_SECONDS):
+                pass
+
+    def _work(self, ended: threading.Event) -> None:
         try:
             worker = Worker(self._reader, self._arena_bytes)
             with torch.inference_mode():
@@ -118,6 +130,8 @@ class _Engine:
                     self._finish(task, worker.run(task))
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             self._stop(error)
+        finally:
+            ended.set()
 
     def _stop(self, error: BaseException) -> None:
         with self._changed:
@@ -143,7 +157,11 @@ class _Engine:
     def _can_admit(self) -> bool:
         if not self._waiting or len(self._in_flight) >= self._plan.workers:
             return False
-        return all(node in self._shared for node in self._waiting[-1].unit.needs)
+        following = self._waiting[-1]
+        if any(node not in self._shared for node in following.unit.needs):
+            return False
+        held = sum(running.plan.live_bytes for running in self._in_flight)
+        return not self._in_flight or held + following.live_bytes <= self._most_live_bytes
 
     def _admit(self, unit: UnitPlan) -> None:
         running = RunningUnit(unit, self._plan.tile_elements, self._pool, self._shared)

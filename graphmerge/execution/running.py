@@ -32,10 +32,8 @@ class TileTask:
     """Flat index of the first element."""
     stop: int
     """Flat index after the last element."""
-    is_first_pass: bool
-    """Whether the unit's inputs are seen for the first time."""
     first_reads: frozenset[Node]
-    """Kept loads that this pass reads from files; the others are in memory."""
+    """Loads that no pass before this one has read: the other kept ones are in memory."""
     statistics: Mapping[Node, Statistic]
     """What the passes before have made."""
 
@@ -75,8 +73,7 @@ class RunningUnit:
         start = self._next_start
         stop = self._next_start = min(start + self._tile_elements, self._part.numel)
         self._running += 1
-        is_first = self._pass_index == 0
-        return TileTask(self, self._part, start, stop, is_first, self._first_reads, self.statistics)
+        return TileTask(self, self._part, start, stop, self._first_reads, self.statistics)
 
     def complete(self, task: TileTask, partials: Mapping[Node, Partial]) -> None:
         """Take up what a tile gave; after the last tile of a pass, go on to the next."""
@@ -102,7 +99,6 @@ class RunningUnit:
 
     def _open(self, step: RunPass) -> bool:
         """Begin a pass; False if there is nothing to stream."""
-        self._pass_index = step.index
         self._part = part = self.plan.unit.passes[step.index]
         for node in part.prologue:
             values = [self.statistics[value] for value in node.inputs]
@@ -114,9 +110,7 @@ class RunningUnit:
         for node in part.reductions:
             specs = tuple(value.spec for value in node.inputs)
             self._states[node] = reduction(node.op).begin(node.op, specs)
-        self._first_reads = frozenset(
-            load for load in part.program.loads if load in self.kept and load not in self._loaded
-        )
+        self._first_reads = frozenset(part.program.loads) - self._loaded
         self._next_start = 0
         if part.numel == 0:
             self._finish_pass()

@@ -65,7 +65,7 @@ class Worker:
         program = task.part.program
         views = self._views_for(task)
         stored, read_bytes = self._load(task, views)
-        bad = self._not_finite(task, stored) if task.is_first_pass else ()
+        bad = self._not_finite(task, stored)
         device = torch.device(task.part.device)
         loads = [_as_tensor(stored[load], load, device) for load in program.loads]
         partials: dict[Node, Partial] = {}
@@ -121,7 +121,9 @@ class Worker:
 
     def _not_finite(self, task: TileTask, stored: dict[Node, Bytes]) -> tuple[Node, ...]:
         return tuple(
-            load for load in task.part.program.loads if not is_finite(stored[load], load.spec.dtype)
+            load
+            for load in task.part.program.loads
+            if load in task.first_reads and not is_finite(stored[load], load.spec.dtype)
         )
 
     def _execute(

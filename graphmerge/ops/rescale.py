@@ -8,7 +8,7 @@ from attrs import frozen
 
 from graphmerge.graph import Access, Op, Space
 from graphmerge.ops.blocks import blocks
-from graphmerge.ops.checks import all_in, same_compute_spec
+from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
 from graphmerge.spec import DType, TensorSpec
 
 SCALAR = TensorSpec((), DType.F64)
@@ -28,7 +28,8 @@ class AbsoluteSum(Op):
         return SCALAR
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic."""
+        """A statistic of weights or of deltas."""
+        shared_space(inputs)
         return Space.STATISTIC
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
@@ -71,4 +72,4 @@ class Rescale(Op):
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """Unchanged."""
         all_in(Space.STATISTIC, inputs[1:], "the factor is a statistic")
-        return inputs[0]
+        return shared_space(inputs[:1])

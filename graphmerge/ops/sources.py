@@ -8,6 +8,7 @@ from attrs import frozen
 
 from graphmerge.errors import GraphError, Problem
 from graphmerge.graph import Access, Op, Space
+from graphmerge.ops.checks import shared_space
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -103,4 +104,4 @@ class RequireIdentical(Op):
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """Unchanged."""
-        return inputs[0]
+        return shared_space(inputs)

@@ -29,6 +29,12 @@ HISTOGRAM_BYTES = 8 * 65536
 """A count for every value of the widest digit."""
 
 
+def _delta_and_statistics(inputs: tuple[Space, ...]) -> Space:
+    """A delta. Raises GraphError unless that is the first input, and statistics are all others."""
+    all_in(Space.STATISTIC, inputs[1:], "what sparsifying goes by is a statistic")
+    return all_in(Space.DELTA, inputs[:1], "only task vectors are sparsified")
+
+
 @frozen(cache_hash=True)
 class MagnitudeDigits(Op):
     """One more digit of the k-th largest magnitude.
@@ -61,7 +67,7 @@ class MagnitudeDigits(Op):
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A statistic of a delta."""
-        all_in(Space.DELTA, inputs[:1], "only task vectors are sparsified")
+        _delta_and_statistics(inputs)
         return Space.STATISTIC
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
@@ -108,7 +114,7 @@ class TieCutoff(Op):
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A statistic of a delta."""
-        all_in(Space.DELTA, inputs[:1], "only task vectors are sparsified")
+        _delta_and_statistics(inputs)
         return Space.STATISTIC
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
@@ -144,7 +150,7 @@ class KeepLargest(Op):
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta."""
-        return all_in(Space.DELTA, inputs[:1], "only task vectors are sparsified")
+        return _delta_and_statistics(inputs)
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
         """The magnitude's bits."""

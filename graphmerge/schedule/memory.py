@@ -84,13 +84,17 @@ def worker_memory(units: Sequence[UnitPlan], tile_elements: int) -> tuple[TileMe
 def live_bytes(units: Sequence[UnitPlan], in_flight: int) -> int:
     """The most that units in flight hold: any `in_flight` neighbours, and shared statistics."""
     held = [unit.live_bytes for unit in units]
-    shared = sum(node.spec.nbytes for unit in units for node in unit.unit.makes)
     window = sum(held[:in_flight])
     worst = window
     for index in range(in_flight, len(held)):
         window += held[index] - held[index - in_flight]
         worst = max(worst, window)
-    return worst + shared
+    return worst + shared_bytes(units)
+
+
+def shared_bytes(units: Sequence[UnitPlan]) -> int:
+    """Bytes of all statistics that units share."""
+    return sum(node.spec.nbytes for unit in units for node in unit.unit.makes)
 
 
 def graph_bytes(graph: Graph, units: Sequence[UnitPlan]) -> int:

@@ -75,20 +75,25 @@ def drawn_graphs(loads: Sequence[Node], *, most_steps: int = 12) -> st.SearchStr
 
 def _draw_graph(draw: st.DrawFn, loads: tuple[Node, ...], most_steps: int) -> Graph:
     shapes = sorted({load.spec.shape for load in loads})
-    values = {shape: _casts(loads, shape) for shape in shapes}
-    for _ in range(draw(st.integers(1, most_steps))):
-        known = values[draw(st.sampled_from(shapes))]
-        step = draw(st.sampled_from(_STEPS))
-        made = step(draw, known)
-        if made is not None:
-            known.append(made)
-    weights = [
-        node for known in values.values() for node in known if node.space is Space.WEIGHT
-    ] + list(loads)
-    chosen = draw(st.lists(st.sampled_from(weights), min_size=1, max_size=6))
-    nodes = [_finished(draw, node) for node in chosen]
+    chosen = draw(st.lists(st.sampled_from(shapes), min_size=1, max_size=2, unique=True))
+    results: list[Node] = [draw(st.sampled_from(loads))]
+    for shape in chosen:
+        known = _casts(loads, shape)
+        known += [make_node(TaskVector(), other, known[0]) for other in known[1:]]
+        given = len(known)
+        for _ in range(draw(st.integers(1, most_steps))):
+            made = draw(st.sampled_from(_STEPS))(draw, known)
+            if made is not None:
+                known.append(made)
+        results += [_as_weight(node, known[0]) for node in reversed(known[given:])]
+    picked = draw(st.lists(st.sampled_from(results), min_size=1, max_size=6))
+    nodes = [_finished(draw, node) for node in (results[min(1, len(results) - 1)], *picked)]
     simplified = simplify(nodes)
     return Graph(tuple(Output(f"out{i}", simplified[node]) for i, node in enumerate(nodes)))
+
+
+def _as_weight(node: Node, base: Node) -> Node:
+    return make_node(AddDelta(), base, node) if node.space is Space.DELTA else node
 
 
 def _casts(loads: tuple[Node, ...], shape: tuple[int, ...]) -> list[Node]:

@@ -42,7 +42,9 @@ def test_commands_and_flags():
         name: {
             word
             for parameter in command.params
-            for word in (parameter.opts if parameter.param_type_name == "option" else [parameter.name])
+            for word in (
+                parameter.opts if parameter.param_type_name == "option" else [parameter.name]
+            )
         }
         for name, command in group.commands.items()
     }

@@ -95,9 +95,7 @@ def test_an_unknown_method_has_a_suggestion(folder):
 def test_calibrate_measures_once(folder, uncalibrated):
     first = folder.process("calibrate", env=uncalibrated)
     assert first.returncode == 0, first.stderr
-    assert re.fullmatch(
-        r"reserved: [\d.]+ MiB, and [\d.]+ MiB for each worker\n", first.stdout
-    )
+    assert re.fullmatch(r"reserved: [\d.]+ MiB, and [\d.]+ MiB for each worker\n", first.stdout)
     assert folder.process("calibrate", env=uncalibrated).stdout == first.stdout
     assert "measured on this machine" in folder.process("plan", "ties.yml", env=uncalibrated).stdout
 
@@ -138,5 +136,7 @@ def test_planning_and_help_import_no_torch(folder):
     for arguments in (("plan", "ties.yml", "--dry-run"), ("plan", "ties.yml", "--json"),
                       ("validate", "ties.yml"), ("inspect", "base"), ("methods",)):  # fmt: skip
         command = [folder.command()[0], "-c", script, *arguments]
-        result = subprocess.run(command, cwd=folder.path, capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            command, cwd=folder.path, capture_output=True, text=True, check=False
+        )
         assert result.returncode == 0, result.stderr

@@ -5,9 +5,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from graphmerge_run import run_graphmerge
-from parity_comparison import load_checkpoint
 from parity_models import FAMILIES, write_extremes, write_models
+
+from graphmerge import pipeline
+from graphmerge.testing.merging import Silent, plan_for
+from graphmerge.testing.stored_models import read_model
 
 BATCH = Path(__file__).with_name("mergekit_batch.py")
 
@@ -73,7 +75,9 @@ class Merge:
 
     def run(self):
         """Run graphmerge."""
-        return run_graphmerge(self.recipe, self.ours)
+        compiled = pipeline.compile_recipe(self.recipe)
+        plan = plan_for(compiled, workers=2)
+        pipeline.run(compiled, plan, self.ours, pipeline.RunOptions(), Silent())
 
     @property
     def failure_of_mergekit(self):
@@ -82,7 +86,7 @@ class Merge:
 
     def tensors(self):
         """graphmerge's tensors and mergekit's, by name."""
-        return load_checkpoint(self.ours), load_checkpoint(self.theirs)
+        return read_model(self.ours), read_model(self.theirs)
 
 
 @pytest.fixture

@@ -3,19 +3,11 @@
 import json
 
 import torch
-from safetensors.torch import load_file
 
 F32_TOLERANCE = 2e-6
 """Of the tensor's largest magnitude: a few roundings of float32."""
 ULPS_OF_16_BITS = 2
 """Where cancellation leaves less than a float32 rounding of the tensor, that is the tolerance."""
-
-
-def load_checkpoint(folder):
-    tensors = {}
-    for file in folder.glob("*.safetensors"):
-        tensors |= load_file(file)
-    return tensors
 
 
 def differences(ours, theirs):

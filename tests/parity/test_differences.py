@@ -6,13 +6,13 @@ from parity_comparison import (
     allowed_error,
     difference,
     differences,
-    load_checkpoint,
     read_config,
     ulp,
 )
 from transformers import AutoModelForCausalLM
 
 from graphmerge.errors import InputError
+from graphmerge.testing.stored_models import read_model
 
 pytestmark = pytest.mark.parity
 recipe = pytest.mark.recipe
@@ -34,7 +34,7 @@ def test_experts_keep_their_stored_names(merge):
     """mergekit fuses the experts of a layer into one tensor, as transformers 5 does in memory."""
     merge.run()
     ours, theirs = merge.tensors()
-    assert ours.keys() == load_checkpoint(merge.models / "mixtral/a").keys()
+    assert ours.keys() == read_model(merge.models / "mixtral/a").keys()
     for layer in range(4):
         moe, mlp = f"model.layers.{layer}.block_sparse_moe", f"model.layers.{layer}.mlp"
         one, two, three = (
@@ -53,8 +53,8 @@ def test_buffers_that_a_model_may_lack_are_not_required(merge):
     """mergekit refuses GPT-NeoX models without the attention masks that old checkpoints stored."""
     assert "attention.bias required" in merge.failure_of_mergekit
     merge.run()
-    ours = load_checkpoint(merge.ours)
-    a, b = (load_checkpoint(merge.models / f"gpt_neox/{role}") for role in "ab")
+    ours = read_model(merge.ours)
+    a, b = (read_model(merge.models / f"gpt_neox/{role}") for role in "ab")
     mean = {name: (0.7 * a[name].double() + 0.2 * b[name].double()) / 0.9 for name in a}
     assert differences(ours, {name: tensor.float() for name, tensor in mean.items()}) == []
 
@@ -72,7 +72,7 @@ def test_a_stack_of_layers_of_two_types_loads(merge):
     stored = read_config(merge.models / "gemma2/a")["layer_types"]
     assert read_config(merge.ours)["layer_types"] == stored[0:3] + stored[1:4]
     model = AutoModelForCausalLM.from_pretrained(merge.ours)
-    b = load_checkpoint(merge.models / "gemma2/b")
+    b = read_model(merge.models / "gemma2/b")
     query = model.get_parameter("model.layers.5.self_attn.q_proj.weight")
     assert torch.equal(query, b["model.layers.3.self_attn.q_proj.weight"])
 
@@ -88,9 +88,9 @@ def test_a_model_may_appear_twice_in_a_slice(merge):
     """mergekit 0.1.5 refuses this."""
     assert "Duplicate merge inputs" in merge.failure_of_mergekit
     merge.run()
-    a = load_checkpoint(merge.models / "llama/a")
+    a = read_model(merge.models / "llama/a")
     first, third = (a[f"model.layers.{n}.mlp.up_proj.weight"] for n in (0, 2))
-    merged = load_checkpoint(merge.ours)["model.layers.0.mlp.up_proj.weight"]
+    merged = read_model(merge.ours)["model.layers.0.mlp.up_proj.weight"]
     assert not difference(merged, (first + 3 * third) / 4)
 
 
@@ -107,8 +107,8 @@ def test_a_lone_source_of_slerp_is_copied(merge):
     assert "requires at least 2 inputs" in merge.failure_of_mergekit
     merge.run()
     name = "model.layers.1.mlp.up_proj.weight"
-    a = load_checkpoint(merge.models / "llama/a")
-    assert torch.equal(load_checkpoint(merge.ours)[name], a[name])
+    a = read_model(merge.models / "llama/a")
+    assert torch.equal(read_model(merge.ours)[name], a[name])
 
 
 TYPO = """
@@ -209,8 +209,8 @@ def is_least_kept(update, density):
 
 def updates_of(family, *roles):
     """Base and updates, in float64."""
-    base = {name: tensor.double() for name, tensor in load_checkpoint(family / "base").items()}
-    tuned = [load_checkpoint(family / role) for role in roles]
+    base = {name: tensor.double() for name, tensor in read_model(family / "base").items()}
+    tuned = [read_model(family / role) for role in roles]
     return base, *({name: model[name].double() - base[name] for name in base} for model in tuned)
 
 

@@ -1,0 +1,99 @@
+"""Evaluate a graph the plain way: whole tensors, one node after the other, nothing reused."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from graphmerge.graph import Access, Graph, Node
+from graphmerge.kernels import ReducedTile, Statistic, Tile, kernel, reduction, small
+from graphmerge.kernels.dtypes import TORCH_DTYPES
+from graphmerge.ops import LoadTensor
+from graphmerge.schedule.program import look_through
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from graphmerge.execution.reading import Bytes
+    from graphmerge.spec import DType
+
+Value: TypeAlias = "torch.Tensor | Statistic"
+
+
+def evaluate(graph: Graph) -> dict[str, torch.Tensor]:
+    """Every output tensor by name, flat: the same kernels, each on a whole tensor."""
+    values: dict[Node, Value] = {}
+    for node in graph.nodes():
+        values[node] = _evaluate(node, values)
+    return {output.name: _tensor(values[output.node]) for output in graph.outputs}
+
+
+def _evaluate(node: Node, values: dict[Node, Value]) -> Value:
+    if look_through(node) is not node:
+        return values[node.inputs[0]]
+    if isinstance(node.op, LoadTensor):
+        return load_file(node.op.entry.file)[node.op.entry.name].reshape(-1)
+    inputs = [values[value] for value in node.inputs]
+    tensors = [value for value in inputs if isinstance(value, torch.Tensor)]
+    statistics = [value for value in inputs if isinstance(value, np.ndarray)]
+    if node.op.access is Access.SMALL:
+        return small(node.op)(node.op, statistics)
+    specs = tuple(value.spec for value in node.inputs)
+    scratch = _empty(node.op.scratch(specs), len(tensors[0]))
+    if node.op.access is Access.REDUCE:
+        how = reduction(node.op)
+        state = how.begin(node.op, specs)
+        if len(tensors[0]):
+            tile = ReducedTile(tensors, statistics, scratch)
+            how.combine(state, how.update(node.op, tile), 0)
+        return how.finish(node.op, state, statistics)
+    (output,) = _empty((node.spec.dtype,), node.spec.numel)
+    if node.spec.numel:
+        kernel(node.op)(node.op, Tile(tensors, statistics, output, scratch, 0))
+    return output
+
+
+def _empty(dtypes: Iterable[DType], count: int) -> list[torch.Tensor]:
+    """Buffers full of nonsense, so that a kernel that reads before it writes is noticed."""
+    bits = [dtype.bits // 8 * count for dtype in dtypes]
+    raw = [torch.full((size,), 0xA5, dtype=torch.uint8) for size in bits]
+    return [part.view(TORCH_DTYPES[dtype]) for part, dtype in zip(raw, dtypes, strict=True)]
+
+
+def _tensor(value: Value) -> torch.Tensor:
+    assert isinstance(value, torch.Tensor), "an output is a tensor"
+    return value
+
+
+class MemorySink:
+    """A sink that keeps the output tensors in memory."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._specs = {output.name: output.node.spec for output in graph.outputs}
+        self._bytes = {
+            name: torch.full((spec.nbytes,), 0x5A, dtype=torch.uint8)
+            for name, spec in self._specs.items()
+        }
+        self._lock = threading.Lock()
+        self.finished: list[str] = []
+
+    def write(self, name: str, start_element: int, data: Bytes) -> None:
+        """Take a tile."""
+        start = start_element * self._specs[name].dtype.bits // 8
+        self._bytes[name][start : start + data.nbytes] = torch.from_numpy(data)
+
+    def finish(self, names: tuple[str, ...]) -> None:
+        """Note that tensors are complete."""
+        with self._lock:
+            self.finished.extend(names)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The output tensors by name, flat."""
+        return {
+            name: self._bytes[name].view(TORCH_DTYPES[spec.dtype])
+            for name, spec in self._specs.items()
+        }

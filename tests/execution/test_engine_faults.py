@@ -1,0 +1,173 @@
+"""What goes wrong during a run ends it with the error itself, and with no thread left."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+import torch
+
+from graphmerge.errors import CheckpointError, MachineError
+from graphmerge.execution.reading import FileReader
+from graphmerge.kernels import registry
+from graphmerge.ops import WeightedSum
+from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.pipeline import RunOptions, run
+from graphmerge.testing.merging import Silent, compile_mapping, merge, plan_for
+from graphmerge.testing.stored_models import write_model
+from graphmerge.units import MIB
+
+N = 6 * BLOCK_ELEMENTS
+LIMITS = {"workers": 3, "tile_elements": BLOCK_ELEMENTS}
+
+
+@pytest.fixture
+def models(tmp_path):
+    for number, name in enumerate(("a", "b")):
+        generator = torch.Generator().manual_seed(number)
+        tensors = {f"w{i}": torch.randn(N, generator=generator) for i in range(4)}
+        write_model(tmp_path / name, tensors)
+    return tmp_path
+
+
+def linear(*names):
+    models = [{"model": name, "parameters": {"weight": 1}} for name in names]
+    return {"merge_method": "linear", "models": models}
+
+
+def ties(density_of_a, density_of_b):
+    densities = (("a", density_of_a), ("b", density_of_b))
+    models = [
+        {"model": name, "parameters": {"weight": 1, "density": density}}
+        for name, density in densities
+    ]
+    return {"merge_method": "ties", "base_model": "base", "models": models}
+
+
+def workers():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("worker-")]
+
+
+def test_an_error_of_a_kernel_is_raised_as_it_is(models, monkeypatch):
+    class OddError(RuntimeError):
+        pass
+
+    calls = []
+
+    def failing(op, tile):
+        calls.append(op)
+        if len(calls) > 5:
+            raise OddError("the sixth tile")
+
+    monkeypatch.setitem(registry._KERNELS, WeightedSum, failing)
+    with pytest.raises(OddError, match="the sixth tile"):
+        merge(linear("a", "b"), models / "out", **LIMITS)
+    assert not workers()
+    assert not (models / "out").exists()
+
+
+def test_an_error_of_the_sink_is_raised_as_it_is(models, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(MachineError, match="the disk is full"):
+        merge(linear("a", "b"), models / "out", **LIMITS)
+    assert not workers()
+
+
+def test_ctrl_c_stops_the_workers(models, monkeypatch):
+    """When the interrupt comes out, no worker is inside a read any more."""
+    read, inside = FileReader.read, []
+
+    def read_slowly(self, *arguments):
+        inside.append(1)
+        time.sleep(0.2)
+        read(self, *arguments)
+        inside.pop()
+
+    monkeypatch.setattr(FileReader, "read", read_slowly)
+    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+    began = time.monotonic()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        merge(linear("a", "b"), models / "out", **LIMITS)
+    assert not inside
+    assert not workers()
+    assert time.monotonic() - began < 3
+    monkeypatch.undo()
+    assert merge(linear("a", "b"), models / "out", **LIMITS).out.exists()
+
+
+def test_an_input_that_shrinks_during_the_run_is_named(models, monkeypatch):
+    file = models / "b" / "model.safetensors"
+    compiled = compile_mapping(linear("a", "b"), models / "recipe.yml")
+    plan = plan_for(compiled, **LIMITS)
+    os.truncate(file, file.stat().st_size - 4 * BLOCK_ELEMENTS)
+    message = r"the file ends before byte \d+.*changed.* @ .*b/model\.safetensors, tensor w3"
+    with pytest.raises(CheckpointError, match=message):
+        run(compiled, plan, models / "out", RunOptions(), Silent())
+    assert not workers()
+    assert not (models / "out").exists()
+
+
+def test_an_input_that_vanishes_before_the_run_is_named(models):
+    compiled = compile_mapping(linear("a", "b"), models / "recipe.yml")
+    plan = plan_for(compiled, **LIMITS)
+    (models / "a" / "model.safetensors").unlink()
+    with pytest.raises((MachineError, CheckpointError), match=r"a/model\.safetensors"):
+        run(compiled, plan, models / "out", RunOptions(), Silent())
+
+
+def test_a_plan_that_does_not_fit_is_not_run(models):
+    compiled = compile_mapping(linear("a", "b"), models / "recipe.yml")
+    plan = plan_for(compiled, budget_bytes=1000)
+    with pytest.raises(ValueError, match="no plan fits"):
+        run(compiled, plan, models / "out", RunOptions(), Silent())
+    assert not (models / "out.partial").exists()
+
+
+def not_finite_models(root, value):
+    """A base and two fine-tunes; the last has one odd value in its last block."""
+    tensors = [torch.randn(N, generator=torch.Generator().manual_seed(i)) for i in range(3)]
+    tensors[2][-3] = value
+    for name, tensor in zip(("base", "a", "b"), tensors, strict=True):
+        write_model(root / name, {"w": tensor})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("densities", [(1, 1), (0.5, 0.5), (0.5, 1), (1, 0.5)], ids=str)
+def test_nan_and_infinity_are_reported_whatever_pass_reads_them_first(tmp_path, value, densities):
+    """With densities (0.5, 1) only the last pass reads the model that has them."""
+    not_finite_models(tmp_path, value)
+    merged = merge(ties(*densities), tmp_path / "out", **LIMITS)
+    (warning,) = (text for text in merged.report.warnings if "NaN" in text)
+    assert warning.startswith("b has NaN or infinity @")
+    assert warning.endswith("tensor w")
+
+
+@pytest.mark.parametrize("densities", [(1, 1), (0.5, 1)], ids=str)
+def test_strict_runs_refuse_nan(tmp_path, densities):
+    not_finite_models(tmp_path, float("nan"))
+    with pytest.raises(CheckpointError, match="b has NaN or infinity"):
+        merge(ties(*densities), tmp_path / "out", options=RunOptions(strict=True), **LIMITS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tensor_larger_than_the_budget_is_merged(tmp_path):
+    """12 MiB of plan for tensors of 40 MiB each."""
+    for number, name in enumerate(("a", "b")):
+        tensor = torch.randn(10 * MIB, generator=torch.Generator().manual_seed(number))
+        write_model(tmp_path / name, {"w": tensor})
+    recipes = {
+        "slerp": {"models": [{"model": "b"}], "parameters": {"t": 0.3}},
+        "ties": {"models": [{"model": "b", "parameters": {"weight": 1, "density": 0.3}}]},
+    }
+    for method, fields in recipes.items():
+        recipe = {"merge_method": method, "base_model": "a", **fields}
+        small = merge(recipe, tmp_path / f"{method}-small", budget_bytes=12 * MIB, workers=2)
+        large = merge(recipe, tmp_path / f"{method}-large", workers=2)
+        assert not small.plan.units[0].kept
+        assert large.plan.units[0].kept
+        assert torch.equal(small.tensors()["w"], large.tensors()["w"])
