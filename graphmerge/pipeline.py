@@ -15,6 +15,7 @@ from graphmerge.build.graph import Build, build_graph
 from graphmerge.build.models import Model, open_model, references
 from graphmerge.checkpoint.fingerprint import fingerprint
 from graphmerge.checkpoint.reading import read_checkpoint
+from graphmerge.collection import paused_collection
 from graphmerge.errors import InputError, Problem
 from graphmerge.execution.events import Listener, Progress
 from graphmerge.execution.peak import measured_peak_bytes
@@ -77,6 +78,7 @@ class Compiled:
     """Seed of random masks."""
 
 
+@paused_collection()
 def compile_recipe(path: Path, *, seed: int = 0) -> Compiled:
     """Read a recipe and the headers of its models, and build the graph.
 
@@ -138,6 +140,7 @@ def _vocabulary_digest(model: Model) -> str:
     return digest.hexdigest()
 
 
+@paused_collection()
 def make_plan(compiled: Compiled, request: Request, *, calibrate: bool) -> Plan:
     """The plan of a compiled recipe.
 

@@ -51,7 +51,7 @@ class TensorBuilder:
         if self._is_copied(dtypes):
             node, reason = _copy(match, loads)
         elif self.method.copies_lone_source and len(loads) == 1:
-            node, reason = loads[0], "the slice has a single source"
+            node, reason = self._converted(loads[0]), "the slice has a single source"
         else:
             node = self._merge(match, loads, dtypes)
         if match.moved and match.moved[0] != match.moved[1]:
@@ -63,6 +63,12 @@ class TensorBuilder:
         if len(dtypes) == 1 and not dtypes[0].is_mergeable_float:
             return True
         return self.recipe.dtype is None and all(dtype.is_integer for dtype in dtypes)
+
+    def _converted(self, load: Node) -> Node:
+        """A tensor that is copied, in the dtypes that the recipe sets for all tensors."""
+        for dtype in (self.recipe.dtype, self.recipe.out_dtype):
+            load = make_node(Cast(dtype), load) if dtype else load
+        return load
 
     def _merge(self, match: Match, loads: list[Node], dtypes: list[DType]) -> Node:
         _require_mergeable(match, dtypes)

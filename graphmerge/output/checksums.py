@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xxhash
 
 from graphmerge.output.buffers import byte_view
@@ -18,6 +17,8 @@ CHECKSUM_BLOCK_ELEMENTS = 65536
 """Elements that are hashed together; another value gives other checksums. It is 128 KiB of
 bfloat16: long enough to hash at full speed, short enough to be in cache still after arithmetic."""
 
+_DIGEST_BYTES = 8
+
 
 class TensorChecksum:
     """Collects the blocks of one tensor, from any number of threads.
@@ -30,13 +31,13 @@ class TensorChecksum:
         self._spec = spec
         self._block_bytes = CHECKSUM_BLOCK_ELEMENTS * spec.dtype.bits // 8
         count = -(-spec.numel // CHECKSUM_BLOCK_ELEMENTS)
-        self._digests = np.zeros(count, dtype="<u8")
-        self._seen = np.zeros(count, dtype=np.bool_)
+        self._digests = bytearray(count * _DIGEST_BYTES)
+        self._seen = bytearray(count)
 
     @property
     def is_complete(self) -> bool:
         """Whether every block has been given."""
-        return bool(self._seen.all())
+        return all(self._seen)
 
     def update(self, start_element: int, data: memoryview | NDArray[Any]) -> None:
         """Take in whole blocks; only the last block of the tensor may be short.
@@ -63,7 +64,10 @@ class TensorChecksum:
             # update() releases the GIL; xxh3_64_intdigest() holds it before xxhash 4.
             state = xxhash.xxh3_64(seed=block)
             state.update(view[begin : begin + self._block_bytes])
-            self._digests[block] = state.intdigest()
+            place = block * _DIGEST_BYTES
+            self._digests[place : place + _DIGEST_BYTES] = state.intdigest().to_bytes(
+                _DIGEST_BYTES, "little"
+            )
             self._seen[block] = True
 
     def hexdigest(self) -> str:
@@ -73,6 +77,6 @@ class TensorChecksum:
             ValueError: some blocks have not been given.
         """
         if not self.is_complete:
-            missing = int(np.argmin(self._seen))
+            missing = self._seen.index(0)
             raise ValueError(f"block {missing} of {self._spec} was never given")
-        return xxhash.xxh3_64_hexdigest(self._digests.tobytes())
+        return xxhash.xxh3_64_hexdigest(bytes(self._digests))

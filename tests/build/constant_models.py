@@ -7,7 +7,7 @@ from graphmerge.testing.merging import compile_mapping
 from graphmerge.testing.stored_models import write_model
 
 BEFORE = ("model.embed_tokens.weight",)
-AFTER = ("model.norm.weight", "lm_head.weight")
+AFTER = ("lm_head.weight", "model.norm.weight")
 PARTS = ("mlp.up_proj.weight", "self_attn.q_proj.weight")
 LAYERS = 4
 LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
@@ -33,8 +33,8 @@ def constant_model(folder, value, *, layers=LAYERS, dtype=torch.float32, config=
 
 
 def numbered(start):
-    """Values that tell where a tensor is from: start + 1 + layer; start + 50, 60, 70 outside."""
-    outside = dict(zip((*BEFORE, *AFTER), (50, 60, 70), strict=True))
+    """Values that tell where a tensor is from: start + 1 + layer; start + 50, 70, 60 outside."""
+    outside = dict(zip((*BEFORE, *AFTER), (50, 70, 60), strict=True))
 
     def value(name):
         layer = layer_of(name)
