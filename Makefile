@@ -48,6 +48,8 @@ slow: $(DEV_INSTALLED)  ## tests that take minutes
 
 gpu-check: $(DEV_INSTALLED)  ## tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python benchmarks/checkpoints.py 1.1B build/benchmarks/1.1B
+	$(BIN)/python benchmarks/gpu_check.py build/benchmarks/1.1B
 
 parity: $(DEV_INSTALLED) $(MERGEKIT)  ## compare with mergekit, which gets an environment of its own
 	$(BIN)/python -m pytest -m parity

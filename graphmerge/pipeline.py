@@ -31,6 +31,7 @@ from graphmerge.output import (
     ManifestTensor,
     ShardLayout,
     ShardWriter,
+    check_replaceable,
     copy_side_files,
     intact_tensors,
     layout_shards,
@@ -196,6 +197,17 @@ class RunReport:
     """What the user was told."""
 
 
+def check_output(compiled: Compiled, out: Path, *, overwrite: bool) -> None:
+    """Check that `out` can take the output, before any time is spent.
+
+    Raises:
+        OutputError: it shares a folder with an input, or is in use and may not be replaced.
+    """
+    inputs = [model.checkpoint.path for model in compiled.models.values()]
+    refuse_output_inside_inputs(out, inputs)
+    check_replaceable(out.resolve(), overwrite=overwrite)
+
+
 def run(
     compiled: Compiled, plan: Plan, out: Path, options: RunOptions, listener: Listener
 ) -> RunReport:
@@ -210,8 +222,7 @@ def run(
 
     started = time.monotonic()
     plan.validate()
-    inputs = [model.checkpoint.path for model in compiled.models.values()]
-    refuse_output_inside_inputs(out, inputs)
+    check_output(compiled, out, overwrite=options.overwrite)
     partial = prepare(out, overwrite=options.overwrite)
     tensors = [(output.name, output.node.spec) for output in plan.graph.outputs]
     layout = layout_shards(tensors, max_shard_bytes=options.shard_bytes)

@@ -9,7 +9,7 @@ import typer
 from graphmerge.cli import exit_codes, options
 from graphmerge.cli.progress import RunDisplay
 from graphmerge.cli.wording import counted, shard_count
-from graphmerge.pipeline import RunOptions, RunReport, compile_recipe, make_plan
+from graphmerge.pipeline import RunOptions, RunReport, check_output, compile_recipe, make_plan
 from graphmerge.pipeline import run as run_plan
 from graphmerge.units import format_bytes
 
@@ -48,6 +48,7 @@ def run(
         options.size("--out-shard-size", out_shard_size), overwrite, durable, strict
     )
     compiled = compile_recipe(recipe, seed=seed)
+    check_output(compiled, out, overwrite=overwrite)
     plan = make_plan(compiled, request, calibrate=True)
     plan.validate()
     try:

@@ -13,7 +13,12 @@ from graphmerge.output.manifest import (
     write_manifest,
 )
 from graphmerge.output.model_card import model_card
-from graphmerge.output.publish import prepare, publish, refuse_output_inside_inputs
+from graphmerge.output.publish import (
+    check_replaceable,
+    prepare,
+    publish,
+    refuse_output_inside_inputs,
+)
 from graphmerge.output.rereading import intact_tensors
 from graphmerge.output.side_files import copy_side_files, output_config, write_config, write_text
 from graphmerge.output.sink import CheckpointSink
@@ -36,6 +41,7 @@ __all__ = [
     "TensorChecksum",
     "TensorSlot",
     "VerifyReport",
+    "check_replaceable",
     "copy_side_files",
     "intact_tensors",
     "layout_shards",

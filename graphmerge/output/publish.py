@@ -29,7 +29,7 @@ def prepare(out: Path, *, overwrite: bool) -> Path:
         MachineError: the folder cannot be made.
     """
     out = out.resolve()
-    _check_replaceable(out, overwrite=overwrite)
+    check_replaceable(out, overwrite=overwrite)
     partial = _partial_of(out)
     if _is_used(partial) and not (partial / LOCK_NAME).exists():
         what = "a folder that graphmerge did not make is in the way"
@@ -56,7 +56,7 @@ def publish(partial: Path, out: Path, *, overwrite: bool, durable: bool) -> None
         MachineError: the file system refused; `partial` is still there.
     """
     out = out.resolve()
-    _check_replaceable(out, overwrite=overwrite)
+    check_replaceable(out, overwrite=overwrite)
     if durable:
         _fsync(*partial.rglob("*"), partial)
     aside = out.with_name(f".{out.name}.graphmerge-replaced")
@@ -102,7 +102,12 @@ def _is_used(folder: Path) -> bool:
     return folder.exists()
 
 
-def _check_replaceable(out: Path, *, overwrite: bool) -> None:
+def check_replaceable(out: Path, *, overwrite: bool) -> None:
+    """Check that `out` is absent, empty, or may be replaced.
+
+    Raises:
+        OutputError: it is a file, a mount point, in use, or holds no model that could be replaced.
+    """
     where = str(out)
     if out.is_mount():
         hint = "name a folder inside it"

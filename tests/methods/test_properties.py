@@ -22,7 +22,7 @@ STORED = {DType.F32: torch.float32, DType.BF16: torch.bfloat16, DType.F16: torch
 SIZE = 40
 quick = settings(
     deadline=None,
-    max_examples=40,
+    max_examples=25,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -89,9 +89,10 @@ def test_identical_16_bit_models_merge_into_the_model(folder, dtype, data, weigh
 @quick
 @given(x=values(), weights=st.lists(st.floats(0.01, 2), min_size=2, max_size=5))
 def test_identical_float32_models_merge_into_the_model_but_for_rounding(folder, x, weights):
-    """One rounding per term and one for the quotient."""
+    """One rounding per term and one for the quotient (where no term is subnormal)."""
+    x = torch.where(x.abs() < 1e-30, 0.0, x)
     found = merged(folder, "linear", [x] * len(weights), weighted(*weights), base=False)
-    torch.testing.assert_close(found, x, rtol=(len(weights) + 2) * 2.0**-24, atol=1e-44)
+    torch.testing.assert_close(found, x, rtol=(len(weights) + 2) * 2.0**-24, atol=0)
 
 
 @pytest.mark.parametrize("method", ["task_arithmetic", "ties", "dare_linear", "dare_ties"])
@@ -120,9 +121,9 @@ def test_one_fine_tune_of_weight_one_is_the_fine_tune(folder, method, base, x):
 @quick
 @given(data=st.data(), turn=st.permutations(range(3)))
 def test_the_order_of_models_does_not_matter(folder, method, data, turn):
-    """Up to rounding of sums; masks go with the model. Weights of few bits keep votes exact."""
-    base = data.draw(values(DType.BF16))
-    tuned = [data.draw(values(DType.BF16)).float() for _ in range(3)]
+    """Up to rounding of the quotient; masks go with the model. Few bits, so votes are exact."""
+    quarters = hnp.arrays(np.int16, SIZE, elements=st.integers(-200, 200))
+    base, *tuned = (torch.from_numpy(data.draw(quarters)).float() / 4 for _ in range(4))
     weights = data.draw(st.lists(st.sampled_from((0.5, -0.25, 1.0, 2.0)), min_size=3, max_size=3))
     if method == "linear" and sum(weights) == 0:
         weights[0] += 4
@@ -132,7 +133,7 @@ def test_the_order_of_models_does_not_matter(folder, method, data, turn):
     labels = ["a", "b", "c"]
 
     def run(order):
-        first = [] if method == "linear" else [base.float()]
+        first = [] if method == "linear" else [base]
         return merged(
             folder,
             method,
@@ -144,7 +145,7 @@ def test_the_order_of_models_does_not_matter(folder, method, data, turn):
         )
 
     straight, turned = run(range(3)), run(turn)
-    largest = max(x.abs().max() for x in (base.float(), *tuned, straight))
+    largest = max(x.abs().max() for x in (base, *tuned, straight))
     assert ((straight - turned).abs() <= 2e-6 * (largest + 1e-30)).all()
 
 
@@ -168,7 +169,8 @@ def test_slerp_back_and_forth_meet(folder, first, second, t):
     there = merged(folder, "slerp", [first, second], [{}, {}], own={"t": t})
     back = merged(folder, "slerp", [second, first], [{}, {}], own={"t": 1 - t})
     largest = max(x.abs().max() for x in (first, second, there))
-    torch.testing.assert_close(there, back, rtol=0, atol=float(largest) * 2e-6 + 1e-30)
+    # coefficients are up to 1 / sin(W) = 32, and roundings grow with them
+    torch.testing.assert_close(there, back, rtol=0, atol=float(largest) * 32 * 2.0**-22 + 1e-30)
 
 
 @quick
