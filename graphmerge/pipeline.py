@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from graphmerge.methods.base import Method
     from graphmerge.recipe.values import ModelReference, Recipe
     from graphmerge.schedule.plan import Plan, Request
+    from graphmerge.spec import DType
 
 RECIPE_NAME = "graphmerge_recipe.yml"
 """Name of the recipe in the output folder."""
@@ -308,8 +309,16 @@ def _config(compiled: Compiled) -> dict[str, object]:
         build.donor.checkpoint.config,
         layer_counts={key: len(sources)} if sources is not None else {},
         layer_sources={key: sources} if sources is not None else {},
-        dtype=recipe.out_dtype or recipe.dtype,
+        dtype=recipe.out_dtype or recipe.dtype or _promoted_dtype(build),
     )
+
+
+def _promoted_dtype(build: Build) -> DType | None:
+    """The dtype of all merged floats where the donor stores another; else None: no change."""
+    merged = {output.node.spec.dtype for output in build.graph.outputs}
+    floats = {dtype for dtype in merged if dtype.is_mergeable_float}
+    stored = {entry.spec.dtype for entry in build.donor.checkpoint.tensors.values()}
+    return next(iter(floats)) if len(floats) == 1 and not floats & stored else None
 
 
 def _manifest(

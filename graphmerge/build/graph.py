@@ -71,7 +71,7 @@ def build_graph(recipe: Recipe, method: Method, models: Models, *, seed: int) ->
     final = tuple(Output(output.name, simplified[output.node], output.reason) for output in outputs)
     used = used_names(matches)
     used.setdefault(donor, set()).update(output.name for output in copied)
-    warnings = (*map(str, checked.warnings), *_warnings(models))
+    warnings = (*map(str, checked.warnings), *_ignored_ranges(recipe), *_warnings(models))
     graph = Graph(final, tuple(_omissions(recipe, models, used)), warnings)
     verify_graph(graph)
     return Build(graph, donor, builder.resolved, *_layers(recipe, donor))
@@ -125,6 +125,15 @@ def _omission_reason(model: Model, name: str, *, sliced: bool) -> str:
     if sliced:
         return "only the first and last slice give tensors outside the layers"
     return "the model that gives the names has no such tensor"
+
+
+def _ignored_ranges(recipe: Recipe) -> Iterator[str]:
+    """Layer ranges of whole models: mergekit ignores them, and published recipes have them."""
+    for module in recipe.modules:
+        for index, source in enumerate(module.slices[0].sources if module.is_whole_model else ()):
+            if source.layer_range is not None:
+                what = "layer_range has no effect on a whole model"
+                yield str(Problem(what, f"$.models[{index}]", hint="use 'slices:' to cut layers"))
 
 
 def _warnings(models: Models) -> tuple[str, ...]:

@@ -63,11 +63,10 @@ def _read_module(name: str | None, fields: Mapping[str, Cursor]) -> Module:
 def _read_model(place: Cursor) -> Source | None:
     """One entry of `models:`; None, with the problems reported, if its model is wrong."""
     fields = place.fields(("model", "layer_range", "parameters"), required=("model",))
-    if "layer_range" in fields:
-        fields["layer_range"].report("a whole model has no layer range", hint="use 'slices:'")
+    layer_range = _read_layer_range(fields["layer_range"]) if "layer_range" in fields else None
     model = read_reference(fields["model"]) if "model" in fields else None
     parameters = read_parameters(fields.get("parameters"))
-    return Source(model, parameters=parameters) if model else None
+    return Source(model, layer_range, parameters) if model else None
 
 
 def _read_slice(place: Cursor) -> Slice:

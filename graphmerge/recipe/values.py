@@ -65,7 +65,7 @@ class Source:
     model: ModelReference
     """Whose tensors these are."""
     layer_range: tuple[int, int] | None = None
-    """Layers [start, end) of the model; None for all of them (only in the `models:` form)."""
+    """Layers [start, end) of the model. In the `models:` form None, or given without effect."""
     parameters: Mapping[str, ParameterValue] = field(
         factory=dict, converter=_frozen_mapping, hash=False
     )

@@ -85,7 +85,7 @@ def test_mistakes_at_top_level(change, message):
         ("models: [{model: a}]", r"missing key 'merge_method' @ \$"),
         ("merge_method: x\nmodels: {model: a}", r"\$\.models.*start each entry"),
         ("merge_method: x\nmodels: []", r"at least one entry"),
-        ("merge_method: x\nmodels: [{model: a, layer_range: [0, 1]}]", r"use 'slices:'"),
+        ("merge_method: x\nmodels: [{model: a, layer_range: [3, 1]}]", r"not a range of layers"),
         ("merge_method: x\nslices: [{sources: [{model: a}]}]", "missing key 'layer_range'"),
         ("merge_method: x\nmodules: {}", r"no modules @ \$\.modules"),
         ("merge_method: x\nmodules: {text: {}}", r"a key is missing @ \$\.modules\.text"),

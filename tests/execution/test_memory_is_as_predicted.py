@@ -1,0 +1,115 @@
+"""Fresh processes take what was predicted, and predictions are within the budget."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from graphmerge import calibration
+from graphmerge.pipeline import compile_recipe
+from graphmerge.testing.checkpoints import write_base, write_fine_tune
+from graphmerge.testing.llama_shapes import LLAMA_0_1B, LlamaShape
+from graphmerge.testing.merging import plan_for
+from graphmerge.units import GIB, MIB
+
+SCRIPT = Path(__file__).with_name("measured_merge.py")
+LARGE_ROWS = LlamaShape(1, 1024, 1024, vocabulary=160_000, heads=8, kv_heads=8, tied=True)
+"""An embedding of 312 MiB in bf16."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def reserved(tmp_path_factory):
+    """Calibrate this very code: a cache may be of another state of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield calibration.calibrate()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return write_models(tmp_path_factory.mktemp("models"), LLAMA_0_1B)
+
+
+def write_models(root, shape):
+    write_base(root / "base", shape, seed=0)
+    for number in (1, 2):
+        write_fine_tune(root / f"tuned{number}", root / "base", seed=number, scale=0.01)
+    return root
+
+
+def recipe(method):
+    if method == "slerp":
+        return {
+            "merge_method": "slerp",
+            "base_model": "base",
+            "models": [{"model": "tuned1"}],
+            "parameters": {"t": 0.3},
+        }
+    models = [
+        {"model": f"tuned{number}", "parameters": {"weight": 0.5, "density": 0.5}}
+        for number in (1, 2)
+    ]
+    if method == "linear":
+        for model in models:
+            del model["parameters"]["density"]
+        return {"merge_method": "linear", "models": models}
+    return {"merge_method": method, "base_model": "base", "models": models}
+
+
+def measured(models, method, budget, workers, reserved, *, waste=0):
+    """Measured peak, predicted peak and budget of a merge in a process of its own."""
+    path = models / f"{method}.yml"
+    path.write_text(yaml.safe_dump(recipe(method)))
+    limits = {"workers": workers, "reserved": reserved}
+    budget = plan_for(compile_recipe(path), budget_bytes=budget, **limits).request.budget_bytes
+    out = models / f"{method}-{budget}-{workers}-{waste}"
+    options = ["--memory-budget", f"{budget}", "--workers", f"{workers}", "--quiet"]
+    command = [sys.executable, str(SCRIPT), str(waste), "run", str(path), str(out), *options]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    peak = int(result.stderr.split("VmHWM ")[1])
+    return peak, json.loads((out / "graphmerge.json").read_text())["predicted_peak_bytes"], budget
+
+
+def test_a_tight_ties_takes_what_was_predicted(models, reserved):
+    peak, predicted, budget = measured(models, "ties", None, 1, reserved)
+    assert peak <= predicted <= budget
+    assert predicted < 500 * MIB, "models of 192 MiB each"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_generous_dare_ties_takes_what_was_predicted(models, reserved, workers):
+    peak, predicted, budget = measured(models, "dare_ties", GIB, workers, reserved)
+    assert peak <= predicted <= budget
+    assert peak >= 0.7 * predicted
+
+
+@pytest.mark.slow  # a process each
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("budget", [None, GIB], ids=["tight", "1GiB"])
+@pytest.mark.parametrize("method", ["linear", "slerp", "ties", "dare_linear", "dare_ties"])
+def test_every_method_takes_what_was_predicted(models, reserved, method, budget, workers):
+    peak, predicted, budget = measured(models, method, budget, workers, reserved)
+    assert peak <= predicted <= budget
+    assert peak >= 0.7 * predicted
+
+
+def test_a_kernel_that_takes_more_than_its_op_declares_is_seen(models, reserved):
+    """The test of the tests above."""
+    peak, predicted, _ = measured(models, "ties", None, 1, reserved, waste=64 * MIB)
+    assert peak > predicted
+
+
+@pytest.mark.slow  # writes 1.5 GiB
+@pytest.mark.parametrize("method", ["slerp", "ties"])
+def test_a_tensor_larger_than_the_budget_is_merged_within_it(
+    tmp_path_factory, method, reserved, request
+):
+    root = tmp_path_factory.mktemp("large")
+    write_models(root, LARGE_ROWS)
+    peak, predicted, budget = measured(root, method, None, 1, reserved)
+    rest = budget - reserved.base_bytes - reserved.worker_bytes
+    assert rest < 40 * MIB
+    assert peak <= predicted <= budget
