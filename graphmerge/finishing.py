@@ -1,0 +1,150 @@
+"""What a run did, and what stands beside the shards of its output."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from platform import python_version
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from graphmerge.output import (
+    INDEX_NAME,
+    Manifest,
+    ManifestInput,
+    ManifestTensor,
+    ShardLayout,
+    copy_side_files,
+    model_card,
+    output_config,
+    write_config,
+    write_manifest,
+    write_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from graphmerge.build.graph import Build
+    from graphmerge.compilation import Compiled
+    from graphmerge.schedule.plan import Plan
+    from graphmerge.spec import DType
+
+RECIPE_NAME = "graphmerge_recipe.yml"
+"""Name of the recipe in the output folder."""
+
+
+@frozen(eq=False)
+class RunReport:
+    """What a run did."""
+
+    out: Path
+    """The published folder."""
+    predicted_peak_bytes: int
+    """Peak memory of the process, as planned."""
+    measured_peak_bytes: int
+    """Peak memory of the process, as it was."""
+    read_bytes: int
+    """Bytes read from the inputs."""
+    written_bytes: int
+    """Bytes of tensors written."""
+    continued_tensors: int
+    """Output tensors that an interrupted run had finished before."""
+    seconds: float
+    """Duration from recipe to publication."""
+    warnings: tuple[str, ...]
+    """What the user was told."""
+
+
+def write_side_files(
+    compiled: Compiled,
+    plan: Plan,
+    partial: Path,
+    layout: ShardLayout,
+    checksums: Mapping[str, str],
+    report: RunReport,
+) -> None:
+    """Write all but the shards into the unfinished output.
+
+    Raises:
+        MachineError: a file cannot be read or written.
+    """
+    recipe, donor = compiled.recipe, compiled.build.donor
+    if len(layout.shards) > 1:
+        write_text(partial / INDEX_NAME, layout.index_json())
+    if donor.checkpoint.config:
+        write_config(partial, _config(compiled))
+    folder = (
+        donor.checkpoint.path if donor.checkpoint.path.is_dir() else donor.checkpoint.path.parent
+    )
+    copy_side_files(donor.checkpoint.side_files, partial, donor=folder)
+    write_text(partial / RECIPE_NAME, recipe.text)
+    card = model_card(
+        title=report.out.name,
+        method=recipe.merge_method,
+        models=list(compiled.models),
+        recipe_text=recipe.text,
+        local_paths={reference.path for reference in compiled.models},
+    )
+    write_text(partial / "README.md", card)
+    write_manifest(partial, _manifest(compiled, plan, layout, checksums, report))
+
+
+def _config(compiled: Compiled) -> dict[str, object]:
+    build, recipe = compiled.build, compiled.recipe
+    key = build.layer_count_key
+    sources = build.layer_sources if key else None
+    return output_config(
+        build.donor.checkpoint.config,
+        layer_counts={key: len(sources)} if sources is not None else {},
+        layer_sources={key: sources} if sources is not None else {},
+        dtype=recipe.out_dtype or recipe.dtype or _promoted_dtype(build),
+    )
+
+
+def _promoted_dtype(build: Build) -> DType | None:
+    """The dtype of all merged floats where the donor stores another; else None: no change."""
+    merged = {output.node.spec.dtype for output in build.graph.outputs}
+    floats = {dtype for dtype in merged if dtype.is_mergeable_float}
+    stored = {entry.spec.dtype for entry in build.donor.checkpoint.tensors.values()}
+    return next(iter(floats)) if len(floats) == 1 and not floats & stored else None
+
+
+def _manifest(
+    compiled: Compiled,
+    plan: Plan,
+    layout: ShardLayout,
+    checksums: Mapping[str, str],
+    report: RunReport,
+) -> Manifest:
+    fingerprints = compiled.fingerprints()
+    return Manifest(
+        graphmerge_version=version("graphmerge"),
+        recipe=compiled.recipe.text,
+        method=compiled.method.name,
+        parameters=compiled.build.parameters,
+        seed=compiled.seed,
+        versions={"python": python_version()}
+        | {name: version(name) for name in ("torch", "numpy", "safetensors")},
+        inputs=tuple(
+            ManifestInput(model.label, str(model.checkpoint.path), fingerprints[model.label])
+            for model in compiled.models.values()
+        ),
+        tensors={
+            name: ManifestTensor(
+                checksums[name],
+                slot.spec.dtype,
+                slot.spec.shape,
+                layout.shards[slot.shard].file_name,
+            )
+            for name, slot in layout.slots.items()
+        },
+        predicted_peak_bytes=report.predicted_peak_bytes,
+        measured_peak_bytes=report.measured_peak_bytes,
+        budget_bytes=plan.request.budget_bytes,
+        seconds=report.seconds,
+        read_bytes=report.read_bytes,
+        written_bytes=report.written_bytes,
+        warnings=report.warnings,
+    )
