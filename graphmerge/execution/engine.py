@@ -6,9 +6,7 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import torch
-
-from graphmerge.errors import CheckpointError, MachineError, Problem
+from graphmerge.errors import CheckpointError, Problem
 from graphmerge.execution.allocator import keep_freed_pages
 from graphmerge.execution.buffers import BufferPool
 from graphmerge.execution.reading import FileReader
@@ -50,16 +48,13 @@ def execute(
         GraphmergeError: an input, the disk or the device failed; no worker is running any more.
         KeyboardInterrupt: Ctrl-C; no worker is running any more.
     """
-    _require_device(plan.request.device)
-    torch.set_num_threads(1)
+    if any(part.program.instructions for unit in plan.units for part in unit.unit.passes):
+        from graphmerge.execution.evaluation import prepare  # noqa: PLC0415 - imports torch
+
+        prepare(plan.request.device)
     keep_freed_pages()
     with FileReader() as reader:
         _Engine(plan, sink, progress, reader, set(finished), strict=strict).run()
-
-
-def _require_device(device: str) -> None:
-    if device != "cpu" and not torch.cuda.is_available():
-        raise MachineError(Problem("no CUDA device here", "--device", device, "cpu"))
 
 
 class _Engine:
@@ -125,9 +120,8 @@ class _Engine:
     def _work(self, ended: threading.Event) -> None:
         try:
             worker = Worker(self._reader, self._arena_bytes)
-            with torch.inference_mode():
-                while (task := self._claim()) is not None:
-                    self._finish(task, worker.run(task))
+            while (task := self._claim()) is not None:
+                self._finish(task, worker.run(task))
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             self._stop(error)
         finally:

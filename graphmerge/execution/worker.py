@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
 from attrs import define
 
 from graphmerge.execution.buffers import Arena
 from graphmerge.execution.finite import is_finite
-from graphmerge.kernels import Partial, ReducedTile, Tile, kernel, reduction
-from graphmerge.kernels.dtypes import TORCH_DTYPES
 from graphmerge.ops import LoadTensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-
+    from graphmerge.execution.evaluation import Registers
     from graphmerge.execution.reading import Bytes, FileReader
     from graphmerge.execution.running import TileTask
     from graphmerge.graph import Node
-    from graphmerge.schedule.program import Instruction, Program
+    from graphmerge.kernels import Partial
+    from graphmerge.schedule.program import Program
 
 
 @define
@@ -30,7 +25,7 @@ class _Views:
 
     program: Program
     elements: int
-    registers: list[torch.Tensor]
+    registers: Registers
     buffers: dict[Node, Bytes]
 
 
@@ -66,14 +61,14 @@ class Worker:
         views = self._views_for(task)
         stored, read_bytes = self._load(task, views)
         bad = self._not_finite(task, stored)
-        device = torch.device(task.part.device)
-        loads = [_as_tensor(stored[load], load, device) for load in program.loads]
         partials: dict[Node, Partial] = {}
-        for instruction in program.instructions:
-            self._execute(instruction, views, loads, task, partials)
         output = None
-        if program.result is not None:
-            output = self._bytes_of(program, views, stored, program.result)
+        if program.instructions:
+            from graphmerge.execution.evaluation import evaluate  # noqa: PLC0415 - imports torch
+
+            partials, output = evaluate(task, views.registers, stored)
+        if program.result is not None and program.result < 0:
+            output = stored[program.loads[-1 - program.result]]
         return TileResult(partials, output, read_bytes, bad)
 
     def _views_for(self, task: TileTask) -> _Views:
@@ -87,14 +82,11 @@ class Worker:
         return views
 
     def _carve(self, task: TileTask, program: Program, elements: int) -> _Views:
-        device = torch.device(task.part.device)
-        registers = []
-        for dtype in program.registers:
-            if device.type == "cpu":
-                memory = self._arena.take(elements * dtype.bits // 8)
-                registers.append(torch.from_numpy(memory).view(TORCH_DTYPES[dtype]))
-            else:
-                registers.append(torch.empty(elements, dtype=TORCH_DTYPES[dtype], device=device))
+        registers: Registers = []
+        if program.registers:
+            from graphmerge.execution.evaluation import make_registers  # noqa: PLC0415 - torch
+
+            registers = make_registers(program, elements, task.part.device, self._arena)
         buffers = {
             load: self._arena.take(_byte_range(load, 0, elements)[1])
             for load in program.loads
@@ -126,44 +118,7 @@ class Worker:
             if load in task.first_reads and not is_finite(stored[load], load.spec.dtype)
         )
 
-    def _execute(
-        self,
-        instruction: Instruction,
-        views: _Views,
-        loads: Sequence[torch.Tensor],
-        task: TileTask,
-        partials: dict[Node, Partial],
-    ) -> None:
-        node = instruction.node
-        inputs = [
-            views.registers[place] if place >= 0 else loads[-1 - place]
-            for place in instruction.inputs
-        ]
-        statistics = [task.statistics[value] for value in instruction.statistics]
-        scratch = [views.registers[place] for place in instruction.scratch]
-        if instruction.output is None:
-            tile = ReducedTile(inputs, statistics, scratch)
-            partials[node] = reduction(node.op).update(node.op, tile)
-            return
-        output = views.registers[instruction.output]
-        kernel(node.op)(node.op, Tile(inputs, statistics, output, scratch, task.start))
-
-    def _bytes_of(
-        self, program: Program, views: _Views, stored: dict[Node, Bytes], place: int
-    ) -> Bytes:
-        if place < 0:
-            return stored[program.loads[-1 - place]]
-        register = views.registers[place].cpu()
-        result: np.ndarray[Any, np.dtype[np.uint8]] = register.view(torch.uint8).numpy()
-        return result
-
 
 def _byte_range(load: Node, start: int, stop: int) -> tuple[int, int]:
     bits = load.spec.dtype.bits
     return start * bits // 8, (stop * bits + 7) // 8
-
-
-def _as_tensor(stored: Bytes, load: Node, device: torch.device) -> torch.Tensor:
-    """The stored bytes as a tensor on the device; plain bytes for dtypes that are only copied."""
-    dtype = TORCH_DTYPES.get(load.spec.dtype, torch.uint8)
-    return torch.from_numpy(stored).view(dtype).to(device)

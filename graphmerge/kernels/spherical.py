@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from graphmerge.kernels.blockwise import block_sums, store_blocks
+from graphmerge.kernels.blockwise import store_blocks
 from graphmerge.kernels.norms import exact_sum
 from graphmerge.kernels.registry import (
     Partial,
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 
 class GramReduction(Reduction):
-    """Inner products of all pairs: float64 sums of blocks, added up exactly.
+    """Inner products of all pairs: float64 dot products of blocks, added up exactly.
 
-    A product and a sum instead of BLAS, whose order of summation may depend on alignment.
+    BLAS may sum in another order where memory is aligned otherwise; blocks always begin at the
+    start of the same scratch buffers, which are aligned to 64 bytes.
     """
 
     def begin(self, op: Gram, inputs: tuple[TensorSpec, ...]) -> Statistic:
@@ -39,13 +40,24 @@ class GramReduction(Reduction):
 
     def update(self, op: Gram, tile: ReducedTile) -> Partial:
         """The matrix of each block of the tile."""
-        *wide, product = tile.scratch
-        for x, narrow in zip(wide, tile.inputs, strict=True):
-            x.copy_(narrow)
-        gram = np.empty((-(-product.numel() // BLOCK_ELEMENTS), len(wide), len(wide)))
+        elements = tile.inputs[0].numel()
+        starts = range(0, elements, BLOCK_ELEMENTS)
+        return np.array([self._block(tile, start) for start in starts])
+
+    def _block(self, tile: ReducedTile, start: int) -> Partial:
+        """The matrix of one block, in scratch that stays in cache from block to block."""
+        wide = [
+            buffer[: x.numel()].copy_(x)
+            for buffer, x in zip(
+                tile.scratch,
+                (x[start : start + BLOCK_ELEMENTS] for x in tile.inputs),
+                strict=True,
+            )
+        ]
+        gram = np.empty((len(wide), len(wide)))
         for i, x in enumerate(wide):
             for j, y in enumerate(wide[: i + 1]):
-                gram[:, i, j] = gram[:, j, i] = block_sums(torch.mul(x, y, out=product))
+                gram[i, j] = gram[j, i] = float(torch.dot(x, y))
         return gram
 
     def combine(self, state: Statistic, partial: Partial, start: int) -> None:

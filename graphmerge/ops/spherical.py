@@ -38,8 +38,8 @@ class Gram(Op):
         return Space.STATISTIC
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
-        """Every input in float64, and one product."""
-        return (DType.F64,) * (len(inputs) + 1)
+        """Every input in float64."""
+        return (DType.F64,) * len(inputs)
 
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
         """A matrix of partial sums per block."""

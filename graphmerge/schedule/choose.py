@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from graphmerge.graph import Graph
 
-CPU_TILE_BLOCKS = (8, 4, 2, 1)
-"""Tile sizes to try, in numerics blocks: up to 2 MiB of float32, so that a few registers stay in
+CPU_TILE_BLOCKS = (4, 2, 1)
+"""Tile sizes to try, in numerics blocks: up to 1 MiB of float32, so that a few registers stay in
 cache."""
 GPU_TILE_BLOCKS = (64, 16, 4, 1)
 """Tile sizes to try on a GPU, where a launch costs more and memory is plenty."""

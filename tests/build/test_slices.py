@@ -6,6 +6,7 @@ import pytest
 from constant_models import LLAMA, constant_model, names, numbered, outcome
 
 from graphmerge.errors import InputError
+from graphmerge.ops import RandomDrop
 from graphmerge.testing.merging import compile_mapping, merge
 from graphmerge.units import GIB
 
@@ -107,6 +108,22 @@ def test_the_same_model_twice_is_two_inputs(models):
     both = [{"model": "b", "parameters": {"weight": weight}} for weight in (1, 3)]
     recipe = {"merge_method": "linear", "models": both, "parameters": {"normalize": False}}
     assert outcome(recipe, models)["lm_head.weight"] == 4 * (B + 70)
+
+
+def test_the_same_model_twice_has_two_masks_and_two_weights(models):
+    tuned = [{"model": "b", "parameters": {"weight": weight}} for weight in (1, 2)]
+    recipe = {
+        "merge_method": "dare_linear",
+        "base_model": "a",
+        "models": tuned,
+        "parameters": {"density": 0.5},
+    }
+    build = compile_mapping(recipe, models / "recipe.yml").build
+    resolved = build.parameters["lm_head.weight"]
+    assert (resolved["weight of b"], resolved["weight of b#2"]) == (1, 2)
+    ops = (node.op for node in build.graph.nodes())
+    keys = {op.key.model for op in ops if isinstance(op, RandomDrop)}
+    assert keys == {"b", "b#2"}
 
 
 def test_a_base_that_is_not_listed_is_an_input_of_linear_and_needs_a_weight(models):
