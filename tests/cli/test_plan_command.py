@@ -68,14 +68,16 @@ def test_a_plan_that_does_not_fit_is_shown_and_refused(folder):
 
 @pytest.mark.parametrize("command", ["plan", "run"])
 def test_the_least_budget_of_the_message_really_works(folder, command):
-    arguments = [command, "ties.yml", *(["out"] if command == "run" else [])]
-    refused = folder.process(*arguments, "--memory-budget", "1MiB")
+    def attempt(budget, out):
+        arguments = [command, "ties.yml", *([out] if command == "run" else [])]
+        return folder.process(*arguments, "--memory-budget", budget, "--workers", 1)
+
+    refused = attempt("1MiB", "out")
     assert refused.returncode == 3
     assert "Traceback" not in refused.stderr
     least = re.search(r"--memory-budget (\d+)MiB", refused.stderr)[1]
-    assert folder.process(*arguments, "--memory-budget", f"{least}MiB").returncode == 0
-    one_less = folder.process(*arguments, "--memory-budget", f"{int(least) - 1}MiB", "--workers", 1)
-    assert one_less.returncode == 3
+    assert attempt(f"{least}MiB", "out").returncode == 0
+    assert attempt(f"{int(least) - 1}MiB", "other").returncode == 3
 
 
 def test_explain_draws_the_nodes_of_one_tensor(folder):
