@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from graphmerge.errors import InputError, Problem
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.schedule.cost import estimated_seconds
-from graphmerge.schedule.memory import estimate
+from graphmerge.schedule.memory import estimate, shared_bytes
 from graphmerge.schedule.plan import Memory, Plan, Request, Reserved, UnitPlan
 from graphmerge.schedule.units import make_units
 
@@ -105,7 +105,7 @@ def _keep_what_fits(
     lean: Sequence[UnitPlan], kept: Sequence[UnitPlan], spare_bytes: int, in_flight: int
 ) -> tuple[UnitPlan, ...]:
     """Keep the repeated inputs of each unit that fit beside those of its neighbours in flight."""
-    shared = sum(node.spec.nbytes for unit in lean for node in unit.unit.makes)
+    shared = shared_bytes(lean)
     chosen = list(lean)
     held = [unit.live_bytes for unit in lean]
     for index, unit in enumerate(kept):
