@@ -7,51 +7,62 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import xxhash
 
 from graphmerge.errors import MachineError, Problem
+from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.plan import Reserved
 from graphmerge.units import MIB
 
-DEFAULT = Reserved(base_bytes=480 * MIB, worker_bytes=24 * MIB, calibrated=False)
-"""Assumed before anything is measured: above what any measured environment took (about 330 MiB)."""
+DEFAULTS = {
+    Executor.COPY: Reserved(base_bytes=128 * MIB, worker_bytes=8 * MIB, calibrated=False),
+    Executor.NATIVE: Reserved(base_bytes=256 * MIB, worker_bytes=12 * MIB, calibrated=False),
+    Executor.TORCH: Reserved(base_bytes=480 * MIB, worker_bytes=24 * MIB, calibrated=False),
+}
+"""Assumed before anything is measured: above what any measured environment took."""
 MARGIN_BYTES = 12 * MIB
 """Added to what was measured: fragmentation, and pages that one run touches and another does
 not."""
-_PACKAGES = ("graphmerge", "torch", "numpy", "attrs", "rich", "typer", "xxhash")
+_PACKAGES = ("graphmerge", "torch", "llvmlite", "numpy", "attrs", "rich", "typer", "xxhash")
 
 
-def cached_reserved() -> Reserved | None:
+def assumed(executor: Executor) -> Reserved:
+    """What was measured in this environment before, else a default."""
+    return _cached(executor) or DEFAULTS[executor]
+
+
+def _cached(executor: Executor) -> Reserved | None:
     """What was measured in this environment before; None if nothing was."""
     try:
-        content = json.loads(_cache_file().read_text())
+        content = json.loads(_cache_file(executor).read_text())
         return Reserved(int(content["base_bytes"]), int(content["worker_bytes"]), calibrated=True)
     except (OSError, ValueError, KeyError):
         return None
 
 
-def calibrate() -> Reserved:
+def calibrated(executor: Executor) -> Reserved:
     """What was measured before, or else measure now (a few seconds) and remember.
 
     Raises:
         MachineError: the measuring process failed.
     """
-    known = cached_reserved()
+    known = _cached(executor)
     if known is not None:
         return known
-    one, three = _peak_of_process(workers=1), _peak_of_process(workers=3)
+    one, three = (_peak_of_process(executor, workers=workers) for workers in (1, 3))
     worker_bytes = max((three - one) // 2, MIB)
     reserved = Reserved(one - worker_bytes + MARGIN_BYTES, worker_bytes, calibrated=True)
-    _remember(reserved)
+    _remember(executor, reserved)
     return reserved
 
 
-def _peak_of_process(*, workers: int) -> int:
-    """Peak of a fresh process that loads everything and runs a tile of every kernel."""
-    command = [sys.executable, "-m", "graphmerge.cli", "calibrate", "--workers", str(workers)]
+def _peak_of_process(executor: Executor, *, workers: int) -> int:
+    """Peak of a fresh process that loads what an executor needs and runs a tile of every kernel."""
+    options = ("--executor", executor.value, "--workers", str(workers))
+    command = [sys.executable, "-m", "graphmerge.cli", "calibrate", *options]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         last = result.stderr.strip().splitlines()[-1:] or [""]
@@ -59,9 +70,9 @@ def _peak_of_process(*, workers: int) -> int:
     return int(result.stdout)
 
 
-def _remember(reserved: Reserved) -> None:
+def _remember(executor: Executor, reserved: Reserved) -> None:
     """Write the cache; a cache that cannot be written is measured again next time."""
-    path = _cache_file()
+    path = _cache_file(executor)
     content = {"base_bytes": reserved.base_bytes, "worker_bytes": reserved.worker_bytes}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,10 +83,17 @@ def _remember(reserved: Reserved) -> None:
         return
 
 
-def _cache_file() -> Path:
-    """One file per interpreter, machine and versions of packages."""
+def _cache_file(executor: Executor) -> Path:
+    """One file per executor, interpreter, machine and versions of packages."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    packages = [f"{name}=={version(name)}" for name in _PACKAGES]
+    packages = [f"{name}=={_version(name)}" for name in _PACKAGES]
     identity = [sys.version, sys.prefix, platform.platform(), platform.processor(), *packages]
     digest = xxhash.xxh3_64_hexdigest("\0".join(identity).encode())
-    return Path(root) / "graphmerge" / f"reserved-{digest}.json"
+    return Path(root) / "graphmerge" / f"reserved-{executor.value}-{digest}.json"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"

@@ -62,12 +62,8 @@ def make_plan(compiled: Compiled, request: Request, *, calibrate: bool) -> Plan:
     Raises:
         MachineError: calibration failed.
     """
-    reserved = (
-        calibration.calibrate()
-        if calibrate
-        else calibration.cached_reserved() or calibration.DEFAULT
-    )
-    return schedule(compiled.build.graph, request, reserved)
+    reserved_for = calibration.calibrated if calibrate else calibration.assumed
+    return schedule(compiled.build.graph, request, reserved_for)
 
 
 @frozen

@@ -26,6 +26,7 @@ from graphmerge.output import ShardWriter, layout_shards
 from graphmerge.pipeline import RunOptions, compile_recipe, make_plan, run
 from graphmerge.recipe.signature import REQUIRED
 from graphmerge.schedule.choose import CPU_TILE_BLOCKS
+from graphmerge.schedule.executors import Executor, Kernels
 from graphmerge.schedule.plan import Request
 from graphmerge.spec import DType, TensorSpec
 from graphmerge.units import GIB
@@ -41,22 +42,27 @@ _NEUTRAL_DEFAULTS = ("density",)
 """Parameters whose default leaves kernels out: all entries are kept, so none is looked for."""
 
 
-def baseline_peak_bytes(workers: int) -> int:
-    """Peak resident memory of this process after a tiny merge by every method, less the tensors."""
+def baseline_peak_bytes(executor: Executor, workers: int) -> int:
+    """Peak resident memory of this process after tiny merges, less the tensors.
+
+    Every method merges by the executor; a copy is what passthrough does.
+    """
+    methods = [METHODS["passthrough"]] if executor is Executor.COPY else list(METHODS.values())
+    kernels = Kernels.AUTO if executor is Executor.NATIVE else Kernels.TORCH
     with tempfile.TemporaryDirectory(prefix="graphmerge-") as name:
         folder = Path(name)
         for number, model in enumerate(_MODELS):
             _write_model(folder / model, number, workers)
-        tensor_bytes = max(_merge(folder, method, workers) for method in METHODS.values())
+        tensor_bytes = max(_merge(folder, method, workers, kernels) for method in methods)
     return measured_peak_bytes() - tensor_bytes
 
 
-def _merge(folder: Path, method: Method, workers: int) -> int:
+def _merge(folder: Path, method: Method, workers: int, kernels: Kernels) -> int:
     """Merge by a method; returns the bytes that the plan predicts beside what is reserved."""
     recipe = folder / f"{method.name}.yml"
     recipe.write_text(json.dumps(_recipe(folder, method)))
     compiled = compile_recipe(recipe)
-    request = Request(budget_bytes=64 * GIB, workers=workers, tile_elements=_TILE_ELEMENTS)
+    request = Request(64 * GIB, workers, tile_elements=_TILE_ELEMENTS, kernels=kernels)
     plan = make_plan(compiled, request, calibrate=False)
     with RunDisplay(plan, quiet=True) as display:
         run(compiled, plan, folder / f"out-{method.name}", RunOptions(), display)

@@ -7,27 +7,26 @@ from typing import Annotated
 import typer
 
 from graphmerge import calibration
+from graphmerge.schedule.executors import Executor
 from graphmerge.units import format_bytes
 
 
 def calibrate(
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            hidden=True,
-            help="Measure in this process, with that many workers; print bytes only.",
-        ),
+    executor: Annotated[
+        Executor | None,
+        typer.Option(hidden=True, help="Measure this one, in this process; print bytes only."),
     ] = None,
+    workers: Annotated[int, typer.Option(min=1, hidden=True, help="Workers to measure.")] = 1,
 ) -> None:
     """Measure, once, the memory that plans reserve for interpreter, libraries and threads."""
-    if workers is not None:
-        from graphmerge.cli.baseline import baseline_peak_bytes  # noqa: PLC0415 - imports torch
+    if executor is not None:
+        from graphmerge.cli.baseline import baseline_peak_bytes  # noqa: PLC0415 - a merge of its own
 
-        typer.echo(baseline_peak_bytes(workers))
+        typer.echo(baseline_peak_bytes(executor, workers))
         return
-    reserved = calibration.calibrate()
-    typer.echo(
-        f"reserved: {format_bytes(reserved.base_bytes)}, "
-        f"and {format_bytes(reserved.worker_bytes)} for each worker"
-    )
+    for each in Executor:
+        reserved = calibration.calibrated(each)
+        typer.echo(
+            f"reserved by {each.value}: {format_bytes(reserved.base_bytes)}, "
+            f"and {format_bytes(reserved.worker_bytes)} for each worker"
+        )

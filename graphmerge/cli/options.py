@@ -11,6 +11,7 @@ from attrs import evolve
 
 from graphmerge.errors import InputError, Problem
 from graphmerge.machine import auto_budget_bytes, default_workers
+from graphmerge.schedule.executors import Kernels
 from graphmerge.schedule.plan import Request
 from graphmerge.units import parse_bytes
 
@@ -35,6 +36,9 @@ Seed = Annotated[int, typer.Option(help="Seed of random masks.")]
 ShardSize = Annotated[
     str,
     typer.Option(metavar="SIZE", help="Largest size of an output file (a tensor is never cut)."),
+]
+KernelsOption = Annotated[
+    Kernels, typer.Option(help="What computes: native code where there is some, or torch.")
 ]
 Device = Annotated[str, typer.Option(help="Where the arithmetic runs: cpu, cuda or cuda:N.")]
 GpuMemoryBudget = Annotated[
@@ -73,6 +77,7 @@ def request(
     device: str,
     gpu_memory_budget: str | None,
     tile_elements: int | None,
+    kernels: Kernels,
 ) -> Request:
     """What the options allow a plan to take.
 
@@ -84,4 +89,5 @@ def request(
     gpu_budget = size("--gpu-memory-budget", gpu_memory_budget) if gpu_memory_budget else None
     if not _DEVICE.fullmatch(device):
         raise InputError(Problem("unknown device", "--device", device, "cpu, cuda or cuda:N"))
-    return Request(budget, workers or default_workers(), device, gpu_budget, tile_elements)
+    workers = workers or default_workers()
+    return Request(budget, workers, device, gpu_budget, tile_elements, kernels)

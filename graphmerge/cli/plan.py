@@ -14,6 +14,7 @@ from graphmerge.cli.explain import explanation
 from graphmerge.cli.plan_view import show
 from graphmerge.cli.wording import shard_count
 from graphmerge.pipeline import Compiled, compile_recipe, make_plan
+from graphmerge.schedule.executors import Kernels
 from graphmerge.schedule.report import report
 
 if TYPE_CHECKING:
@@ -43,9 +44,12 @@ def plan(
     device: options.Device = "cpu",
     gpu_memory_budget: options.GpuMemoryBudget = None,
     tile_elements: options.TileElements = None,
+    kernels: options.KernelsOption = Kernels.AUTO,
 ) -> None:
     """Show what a run would do and the memory it would take, without reading a single weight."""
-    request = options.request(memory_budget, workers, device, gpu_memory_budget, tile_elements)
+    request = options.request(
+        memory_budget, workers, device, gpu_memory_budget, tile_elements, kernels
+    )
     shard_bytes = options.size("--out-shard-size", out_shard_size)
     compiled = compile_recipe(recipe, seed=seed)
     made = make_plan(compiled, request, calibrate=False)

@@ -89,6 +89,7 @@ def _show_work(console: Console, report: PlanReport) -> None:
         f"{counted(report.workers, 'worker')} on {report.device}, tiles of "
         f"{report.tile_elements:,} elements"
     )
+    console.print(f"run by  {', '.join(f'{name} {n:,}' for name, n in report.executors.items())}")
     names = [unit.name for unit in report.units]
     ends = names if len(names) < 4 else [*names[:2], "...", names[-1]]
     console.print(f"order   {', '.join(ends)}", soft_wrap=True)

@@ -11,6 +11,7 @@ from graphmerge.cli.progress import RunDisplay
 from graphmerge.cli.wording import counted, shard_count
 from graphmerge.pipeline import RunOptions, RunReport, check_output, compile_recipe, make_plan
 from graphmerge.pipeline import run as run_plan
+from graphmerge.schedule.executors import Kernels
 from graphmerge.units import format_bytes
 
 if TYPE_CHECKING:
@@ -41,9 +42,12 @@ def run(
     device: options.Device = "cpu",
     gpu_memory_budget: options.GpuMemoryBudget = None,
     tile_elements: options.TileElements = None,
+    kernels: options.KernelsOption = Kernels.AUTO,
 ) -> None:
     """Merge the models of RECIPE into OUT; the same command again continues an interrupted run."""
-    request = options.request(memory_budget, workers, device, gpu_memory_budget, tile_elements)
+    request = options.request(
+        memory_budget, workers, device, gpu_memory_budget, tile_elements, kernels
+    )
     run_options = RunOptions(
         options.size("--out-shard-size", out_shard_size), overwrite, durable, strict
     )

@@ -13,6 +13,7 @@ from graphmerge.execution.reading import FileReader
 from graphmerge.execution.running import RunningUnit, TileTask
 from graphmerge.execution.worker import TileResult, Worker
 from graphmerge.ops import LoadTensor
+from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.memory import shared_bytes, worker_memory
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from graphmerge.execution.events import Progress
     from graphmerge.execution.sink import Sink
     from graphmerge.graph import Node
-    from graphmerge.kernels import Statistic
     from graphmerge.schedule.plan import Plan, UnitPlan
+    from graphmerge.statistics import Statistic
 
 _POLL_SECONDS = 0.2  # how long the main thread may be deaf to Ctrl-C
 
@@ -48,7 +49,8 @@ def execute(
         GraphmergeError: an input, the disk or the device failed; no worker is running any more.
         KeyboardInterrupt: Ctrl-C; no worker is running any more.
     """
-    if any(part.program.instructions for unit in plan.units for part in unit.unit.passes):
+    executors = {part.executor for unit in plan.units for part in unit.unit.passes}
+    if Executor.TORCH in executors:
         from graphmerge.execution.evaluation import prepare  # noqa: PLC0415 - imports torch
 
         prepare(plan.request.device)
@@ -167,13 +169,13 @@ class _Engine:
         """Write the tile's output and take up its partial results."""
         self._report(result.not_finite)
         written = 0
-        if result.output is not None:
+        if result.outcome.output is not None:
             for output in task.unit.plan.unit.outputs:
-                self._sink.write(output.name, task.start, result.output)
-                written += result.output.nbytes
+                self._sink.write(output.name, task.start, result.outcome.output)
+                written += result.outcome.output.nbytes
         self._progress.add(read_bytes=result.read_bytes, written_bytes=written)
         with self._changed:
-            task.unit.complete(task, result.partials)
+            task.unit.complete(task, result.outcome.partials)
             if task.unit.is_finished:
                 self._retire(task.unit)
             self._changed.notify_all()

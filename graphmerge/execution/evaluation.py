@@ -1,16 +1,18 @@
-"""Evaluate the program of a pass on one tile, by torch kernels.
+"""Run the program of a pass on tiles by torch kernels, one op after the other.
 
-Imported only where something is computed: a merge that only copies bytes starts without torch.
+Imported only where torch is needed: copies and native code start without it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
 
 from graphmerge.errors import MachineError, Problem
-from graphmerge.kernels import Partial, ReducedTile, Tile, kernel, reduction
+from graphmerge.execution.finite import not_finite
+from graphmerge.execution.tiles import TileOutcome
+from graphmerge.kernels import ReducedTile, Tile, kernel, update
 from graphmerge.kernels.dtypes import TORCH_DTYPES
 
 if TYPE_CHECKING:
@@ -21,8 +23,7 @@ if TYPE_CHECKING:
     from graphmerge.execution.running import TileTask
     from graphmerge.graph import Node
     from graphmerge.schedule.program import Instruction, Program
-
-Registers: TypeAlias = "list[torch.Tensor]"
+    from graphmerge.statistics import Partial
 
 
 def prepare(device: str) -> None:
@@ -36,8 +37,56 @@ def prepare(device: str) -> None:
     torch.set_num_threads(1)
 
 
-def make_registers(program: Program, elements: int, device: str, arena: Arena) -> Registers:
-    """The registers of a program for tiles of this length: on the CPU in the worker's arena."""
+class TorchTiles:
+    """The registers of one program for tiles of one length."""
+
+    def __init__(self, task: TileTask, elements: int, arena: Arena) -> None:
+        self._program = task.part.program
+        self._device = torch.device(task.part.device)
+        self._registers = _registers(self._program, elements, task.part.device, arena)
+
+    def run(self, task: TileTask, stored: Mapping[Node, Bytes]) -> TileOutcome:
+        """Run every instruction on one tile.
+
+        Raises:
+            CheckpointError: inputs that must be identical differ.
+        """
+        program = self._program
+        bad = not_finite(task, stored)
+        loads = [_as_tensor(stored[load], load, self._device) for load in program.loads]
+        partials: dict[Node, Partial] = {}
+        with torch.inference_mode():
+            for instruction in program.instructions:
+                self._execute(instruction, loads, task, partials)
+            if program.result is None:
+                return TileOutcome(partials, None, bad)
+            if program.result < 0:
+                return TileOutcome(partials, stored[program.loads[-1 - program.result]], bad)
+            output: Bytes = self._registers[program.result].cpu().view(torch.uint8).numpy()
+        return TileOutcome(partials, output, bad)
+
+    def _execute(
+        self,
+        instruction: Instruction,
+        loads: Sequence[torch.Tensor],
+        task: TileTask,
+        partials: dict[Node, Partial],
+    ) -> None:
+        node, registers = instruction.node, self._registers
+        inputs = [
+            registers[place] if place >= 0 else loads[-1 - place] for place in instruction.inputs
+        ]
+        statistics = [task.statistics[value] for value in instruction.statistics]
+        scratch = [registers[place] for place in instruction.scratch]
+        if instruction.output is None:
+            partials[node] = update(node.op)(node.op, ReducedTile(inputs, statistics, scratch))
+            return
+        output = registers[instruction.output]
+        kernel(node.op)(node.op, Tile(inputs, statistics, output, scratch, task.start))
+
+
+def _registers(program: Program, elements: int, device: str, arena: Arena) -> list[torch.Tensor]:
+    """Registers for tiles of this length: on the CPU in the worker's arena."""
     if device != "cpu":
         dtypes = (TORCH_DTYPES[dtype] for dtype in program.registers)
         return [torch.empty(elements, dtype=dtype, device=device) for dtype in dtypes]
@@ -45,54 +94,6 @@ def make_registers(program: Program, elements: int, device: str, arena: Arena) -
         torch.from_numpy(arena.take(elements * dtype.bits // 8)).view(TORCH_DTYPES[dtype])
         for dtype in program.registers
     ]
-
-
-def evaluate(
-    task: TileTask, registers: Registers, stored: Mapping[Node, Bytes]
-) -> tuple[dict[Node, Partial], Bytes | None]:
-    """Run every instruction on one tile.
-
-    Args:
-        task: The tile.
-        registers: From `make_registers`, for this program and length.
-        stored: Bytes of every load.
-
-    Returns:
-        The partial result of every reduction, and the bytes of the output's tile if one is made.
-
-    Raises:
-        CheckpointError: inputs that must be identical differ.
-    """
-    program = task.part.program
-    device = torch.device(task.part.device)
-    loads = [_as_tensor(stored[load], load, device) for load in program.loads]
-    partials: dict[Node, Partial] = {}
-    with torch.inference_mode():
-        for instruction in program.instructions:
-            _execute(instruction, registers, loads, task, partials)
-        if program.result is None or program.result < 0:
-            return partials, None
-        output: Bytes = registers[program.result].cpu().view(torch.uint8).numpy()
-    return partials, output
-
-
-def _execute(
-    instruction: Instruction,
-    registers: Registers,
-    loads: Sequence[torch.Tensor],
-    task: TileTask,
-    partials: dict[Node, Partial],
-) -> None:
-    node = instruction.node
-    inputs = [registers[place] if place >= 0 else loads[-1 - place] for place in instruction.inputs]
-    statistics = [task.statistics[value] for value in instruction.statistics]
-    scratch = [registers[place] for place in instruction.scratch]
-    if instruction.output is None:
-        tile = ReducedTile(inputs, statistics, scratch)
-        partials[node] = reduction(node.op).update(node.op, tile)
-        return
-    output = registers[instruction.output]
-    kernel(node.op)(node.op, Tile(inputs, statistics, output, scratch, task.start))
 
 
 def _as_tensor(stored: Bytes, load: Node, device: torch.device) -> torch.Tensor:

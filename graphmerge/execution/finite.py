@@ -9,7 +9,11 @@ import numpy as np
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from graphmerge.execution.reading import Bytes
+    from graphmerge.execution.running import TileTask
+    from graphmerge.graph import Node
 
 _EXPONENTS: dict[DType, tuple[type[np.unsignedinteger[Any]], int]] = {
     DType.F16: (np.uint16, 0x7C00),
@@ -28,3 +32,12 @@ def is_finite(stored: Bytes, dtype: DType) -> bool:
     integer, exponent = _EXPONENTS[dtype]
     words, mask = stored.view(integer), integer(exponent)
     return not len(words) or bool((words & mask).max() != mask)
+
+
+def not_finite(task: TileTask, stored: Mapping[Node, Bytes]) -> tuple[Node, ...]:
+    """Loads in which NaN or infinity is seen, of those that no pass before has read."""
+    return tuple(
+        load
+        for load in task.part.program.loads
+        if load in task.first_reads and not is_finite(stored[load], load.spec.dtype)
+    )

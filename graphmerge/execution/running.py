@@ -8,17 +8,17 @@ from attrs import frozen
 
 from graphmerge.ops import LoadTensor
 from graphmerge.schedule.steps import Free, RunPass
+from graphmerge.statistics import reduction, small
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from graphmerge.execution.buffers import BufferPool
     from graphmerge.execution.reading import Bytes
-    from graphmerge.graph import Node, Op
-    from graphmerge.kernels import Partial, Reduction, Statistic
-    from graphmerge.kernels.registry import Small
+    from graphmerge.graph import Node
     from graphmerge.schedule.plan import UnitPlan
     from graphmerge.schedule.units import Pass
+    from graphmerge.statistics import Partial, Statistic
 
 
 @frozen(eq=False)
@@ -137,17 +137,3 @@ class RunningUnit:
                 self._pool.give(self.kept.pop(value))
             else:
                 self.statistics.pop(value, None)
-
-
-def reduction(op: Op) -> Reduction:
-    """The reduction of an op. Kernels are imported only where something is computed."""
-    from graphmerge import kernels  # noqa: PLC0415 - imports torch
-
-    return kernels.reduction(op)
-
-
-def small(op: Op) -> Small:
-    """The kernel from statistics to a statistic; imported as late as reductions are."""
-    from graphmerge import kernels  # noqa: PLC0415 - imports torch
-
-    return kernels.small(op)

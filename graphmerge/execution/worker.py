@@ -7,25 +7,28 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from graphmerge.execution.buffers import Arena
-from graphmerge.execution.finite import is_finite
+from graphmerge.execution.finite import not_finite
+from graphmerge.execution.tiles import TileOutcome
 from graphmerge.ops import LoadTensor
+from graphmerge.schedule.executors import Executor
 
 if TYPE_CHECKING:
-    from graphmerge.execution.evaluation import Registers
+    from collections.abc import Mapping
+
     from graphmerge.execution.reading import Bytes, FileReader
     from graphmerge.execution.running import TileTask
+    from graphmerge.execution.tiles import Tiles
     from graphmerge.graph import Node
-    from graphmerge.kernels import Partial
     from graphmerge.schedule.program import Program
 
 
 @define
 class _Views:
-    """Registers and read buffers of one program for one length of tile."""
+    """The executor and the read buffers of one program for one length of tile."""
 
     program: Program
     elements: int
-    registers: Registers
+    tiles: Tiles
     buffers: dict[Node, Bytes]
 
 
@@ -33,14 +36,12 @@ class _Views:
 class TileResult:
     """What came out of a tile."""
 
-    partials: dict[Node, Partial]
-    """Partial result of every reduction."""
-    output: Bytes | None
-    """Bytes of the output tensor's tile, in the worker's memory: gone with the next tile."""
+    outcome: TileOutcome
+    """What the executor made of it."""
     read_bytes: int
     """Bytes read from files."""
     not_finite: tuple[Node, ...]
-    """Stored tensors in which NaN or infinity was seen."""
+    """Stored tensors in which NaN or infinity was seen, and that no pass before has read."""
 
 
 class Worker:
@@ -57,22 +58,14 @@ class Worker:
         Raises:
             GraphmergeError: an input cannot be read or does not hold what its header says.
         """
-        program = task.part.program
         views = self._views_for(task)
         stored, read_bytes = self._load(task, views)
-        bad = self._not_finite(task, stored)
-        partials: dict[Node, Partial] = {}
-        output = None
-        if program.instructions:
-            from graphmerge.execution.evaluation import evaluate  # noqa: PLC0415 - imports torch
-
-            partials, output = evaluate(task, views.registers, stored)
-        if program.result is not None and program.result < 0:
-            output = stored[program.loads[-1 - program.result]]
-        return TileResult(partials, output, read_bytes, bad)
+        outcome = views.tiles.run(task, stored)
+        bad = tuple(load for load in outcome.not_finite if load in task.first_reads)
+        return TileResult(outcome, read_bytes, bad)
 
     def _views_for(self, task: TileTask) -> _Views:
-        """Registers for this tile, those of the tile before if it had the same shape of work."""
+        """Views for this tile, those of the tile before if it had the same shape of work."""
         program, elements = task.part.program, task.stop - task.start
         views = self._views
         if views is None or views.program is not program or views.elements != elements:
@@ -82,17 +75,13 @@ class Worker:
         return views
 
     def _carve(self, task: TileTask, program: Program, elements: int) -> _Views:
-        registers: Registers = []
-        if program.registers:
-            from graphmerge.execution.evaluation import make_registers  # noqa: PLC0415 - torch
-
-            registers = make_registers(program, elements, task.part.device, self._arena)
+        tiles = _tiles(task, elements, self._arena)
         buffers = {
             load: self._arena.take(_byte_range(load, 0, elements)[1])
             for load in program.loads
             if load not in task.unit.kept
         }
-        return _Views(program, elements, registers, buffers)
+        return _Views(program, elements, tiles, buffers)
 
     def _load(self, task: TileTask, views: _Views) -> tuple[dict[Node, Bytes], int]:
         """The stored bytes of every load, read where they are not in memory."""
@@ -111,12 +100,29 @@ class Worker:
             stored[load] = buffer
         return stored, read_bytes
 
-    def _not_finite(self, task: TileTask, stored: dict[Node, Bytes]) -> tuple[Node, ...]:
-        return tuple(
-            load
-            for load in task.part.program.loads
-            if load in task.first_reads and not is_finite(stored[load], load.spec.dtype)
-        )
+
+class _CopiedTiles:
+    """A program without instructions: its output is what was read."""
+
+    def run(self, task: TileTask, stored: Mapping[Node, Bytes]) -> TileOutcome:
+        program = task.part.program
+        output = None
+        if program.result is not None:
+            output = stored[program.loads[-1 - program.result]]
+        return TileOutcome({}, output, not_finite(task, stored))
+
+
+def _tiles(task: TileTask, elements: int, arena: Arena) -> Tiles:
+    """The executor that the plan has chosen; its libraries are imported when it is first used."""
+    if task.part.executor is Executor.COPY:
+        return _CopiedTiles()
+    if task.part.executor is Executor.NATIVE:
+        from graphmerge.execution.native_tiles import NativeTiles  # noqa: PLC0415
+
+        return NativeTiles(task, elements, arena)
+    from graphmerge.execution.evaluation import TorchTiles  # noqa: PLC0415
+
+    return TorchTiles(task, elements, arena)
 
 
 def _byte_range(load: Node, start: int, stop: int) -> tuple[int, int]:

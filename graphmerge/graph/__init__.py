@@ -2,12 +2,13 @@
 
 from graphmerge.graph.graph import Graph, Omission, Output
 from graphmerge.graph.node import Node, make_node, postorder
-from graphmerge.graph.op import Access, Op, Space, Workspace
+from graphmerge.graph.op import Access, Fusion, Op, Space, Workspace
 from graphmerge.graph.rewrite import simplify
 from graphmerge.graph.verify import verify_graph
 
 __all__ = [
     "Access",
+    "Fusion",
     "Graph",
     "Node",
     "Omission",

@@ -51,6 +51,20 @@ class Workspace:
         return self.per_element_bytes * tile_elements + self.fixed_bytes
 
 
+@frozen
+class Fusion:
+    """What an op needs as a part of a native function, which goes through chunks of a tile."""
+
+    reads_chunk: bool = False
+    """Whether it looks at its input's whole chunk before its result can be used."""
+    mask: bool = False
+    """Whether it makes a byte per element of the chunk first."""
+    sum_columns: int = 0
+    """Float64 sums that it takes of each numerics block."""
+    histogram_bins: int = 0
+    """Bins of the histogram that it takes of the tile, of 32 bits each."""
+
+
 class Op(ABC):
     """One kind of work, with its settings; concrete ops are frozen attrs classes.
 
@@ -84,6 +98,10 @@ class Op(ABC):
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
         """Dtypes of the tile-sized scratch buffers that the kernel is handed."""
         return ()
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """What the op needs as a part of a native function; None where there is no code for it."""
+        return None
 
     def simplified(self, node: Node) -> Node:
         """The node itself, or one of the nodes below it that has the same value."""

@@ -2,33 +2,12 @@
 
 from graphmerge.kernels import (  # noqa: F401 - importing them registers their kernels
     arithmetic,
+    block_sums,
     consensus,
     identical,
     magnitude,
-    norms,
     random_drop,
-    spherical,
 )
-from graphmerge.kernels.registry import (
-    Partial,
-    ReducedTile,
-    Reduction,
-    Statistic,
-    Tile,
-    kernel,
-    reduction,
-    registered_ops,
-    small,
-)
+from graphmerge.kernels.registry import ReducedTile, Tile, kernel, registered_ops, update
 
-__all__ = [
-    "Partial",
-    "ReducedTile",
-    "Reduction",
-    "Statistic",
-    "Tile",
-    "kernel",
-    "reduction",
-    "registered_ops",
-    "small",
-]
+__all__ = ["ReducedTile", "Tile", "kernel", "registered_ops", "update"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from graphmerge.errors import CheckpointError, Problem
 from graphmerge.kernels.registry import Tile, register_kernel
 from graphmerge.ops import RequireIdentical
 
@@ -19,12 +18,6 @@ def require_identical(op: RequireIdentical, tile: Tile) -> None:
     first = tile.inputs[0]
     for other in tile.inputs[1:]:
         if not torch.equal(first.view(torch.uint8), other.view(torch.uint8)):
-            raise CheckpointError(
-                Problem(
-                    "an integer tensor differs between the models, and integers cannot be merged",
-                    f"tensor {op.tensor}",
-                    hint="set dtype: to cast it, or make the models agree",
-                )
-            )
+            raise op.difference()
     if tile.output.data_ptr() != first.data_ptr():
         tile.output.copy_(first)

@@ -7,24 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from graphmerge.kernels.registry import (
-    Partial,
-    ReducedTile,
-    Reduction,
-    Statistic,
-    Tile,
-    register_kernel,
-    register_reduction,
-)
+from graphmerge.kernels.registry import ReducedTile, Tile, register_kernel, register_update
 from graphmerge.ops import KeepLargest, MagnitudeDigits, TieCutoff
-from graphmerge.ops.blocks import BLOCK_ELEMENTS, blocks
+from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.ops.sparsify import DIGIT_BITS
-from graphmerge.spec import DType, TensorSpec
+from graphmerge.spec import DType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from graphmerge.statistics import Partial
 
-_WIDEST = 1 << 16
 _BITS_DTYPES = {
     torch.float32: (torch.int32, DIGIT_BITS[DType.F32]),
     torch.float64: (torch.int64, DIGIT_BITS[DType.F64]),
@@ -67,87 +58,33 @@ def _digits_after(bits: torch.Tensor, prefix: int, below: int, width: int) -> to
     return candidates.sub_(first).bitwise_right_shift_(below).to(torch.int64)
 
 
-class MagnitudeDigitsReduction(Reduction):
-    """A histogram of one digit over the magnitudes that share the digits before it.
-
-    The statistic is (bits so far, magnitudes surely above, magnitudes with these bits so far).
-    """
-
-    def begin(self, op: MagnitudeDigits, inputs: tuple[TensorSpec, ...]) -> Statistic:
-        """An empty histogram."""
-        return np.zeros(_WIDEST, dtype=np.int64)
-
-    def update(self, op: MagnitudeDigits, tile: ReducedTile) -> Partial:
-        """The tile's histogram."""
-        (x,) = tile.inputs
-        bits, wide = tile.scratch
-        magnitude_bits(x, out=bits)
-        _, widths = _BITS_DTYPES[x.dtype]
-        below = sum(widths[op.digit + 1 :])
-        if op.digit == 0:
-            digits = wide.copy_(bits.bitwise_right_shift_(below))
-        else:
-            digits = _digits_after(bits, int(tile.statistics[0][0]), below, widths[op.digit])
-        counts: Partial = torch.bincount(digits, minlength=1 << widths[op.digit]).cpu().numpy()
-        return counts
-
-    def combine(self, state: Statistic, partial: Partial, start: int) -> None:
-        """Counts add up, in any order."""
-        state[: len(partial)] += partial
-
-    def finish(
-        self, op: MagnitudeDigits, state: Statistic, statistics: Sequence[Statistic]
-    ) -> Statistic:
-        """The digit that the k-th largest magnitude has."""
-        bits, above, _ = (int(value) for value in statistics[0]) if op.digit else (0, 0, 0)
-        not_below = np.cumsum(state[::-1])[::-1]  # magnitudes with this digit or a larger one
-        digit = int(np.flatnonzero(not_below >= op.keep - above)[-1])
-        width = 15 if op.digit == 0 else 16
-        above += int(not_below[digit] - state[digit])
-        return np.array([(bits << width) | digit, above, state[digit]], dtype=np.int64)
+@register_update(MagnitudeDigits)
+def magnitude_digits(op: MagnitudeDigits, tile: ReducedTile) -> Partial:
+    """The histogram of one digit, over the magnitudes that share the digits before it."""
+    (x,) = tile.inputs
+    bits, wide = tile.scratch
+    magnitude_bits(x, out=bits)
+    _, widths = _BITS_DTYPES[x.dtype]
+    below = sum(widths[op.digit + 1 :])
+    if op.digit == 0:
+        digits = wide.copy_(bits.bitwise_right_shift_(below))
+    else:
+        digits = _digits_after(bits, int(tile.statistics[0][0]), below, widths[op.digit])
+    counts: Partial = torch.bincount(digits, minlength=1 << widths[op.digit]).cpu().numpy()
+    return counts
 
 
-class TieCutoffReduction(Reduction):
-    """Ties per block; the statistic is (bits, block of the last kept tie, ties kept there)."""
-
-    def begin(self, op: TieCutoff, inputs: tuple[TensorSpec, ...]) -> Statistic:
-        """A zero per block."""
-        return np.zeros(blocks(inputs[0]), dtype=np.int64)
-
-    def update(self, op: TieCutoff, tile: ReducedTile) -> Partial:
-        """Ties in each block of the tile."""
-        bits = magnitude_bits(tile.inputs[0], out=tile.scratch[0])
-        ties = _equal(bits, int(tile.statistics[0][0]))
-        starts = range(0, ties.numel(), BLOCK_ELEMENTS)
-        return np.array([_count(ties[start : start + BLOCK_ELEMENTS]) for start in starts])
-
-    def combine(self, state: Statistic, partial: Partial, start: int) -> None:
-        """Blocks to their places."""
-        first = start // BLOCK_ELEMENTS
-        state[first : first + len(partial)] = partial
-
-    def finish(self, op: TieCutoff, state: Statistic, statistics: Sequence[Statistic]) -> Statistic:
-        """Where the ties that are kept end."""
-        bits, above, _ = (int(value) for value in statistics[0])
-        until = np.cumsum(state)
-        block = int(np.searchsorted(until, op.keep - above))
-        in_block = op.keep - above - int(until[block] - state[block])
-        return np.array([bits, block, in_block], dtype=np.int64)
-
-    def known(self, op: TieCutoff, statistics: Sequence[Statistic]) -> Statistic | None:
-        """Where every tie is kept there is no cutoff to look for."""
-        bits, above, ties = (int(value) for value in statistics[0])
-        if op.keep - above == ties:
-            return np.array([bits, np.iinfo(np.int64).max // BLOCK_ELEMENTS, 0], dtype=np.int64)
-        return None
+@register_update(TieCutoff)
+def tie_cutoff(op: TieCutoff, tile: ReducedTile) -> Partial:
+    """Ties in each block of the tile."""
+    bits = magnitude_bits(tile.inputs[0], out=tile.scratch[0])
+    ties = _equal(bits, int(tile.statistics[0][0]))
+    starts = range(0, ties.numel(), BLOCK_ELEMENTS)
+    return np.array([_count(ties[start : start + BLOCK_ELEMENTS]) for start in starts])
 
 
 def _count(mask: torch.Tensor) -> int:
     return int(np.count_nonzero(mask.numpy())) if mask.is_cpu else int(mask.sum())
-
-
-register_reduction(MagnitudeDigits, MagnitudeDigitsReduction())
-register_reduction(TieCutoff, TieCutoffReduction())
 
 
 @register_kernel(KeepLargest)

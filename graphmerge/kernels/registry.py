@@ -1,14 +1,12 @@
 """Which kernel computes which op.
 
-An elementwise kernel writes a tile's result into a register that it is given. A reduction turns a
-tile into a partial result without touching shared state, and combines partials into the state
-under a lock. A small kernel maps statistics to a statistic. Statistics are numpy arrays on the
-host.
+An elementwise kernel writes a tile's result into a register that it is given. A reduction's kernel
+turns a tile into a partial result without touching shared state; `graphmerge.statistics` takes it
+from there.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from attrs import define
@@ -18,13 +16,10 @@ from graphmerge.graph import Op
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy as np
     import torch
 
-    from graphmerge.spec import TensorSpec
+    from graphmerge.statistics import Partial, Statistic
 
-Statistic: TypeAlias = "np.ndarray[Any, Any]"
-Partial: TypeAlias = "np.ndarray[Any, Any]"
 OpType = TypeVar("OpType", bound=Op)
 
 
@@ -57,36 +52,10 @@ class ReducedTile:
 
 
 Kernel: TypeAlias = "Callable[[Any, Tile], None]"
-Small: TypeAlias = "Callable[[Any, Sequence[Statistic]], Statistic]"
-
-
-class Reduction(ABC):
-    """The kernel of a reduction."""
-
-    @abstractmethod
-    def begin(self, op: Any, inputs: tuple[TensorSpec, ...]) -> Statistic:
-        """The state before any tile."""
-
-    @abstractmethod
-    def update(self, op: Any, tile: ReducedTile) -> Partial:
-        """The partial result of one tile."""
-
-    @abstractmethod
-    def combine(self, state: Statistic, partial: Partial, start: int) -> None:
-        """Take a tile's partial result into the state; called for every tile once, in any order."""
-
-    @abstractmethod
-    def finish(self, op: Any, state: Statistic, statistics: Sequence[Statistic]) -> Statistic:
-        """The statistic, when every tile is in."""
-
-    def known(self, op: Any, statistics: Sequence[Statistic]) -> Statistic | None:
-        """The statistic, where those before it decide it already: then the pass may be skipped."""
-        return None
-
+Update: TypeAlias = "Callable[[Any, ReducedTile], Partial]"
 
 _KERNELS: dict[type[Op], Kernel] = {}
-_REDUCTIONS: dict[type[Op], Reduction] = {}
-_SMALL: dict[type[Op], Small] = {}
+_UPDATES: dict[type[Op], Update] = {}
 
 
 def register_kernel(
@@ -101,26 +70,18 @@ def register_kernel(
     return register
 
 
-def register_small(
+def register_update(
     op: type[OpType],
-) -> Callable[
-    [Callable[[OpType, Sequence[Statistic]], Statistic]],
-    Callable[[OpType, Sequence[Statistic]], Statistic],
-]:
-    """Register the function as the kernel from statistics to a statistic of an op class."""
+) -> Callable[[Callable[[OpType, ReducedTile], Partial]], Callable[[OpType, ReducedTile], Partial]]:
+    """Register the function as the kernel of a reduction: a tile to its partial result."""
 
     def register(
-        function: Callable[[OpType, Sequence[Statistic]], Statistic],
-    ) -> Callable[[OpType, Sequence[Statistic]], Statistic]:
-        _SMALL[op] = function
+        function: Callable[[OpType, ReducedTile], Partial],
+    ) -> Callable[[OpType, ReducedTile], Partial]:
+        _UPDATES[op] = function
         return function
 
     return register
-
-
-def register_reduction(op: type[Op], kernel_of: Reduction) -> None:
-    """Register the reduction of an op class."""
-    _REDUCTIONS[op] = kernel_of
 
 
 def kernel(op: Op) -> Kernel:
@@ -128,16 +89,11 @@ def kernel(op: Op) -> Kernel:
     return _KERNELS[type(op)]
 
 
-def reduction(op: Op) -> Reduction:
-    """The reduction of an op."""
-    return _REDUCTIONS[type(op)]
-
-
-def small(op: Op) -> Small:
-    """The kernel from statistics to a statistic of an op."""
-    return _SMALL[type(op)]
+def update(op: Op) -> Update:
+    """The kernel of a reduction."""
+    return _UPDATES[type(op)]
 
 
 def registered_ops() -> set[type[Op]]:
     """Every op class that has a kernel."""
-    return {*_KERNELS, *_REDUCTIONS, *_SMALL}
+    return {*_KERNELS, *_UPDATES}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import field, frozen
 
 from graphmerge.errors import GraphError, Problem
-from graphmerge.graph import Access, Node, Op, Space
+from graphmerge.graph import Access, Fusion, Node, Op, Space
 from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
 from graphmerge.spec import DType, TensorSpec
 
@@ -50,6 +50,10 @@ class Cast(Op):
             )
         return inputs[0].with_dtype(self.dtype)
 
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Arithmetic in the loop, towards floats."""
+        return Fusion() if self.dtype.is_mergeable_float else None
+
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """Unchanged."""
         return shared_space(inputs)
@@ -85,6 +89,10 @@ class TaskVector(Op):
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The common spec."""
         return same_compute_spec(inputs)
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Arithmetic in the loop."""
+        return Fusion()
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta, from two weights."""
@@ -122,6 +130,10 @@ class WeightedSum(Op):
         """The common spec."""
         return same_compute_spec(inputs)
 
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Arithmetic in the loop."""
+        return Fusion()
+
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """The common space. Weights need not sum to one: `normalize: false` allows any."""
         return shared_space(inputs)
@@ -155,6 +167,10 @@ class Scale(Op):
         """Unchanged."""
         return same_compute_spec(inputs)
 
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Arithmetic in the loop."""
+        return Fusion()
+
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """Unchanged."""
         return shared_space(inputs)
@@ -182,6 +198,10 @@ class AddDelta(Op):
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The common spec."""
         return same_compute_spec(inputs)
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Arithmetic in the loop."""
+        return Fusion()
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A weight, from a weight and a delta."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from graphmerge.graph import Workspace
+
 if TYPE_CHECKING:
     from graphmerge.spec import TensorSpec
 
@@ -12,11 +14,19 @@ BLOCK_ELEMENTS = 65536
 whole number of blocks. Changing it changes results in the last bit: no plan chooses it."""
 
 
+SUM_LANES = 1024
+"""Lanes of a block's sum (`graphmerge.statistics.sums`). Changing it changes results likewise."""
+
+
+SUM_WORKSPACE = Workspace(per_element_bytes=1, fixed_bytes=8 * BLOCK_ELEMENTS)
+"""What summing blocks takes: a few sets of lanes per block, and the last block padded."""
+
+
 def blocks(spec: TensorSpec) -> int:
     """Number of numerics blocks of a tensor, the last one possibly short."""
     return -(-spec.numel // BLOCK_ELEMENTS)
 
 
-NUMERICS_VERSION = "1"
+NUMERICS_VERSION = "2"
 """Changes whenever the same recipe and inputs give other bytes: an output that was begun under
 another version is not continued."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Op, Space
+from graphmerge.graph import Access, Fusion, Op, Space
 from graphmerge.ops.checks import all_in, same_compute_spec
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ class SignConsensus(Op):
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The common spec."""
         return same_compute_spec(inputs)
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Arithmetic in the loop."""
+        return Fusion()
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta."""

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Op, Space
-from graphmerge.ops.blocks import blocks
+from graphmerge.graph import Access, Fusion, Op, Space, Workspace
+from graphmerge.ops.blocks import SUM_WORKSPACE, blocks
 from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
 from graphmerge.spec import DType, TensorSpec
 
@@ -27,6 +27,10 @@ class AbsoluteSum(Op):
         same_compute_spec(inputs)
         return SCALAR
 
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """One sum of each block."""
+        return Fusion(sum_columns=1)
+
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A statistic of weights or of deltas."""
         shared_space(inputs)
@@ -35,6 +39,10 @@ class AbsoluteSum(Op):
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
         """The magnitudes in float64."""
         return (DType.F64,)
+
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
+        """The lanes of the blocks at hand, and the last block padded."""
+        return SUM_WORKSPACE
 
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
         """One partial sum per block."""
@@ -68,6 +76,10 @@ class Rescale(Op):
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Unchanged."""
         return same_compute_spec(inputs[:1])
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Arithmetic in the loop."""
+        return Fusion()
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """Unchanged."""

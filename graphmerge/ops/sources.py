@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
-from graphmerge.errors import GraphError, Problem
-from graphmerge.graph import Access, Op, Space
+from graphmerge.errors import CheckpointError, GraphError, Problem
+from graphmerge.graph import Access, Fusion, Op, Space
 from graphmerge.ops.checks import shared_space
 
 if TYPE_CHECKING:
@@ -95,12 +95,26 @@ class RequireIdentical(Op):
         """The class: settings say where from and where to."""
         return type(self)
 
+    def difference(self) -> CheckpointError:
+        """The error to raise where inputs differ."""
+        return CheckpointError(
+            Problem(
+                "an integer tensor differs between the models, and integers cannot be merged",
+                f"tensor {self.tensor}",
+                hint="set dtype: to cast it, or make the models agree",
+            )
+        )
+
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The one spec of all inputs."""
         for spec in inputs[1:]:
             if spec != inputs[0]:
                 raise GraphError(Problem("specs differ", got=str(spec), wanted=str(inputs[0])))
         return inputs[0]
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Comparison in the loop."""
+        return Fusion()
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """Unchanged."""

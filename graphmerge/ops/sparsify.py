@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import frozen
 
 from graphmerge.errors import GraphError, Problem
-from graphmerge.graph import Access, Op, Space, Workspace
+from graphmerge.graph import Access, Fusion, Op, Space, Workspace
 from graphmerge.ops.blocks import BLOCK_ELEMENTS, blocks
 from graphmerge.ops.checks import all_in, same_compute_spec
 from graphmerge.spec import DType, TensorSpec
@@ -65,6 +65,11 @@ class MagnitudeDigits(Op):
             )
         return TensorSpec((3,), DType.I64)
 
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """The histogram of a chunk at a time."""
+        bits = DIGIT_BITS[inputs[0].dtype][self.digit]
+        return Fusion(reads_chunk=True, histogram_bins=1 << bits)
+
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A statistic of a delta."""
         _delta_and_statistics(inputs)
@@ -112,6 +117,10 @@ class TieCutoff(Op):
         same_compute_spec(inputs[:1])
         return TensorSpec((3,), DType.I64)
 
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Ties are counted as a sum."""
+        return Fusion(sum_columns=1)
+
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A statistic of a delta."""
         _delta_and_statistics(inputs)
@@ -147,6 +156,10 @@ class KeepLargest(Op):
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Unchanged."""
         return same_compute_spec(inputs[:1])
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """The end of the ties is looked for in a chunk at a time."""
+        return Fusion(reads_chunk=True)
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta."""
@@ -200,6 +213,10 @@ class RandomDrop(Op):
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Unchanged."""
         return same_compute_spec(inputs)
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """A mask for a chunk at a time."""
+        return Fusion(mask=True)
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Op, Space
-from graphmerge.ops.blocks import blocks
+from graphmerge.graph import Access, Fusion, Op, Space, Workspace
+from graphmerge.ops.blocks import SUM_WORKSPACE, blocks
 from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
 from graphmerge.spec import DType, TensorSpec
 
@@ -32,18 +32,26 @@ class Gram(Op):
         same_compute_spec(inputs)
         return TensorSpec((len(inputs), len(inputs)), DType.F64)
 
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """A sum of each block for every pair."""
+        return Fusion(sum_columns=len(inputs) * (len(inputs) + 1) // 2)
+
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A statistic of weights or of deltas."""
         shared_space(inputs)
         return Space.STATISTIC
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
-        """Every input in float64."""
-        return (DType.F64,) * len(inputs)
+        """Every input in float64, and a product."""
+        return (DType.F64,) * (len(inputs) + 1)
+
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
+        """The lanes of the blocks at hand, and the last block padded."""
+        return SUM_WORKSPACE
 
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
-        """A matrix of partial sums per block."""
-        return 8 * len(inputs) ** 2 * blocks(inputs[0])
+        """A partial sum per pair and block."""
+        return 4 * len(inputs) * (len(inputs) + 1) * blocks(inputs[0])
 
 
 @frozen(cache_hash=True)
@@ -92,6 +100,10 @@ class Combine(Op):
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The common spec."""
         return same_compute_spec(inputs[:-1])
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Arithmetic in the loop."""
+        return Fusion()
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """The common space."""

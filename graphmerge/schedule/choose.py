@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 from graphmerge.errors import InputError, Problem
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.schedule.cost import estimated_seconds
+from graphmerge.schedule.executors import Executor, uses_native_code
 from graphmerge.schedule.memory import estimate, shared_bytes
-from graphmerge.schedule.plan import Memory, Plan, Request, Reserved, UnitPlan
+from graphmerge.schedule.plan import Memory, Plan, Request, Reserved, ReservedFor, UnitPlan
 from graphmerge.schedule.units import make_units
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from graphmerge.graph import Graph
+    from graphmerge.schedule.units import Unit
 
 CPU_TILE_BLOCKS = (4, 2, 1)
 """Tile sizes to try, in numerics blocks: up to 1 MiB of float32, so that a few registers stay in
@@ -23,13 +25,15 @@ GPU_TILE_BLOCKS = (64, 16, 4, 1)
 """Tile sizes to try on a GPU, where a launch costs more and memory is plenty."""
 
 
-def schedule(graph: Graph, request: Request, reserved: Reserved) -> Plan:
+def schedule(graph: Graph, request: Request, reserved_for: ReservedFor) -> Plan:
     """The fastest plan within the request; where none fits the leanest, which `validate` refuses.
 
     Raises:
-        InputError: a tile size was asked for that is no whole number of numerics blocks.
+        InputError: a tile size was asked for that is no whole number of numerics blocks, or native
+            code where there is none.
     """
-    units = make_units(graph, device=request.device)
+    units = make_units(graph, device=request.device, native=uses_native_code(request))
+    reserved = _reserved(units, reserved_for)
     tiles = _tile_sizes(request)
     lean = tuple(UnitPlan(unit, ()) for unit in units)
     kept = tuple(UnitPlan(unit, unit.repeated_loads()) for unit in units)
@@ -50,6 +54,23 @@ def schedule(graph: Graph, request: Request, reserved: Reserved) -> Plan:
         seconds = estimated_seconds(lean, workers=1, tile_elements=min(tiles))
         return _plan(graph, lean, request, 1, min(tiles), least, reserved, least, offender, seconds)
     return best
+
+
+def _reserved(units: Iterable[Unit], reserved_for: ReservedFor) -> Reserved:
+    """What the process takes: a copying one, and what each executor that is needed adds to that."""
+    used = {part.executor for unit in units for part in unit.passes}
+    computing = [executor for executor in (Executor.NATIVE, Executor.TORCH) if executor in used]
+    if not computing:
+        return reserved_for(Executor.COPY)
+    if len(computing) == 1:
+        return reserved_for(computing[0])
+    native, torch = map(reserved_for, computing)
+    shared = reserved_for(Executor.COPY).base_bytes
+    return Reserved(
+        native.base_bytes + torch.base_bytes - shared,
+        max(native.worker_bytes, torch.worker_bytes),
+        calibrated=native.calibrated and torch.calibrated,
+    )
 
 
 def _plan(

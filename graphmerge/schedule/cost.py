@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from graphmerge.schedule.executors import Executor
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -15,6 +17,8 @@ WRITE_BYTES_PER_SECOND = 1.5e9
 """Page cache of a 2-core machine; measured 2.2 GB in 1.2 s."""
 INSTRUCTION_SECONDS_PER_ELEMENT = 0.35e-9
 """One vectorised op on a tile in cache, per element; measured 0.15 to 1.2 ns, most near 0.3."""
+NATIVE_SECONDS_PER_ELEMENT = 0.06e-9
+"""One op within a native function, per element."""
 INSTRUCTION_OVERHEAD_SECONDS = 5e-6
 """Calling one kernel from Python."""
 TILE_OVERHEAD_SECONDS = 60e-6
@@ -38,8 +42,11 @@ def _unit_seconds(unit: UnitPlan, tile_elements: int) -> float:
     for part in unit.unit.passes:
         instructions = len(part.program.instructions)
         tiles = -(-part.numel // tile_elements)
-        seconds += tiles * (TILE_OVERHEAD_SECONDS + instructions * INSTRUCTION_OVERHEAD_SECONDS)
-        work = part.numel * instructions * INSTRUCTION_SECONDS_PER_ELEMENT
+        is_native = part.executor is Executor.NATIVE
+        calls = 1 if is_native else instructions
+        seconds += tiles * (TILE_OVERHEAD_SECONDS + calls * INSTRUCTION_OVERHEAD_SECONDS)
+        per_element = NATIVE_SECONDS_PER_ELEMENT if is_native else INSTRUCTION_SECONDS_PER_ELEMENT
+        work = part.numel * instructions * per_element
         if part.device == "cpu":
             seconds += work
         else:

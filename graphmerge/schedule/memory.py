@@ -45,11 +45,16 @@ def tile_memory(part: Pass, kept: Iterable[Node], tile_elements: int) -> TileMem
     elements = min(tile_elements, part.numel)
     program, held = part.program, set(kept)
     buffers = [load.spec.dtype.bits for load in program.loads if load not in held]
+    buffer_bytes = sum((bits * elements + 7) // 8 for bits in buffers)
+    if program.fused is not None:
+        output = part.result.spec.dtype.bits * elements // 8 if part.result else 0
+        working = output + program.fused.scratch_bytes + (2 + len(buffers)) * ALIGNMENT
+        return TileMemory(working, program.fused.histogram_bytes, buffer_bytes)
     slots = len(program.registers) + len(buffers)
     return TileMemory(
         program.register_bytes_per_element * elements + slots * ALIGNMENT,
         max(need.at(elements) for need in (*program.workspaces, _check(part))),
-        sum((bits * elements + 7) // 8 for bits in buffers),
+        buffer_bytes,
     )
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
 
 from graphmerge.errors import BudgetError, Problem
 from graphmerge.graph import Graph, Node
+from graphmerge.schedule.executors import Executor, Kernels
 from graphmerge.schedule.steps import Step, steps_of
 from graphmerge.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from graphmerge.schedule.units import Unit
 
@@ -29,6 +30,10 @@ class Reserved:
     """Whether this was measured on this machine; a conservative default otherwise."""
 
 
+ReservedFor: TypeAlias = "Callable[[Executor], Reserved]"
+"""What a process takes that uses this executor alone, before it holds any tensor."""
+
+
 @frozen
 class Request:
     """What the user allows a plan to take."""
@@ -43,6 +48,8 @@ class Request:
     """Bound of the memory on the device; None takes a default share."""
     tile_elements: int | None = None
     """Tile size to use; None leaves the choice to the scheduler."""
+    kernels: Kernels = Kernels.AUTO
+    """What may run the programs of passes."""
 
 
 @frozen

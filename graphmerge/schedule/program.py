@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import frozen
 
 from graphmerge.graph import Access, Node, Workspace
 from graphmerge.ops import LoadTensor, StackLayer
@@ -13,6 +13,7 @@ from graphmerge.ops import LoadTensor, StackLayer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from graphmerge.schedule.fusion import FusedLayout
     from graphmerge.spec import DType
 
 
@@ -44,8 +45,10 @@ class Program:
     """Dtype of every register."""
     result: int | None
     """Register of the output tensor (a load for a plain copy); None if the pass only reduces."""
-    workspaces: tuple[Workspace, ...] = field()
+    workspaces: tuple[Workspace, ...]
     """The distinct needs of the kernels; one runs at a time, so the largest counts."""
+    fused: FusedLayout | None = None
+    """How the program becomes one native function, if it is to become one."""
 
     @property
     def register_bytes_per_element(self) -> int:

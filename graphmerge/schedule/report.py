@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from graphmerge.ops import LoadTensor
+from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.memory import tile_memory
 from graphmerge.schedule.report_values import InputReport, PlanReport, TensorGroup, UnitReport
 from graphmerge.schedule.simulate import simulate
@@ -42,6 +44,7 @@ def report(plan: Plan, *, shards: int) -> PlanReport:
         inputs=_inputs(plan),
         nodes=graph.kinds(),
         passes=sum(len(unit.unit.passes) for unit in plan.units),
+        executors=_executors(plan),
         units=tuple(_unit(unit, plan.tile_elements) for unit in plan.units),
         merged=_outputs(output for output in graph.outputs if not output.reason),
         copied=_outputs(output for output in graph.outputs if output.reason),
@@ -49,6 +52,11 @@ def report(plan: Plan, *, shards: int) -> PlanReport:
         warnings=graph.warnings,
         moments=simulate(plan),
     )
+
+
+def _executors(plan: Plan) -> dict[str, int]:
+    used = Counter(part.executor for unit in plan.units for part in unit.unit.passes)
+    return {executor.value: used[executor] for executor in Executor if used[executor]}
 
 
 def _inputs(plan: Plan) -> tuple[InputReport, ...]:

@@ -104,6 +104,8 @@ class PlanReport:
     """Number of nodes of each kind."""
     passes: int
     """Passes over inputs, all units together."""
+    executors: dict[str, int]
+    """How many passes are run by what: `copy`, `native` or `torch`."""
     units: tuple[UnitReport, ...]
     """The order of work."""
     merged: tuple[TensorGroup, ...]

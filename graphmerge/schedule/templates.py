@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import evolve, frozen
 
-from graphmerge.schedule.program import Instruction, Program
+from graphmerge.schedule.program import Instruction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from graphmerge.graph import Node
+    from graphmerge.schedule.program import Program
     from graphmerge.schedule.units import Pass
 
 Structure: TypeAlias = "tuple[Hashable, ...]"
@@ -85,7 +86,7 @@ def _bind_program(program: Program, get: Callable[[Node], Node]) -> Program:
         for item in program.instructions
     )
     loads = _bind_all(program.loads, get)
-    return Program(instructions, loads, program.registers, program.result, program.workspaces)
+    return evolve(program, instructions=instructions, loads=loads)
 
 
 def _bind_all(nodes: Iterable[Node], get: Callable[[Node], Node]) -> tuple[Node, ...]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from graphmerge.graph import Access, Graph, Node, Output
+from graphmerge.schedule.executors import Executor
+from graphmerge.schedule.fusion import fused_layout
 from graphmerge.schedule.program import Program, compile_program, look_through
 from graphmerge.schedule.templates import Structure, Template, canonical_form
 
@@ -38,6 +40,13 @@ class Pass:
     """Small statistics that are made before the first tile, inputs before users."""
     device: str
     """Where the kernels run: `cpu`, `cuda` or `cuda:N`."""
+
+    @property
+    def executor(self) -> Executor:
+        """What runs the program."""
+        if not self.program.instructions:
+            return Executor.COPY
+        return Executor.TORCH if self.program.fused is None else Executor.NATIVE
 
 
 @frozen(eq=False)
@@ -97,13 +106,19 @@ def unit_facts(passes: tuple[Pass, ...]) -> UnitFacts:
     )
 
 
-def make_units(graph: Graph, *, device: str) -> tuple[Unit, ...]:
-    """The units in the order of the outputs; a shared statistic comes before its first user."""
+def make_units(graph: Graph, *, device: str, native: bool) -> tuple[Unit, ...]:
+    """The units in the order of the outputs; a shared statistic comes before its first user.
+
+    Args:
+        graph: What is computed.
+        device: Where kernels run.
+        native: Whether programs are to be compiled where they can be.
+    """
     by_node: dict[Node, list[Output]] = {}
     for output in graph.outputs:
         by_node.setdefault(look_through(output.node), []).append(output)
     shared = _shared_statistics(by_node)
-    builder = _UnitBuilder(shared, device)
+    builder = _UnitBuilder(shared, device, native=native)
     units: list[Unit] = []
     made: set[Node] = set()
     for node, outputs in by_node.items():
@@ -159,8 +174,9 @@ def _shared_below(root: Node, shared: set[Node], made: set[Node]) -> Iterator[No
 class _UnitBuilder:
     """Makes units, working out the passes once per structure."""
 
-    def __init__(self, shared: set[Node], device: str) -> None:
+    def __init__(self, shared: set[Node], device: str, *, native: bool) -> None:
         self._shared = shared
+        self._native = native
         self._device = device
         self._known: dict[Structure, tuple[Template, UnitFacts]] = {}
 
@@ -171,12 +187,18 @@ class _UnitBuilder:
             template, facts = self._known[structure]
             passes = template.bind(nodes)
         else:
-            passes = self._passes(root)
+            passes = tuple(map(self._fused, self._passes(root)))
             facts = unit_facts(passes)
             self._known[structure] = Template(nodes, passes), facts
         needs = tuple(node for node in nodes if node in self._shared and node is not root)
         makes = (root,) if root.op.access in STATISTIC_ACCESS else ()
         return Unit(outputs, passes, needs, makes, facts)
+
+    def _fused(self, part: Pass) -> Pass:
+        """The pass with its program laid out as a native function, where it can be."""
+        if not self._native:
+            return part
+        return evolve(part, program=evolve(part.program, fused=fused_layout(part.program)))
 
     def _passes(self, root: Node) -> tuple[Pass, ...]:
         statistics = list(_statistics_of(root, self._shared))

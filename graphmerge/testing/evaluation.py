@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 from graphmerge.graph import Access, Graph, Node
-from graphmerge.kernels import ReducedTile, Statistic, Tile, kernel, reduction, small
+from graphmerge.kernels import ReducedTile, Tile, kernel, update
 from graphmerge.kernels.dtypes import TORCH_DTYPES
 from graphmerge.ops import LoadTensor
 from graphmerge.schedule.program import look_through
+from graphmerge.statistics import Statistic, reduction, small
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +50,7 @@ def _evaluate(node: Node, values: dict[Node, Value]) -> Value:
         state = how.begin(node.op, specs)
         if len(tensors[0]):
             tile = ReducedTile(tensors, statistics, scratch)
-            how.combine(state, how.update(node.op, tile), 0)
+            how.combine(state, update(node.op)(node.op, tile), 0)
         return how.finish(node.op, state, statistics)
     (output,) = _empty((node.spec.dtype,), node.spec.numel)
     if node.spec.numel:

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from graphmerge.pipeline import Compiled, RunOptions, RunReport, compile_recipe, run
 from graphmerge.schedule.choose import schedule
+from graphmerge.schedule.executors import Executor, Kernels
 from graphmerge.schedule.plan import Plan, Request, Reserved
 from graphmerge.testing.stored_models import read_model
 from graphmerge.units import GIB
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     import torch
 
     from graphmerge.execution.events import Counts
+    from graphmerge.schedule.plan import ReservedFor
 
-NOTHING_RESERVED = Reserved(base_bytes=0, worker_bytes=0, calibrated=False)
-"""For tests of what a plan itself needs: a process that takes nothing."""
+
+def nothing_reserved(executor: Executor) -> Reserved:
+    """For tests of what a plan itself needs: a process that takes nothing."""
+    return Reserved(base_bytes=0, worker_bytes=0, calibrated=False)
 
 
 class Silent:
@@ -67,14 +71,15 @@ def plan_for(
     budget_bytes: int | None = 4 * GIB,
     workers: int = 1,
     tile_elements: int | None = None,
-    reserved: Reserved = NOTHING_RESERVED,
+    reserved_for: ReservedFor = nothing_reserved,
+    kernels: Kernels = Kernels.AUTO,
 ) -> Plan:
     """The plan within these limits; a budget of None is the least that any plan needs."""
     if budget_bytes is None:
-        probe = Request(0, workers, tile_elements=tile_elements)
-        budget_bytes = schedule(compiled.build.graph, probe, reserved).least_budget_bytes
-    request = Request(budget_bytes, workers, tile_elements=tile_elements)
-    return schedule(compiled.build.graph, request, reserved)
+        probe = Request(0, workers, tile_elements=tile_elements, kernels=kernels)
+        budget_bytes = schedule(compiled.build.graph, probe, reserved_for).least_budget_bytes
+    request = Request(budget_bytes, workers, tile_elements=tile_elements, kernels=kernels)
+    return schedule(compiled.build.graph, request, reserved_for)
 
 
 def merge(
@@ -85,11 +90,16 @@ def merge(
     workers: int = 1,
     tile_elements: int | None = None,
     seed: int = 0,
+    kernels: Kernels = Kernels.AUTO,
     options: RunOptions | None = None,
 ) -> Merged:
     """Merge into `out`. The recipe is written beside it, so relative model paths start there."""
     compiled = compile_mapping(recipe, out.with_name(f"{out.name}.yml"), seed=seed)
     plan = plan_for(
-        compiled, budget_bytes=budget_bytes, workers=workers, tile_elements=tile_elements
+        compiled,
+        budget_bytes=budget_bytes,
+        workers=workers,
+        tile_elements=tile_elements,
+        kernels=kernels,
     )
     return Merged(out, plan, run(compiled, plan, out, options or RunOptions(), Silent()))

@@ -12,7 +12,7 @@ from graphmerge.recipe.parse import parse_recipe
 
 PLANNING = {
     "--memory-budget", "--workers", "--seed", "--out-shard-size", "--device",
-    "--gpu-memory-budget", "--tile-elements",
+    "--gpu-memory-budget", "--tile-elements", "--kernels",
 }  # fmt: skip
 COMMANDS = {
     "plan": {"recipe", "--dry-run", "--explain", "--verbose", "-v", "--json"} | PLANNING,
@@ -21,7 +21,7 @@ COMMANDS = {
     "validate": {"recipe"},
     "inspect": {"checkpoint", "--json"},
     "methods": {"name"},
-    "calibrate": {"--workers"},
+    "calibrate": {"--executor", "--workers"},
 }
 KEYS = {
     "zzz: 1": "merge_method, models, slices, modules, base_model, dtype, out_dtype, tokenizer, "

@@ -14,6 +14,7 @@ from graphmerge.kernels import registry
 from graphmerge.ops import WeightedSum
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.pipeline import RunOptions, run
+from graphmerge.schedule.executors import Kernels
 from graphmerge.testing.merging import Silent, compile_mapping, merge, plan_for
 from graphmerge.testing.stored_models import write_model
 from graphmerge.units import MIB
@@ -62,7 +63,7 @@ def test_an_error_of_a_kernel_is_raised_as_it_is(models, monkeypatch):
 
     monkeypatch.setitem(registry._KERNELS, WeightedSum, failing)
     with pytest.raises(OddError, match="the sixth tile"):
-        merge(linear("a", "b"), models / "out", **LIMITS)
+        merge(linear("a", "b"), models / "out", kernels=Kernels.TORCH, **LIMITS)
     assert not workers()
     assert not (models / "out").exists()
 

@@ -18,7 +18,7 @@ from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.plan import Request
 from graphmerge.testing.drawn_graphs import keep_largest, slerp
 from graphmerge.testing.evaluation import MemorySink, evaluate
-from graphmerge.testing.merging import NOTHING_RESERVED, Silent
+from graphmerge.testing.merging import Silent, nothing_reserved
 from graphmerge.testing.stored_models import write_model
 
 LARGE, SMALL = 4 * BLOCK_ELEMENTS, 16
@@ -68,10 +68,10 @@ def held(monkeypatch):
 def plan_that_keeps_one_large_unit(graph, workers):
     """The plan of the least budget with which a large unit keeps its inputs."""
     limits = {"workers": workers, "tile_elements": BLOCK_ELEMENTS}
-    lean = schedule(graph, Request(0, **limits), NOTHING_RESERVED)
+    lean = schedule(graph, Request(0, **limits), nothing_reserved)
     one = 2 * 4 * LARGE
     for extra in range(0, 40 * one, one // 8):
-        plan = schedule(graph, Request(lean.least_budget_bytes + extra, **limits), NOTHING_RESERVED)
+        plan = schedule(graph, Request(lean.least_budget_bytes + extra, **limits), nothing_reserved)
         if plan.workers == workers and plan.memory.live_bytes >= one:
             return plan
     raise AssertionError("no budget keeps a large unit")
@@ -124,6 +124,6 @@ def test_freed_buffers_leave_room_for_the_states_of_reductions(graph, monkeypatc
 
 
 def test_at_most_one_unit_per_worker_is_in_flight(graph, held):
-    plan = schedule(graph, Request(2**30, 2), NOTHING_RESERVED)
+    plan = schedule(graph, Request(2**30, 2), nothing_reserved)
     execute(plan, MemorySink(graph), Progress(Silent()))
     assert max(held) <= 2 * 2 * 4 * LARGE

@@ -12,10 +12,11 @@ from graphmerge.graph import make_node
 from graphmerge.ops import LoadTensor
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.schedule.choose import schedule
+from graphmerge.schedule.executors import Kernels
 from graphmerge.schedule.plan import Request
 from graphmerge.testing.drawn_graphs import drawn_graphs
 from graphmerge.testing.evaluation import MemorySink, evaluate
-from graphmerge.testing.merging import NOTHING_RESERVED, Silent
+from graphmerge.testing.merging import Silent, nothing_reserved
 from graphmerge.testing.stored_models import same_bytes, write_model
 from graphmerge.units import GIB
 
@@ -41,7 +42,7 @@ def loads(tmp_path_factory):
 
 @settings(
     deadline=None,
-    max_examples=60,
+    max_examples=100,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.data())
@@ -50,9 +51,10 @@ def test_any_graph_gives_what_plain_evaluation_gives(loads, data):
     workers = data.draw(st.integers(1, 3))
     tile = data.draw(st.sampled_from((BLOCK_ELEMENTS, 4 * BLOCK_ELEMENTS)))
     budget = data.draw(st.sampled_from((0, GIB)))
-    probe = schedule(graph, Request(0, workers, tile_elements=tile), NOTHING_RESERVED)
-    request = Request(budget or probe.least_budget_bytes, workers, tile_elements=tile)
-    plan = schedule(graph, request, NOTHING_RESERVED)
+    kernels = {"tile_elements": tile, "kernels": data.draw(st.sampled_from(Kernels))}
+    probe = schedule(graph, Request(0, workers, **kernels), nothing_reserved)
+    request = Request(budget or probe.least_budget_bytes, workers, **kernels)
+    plan = schedule(graph, request, nothing_reserved)
     sink, listener = MemorySink(graph), Silent()
     execute(plan, sink, Progress(listener))
     assert sorted(sink.finished) == sorted(output.name for output in graph.outputs)

@@ -10,6 +10,7 @@ import yaml
 
 from graphmerge import calibration
 from graphmerge.pipeline import compile_recipe
+from graphmerge.schedule.executors import Executor, Kernels
 from graphmerge.testing.checkpoints import write_base, write_fine_tune
 from graphmerge.testing.llama_shapes import LLAMA_0_1B, LlamaShape
 from graphmerge.testing.merging import plan_for
@@ -25,7 +26,7 @@ def reserved(tmp_path_factory):
     """Calibrate this very code: a cache may be of another state of it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield calibration.calibrate()
+        yield calibration.calibrated
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +60,15 @@ def recipe(method):
     return {"merge_method": method, "base_model": "base", "models": models}
 
 
-def measured(models, method, budget, workers, reserved, *, waste=0):
+def measured(models, method, budget, workers, reserved, *, waste=0, kernels=Kernels.AUTO):
     """Measured peak, predicted peak and budget of a merge in a process of its own."""
     path = models / f"{method}.yml"
     path.write_text(yaml.safe_dump(recipe(method)))
-    limits = {"workers": workers, "reserved": reserved}
+    limits = {"workers": workers, "reserved_for": reserved, "kernels": kernels}
     budget = plan_for(compile_recipe(path), budget_bytes=budget, **limits).request.budget_bytes
-    out = models / f"{method}-{budget}-{workers}-{waste}"
+    out = models / f"{method}-{budget}-{workers}-{waste}-{kernels.value}"
     options = ["--memory-budget", f"{budget}", "--workers", f"{workers}", "--quiet"]
+    options += ["--kernels", kernels.value]
     command = [sys.executable, str(SCRIPT), str(waste), "run", str(path), str(out), *options]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     peak = int(result.stderr.split("VmHWM ")[1])
@@ -90,15 +92,18 @@ def test_a_generous_dare_ties_takes_what_was_predicted(models, reserved, workers
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("budget", [None, GIB], ids=["tight", "1GiB"])
 @pytest.mark.parametrize("method", ["linear", "slerp", "ties", "dare_linear", "dare_ties"])
-def test_every_method_takes_what_was_predicted(models, reserved, method, budget, workers):
-    peak, predicted, budget = measured(models, method, budget, workers, reserved)
+@pytest.mark.parametrize("kernels", [Kernels.AUTO, Kernels.TORCH])
+def test_every_method_takes_what_was_predicted(models, reserved, method, budget, workers, kernels):
+    peak, predicted, budget = measured(models, method, budget, workers, reserved, kernels=kernels)
     assert peak <= predicted <= budget
     assert peak >= 0.7 * predicted
 
 
-def test_a_kernel_that_takes_more_than_its_op_declares_is_seen(models, reserved):
+@pytest.mark.parametrize("kernels", [Kernels.AUTO, Kernels.TORCH])
+def test_a_kernel_that_takes_more_than_its_op_declares_is_seen(models, reserved, kernels):
     """The test of the tests above."""
-    peak, predicted, _ = measured(models, "ties", None, 1, reserved, waste=64 * MIB)
+    waste = 64 * MIB
+    peak, predicted, _ = measured(models, "ties", None, 1, reserved, waste=waste, kernels=kernels)
     assert peak > predicted
 
 
@@ -110,6 +115,7 @@ def test_a_tensor_larger_than_the_budget_is_merged_within_it(
     root = tmp_path_factory.mktemp("large")
     write_models(root, LARGE_ROWS)
     peak, predicted, budget = measured(root, method, None, 1, reserved)
-    rest = budget - reserved.base_bytes - reserved.worker_bytes
+    known = reserved(Executor.NATIVE)
+    rest = budget - known.base_bytes - known.worker_bytes
     assert rest < 40 * MIB
     assert peak <= predicted <= budget

@@ -6,7 +6,7 @@ import torch
 from graphmerge.pipeline import RunOptions, run
 from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.plan import Request
-from graphmerge.testing.merging import NOTHING_RESERVED, Silent, compile_mapping
+from graphmerge.testing.merging import Silent, compile_mapping, nothing_reserved
 from graphmerge.testing.stored_models import read_model, write_model
 from graphmerge.units import GIB
 
@@ -58,7 +58,7 @@ def recipe_of(method):
 def merged(folder, method, device):
     compiled = compile_mapping(recipe_of(method), folder / f"{method}.yml")
     request = Request(4 * GIB, 2, device=device, gpu_budget_bytes=4 * GIB)
-    plan = schedule(compiled.build.graph, request, NOTHING_RESERVED)
+    plan = schedule(compiled.build.graph, request, nothing_reserved)
     out = folder / f"{method}-{device}"
     run(compiled, plan, out, RunOptions(), Silent())
     return plan, read_model(out)

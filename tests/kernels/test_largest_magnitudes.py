@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from graphmerge.graph import Graph, Output, make_node
-from graphmerge.kernels import ReducedTile, Tile, kernel, reduction
+from graphmerge.kernels import ReducedTile, Tile, kernel, update
 from graphmerge.kernels.dtypes import TORCH_DTYPES
 from graphmerge.ops import KeepLargest, TaskVector
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.spec import DType
+from graphmerge.statistics import reduction
 from graphmerge.testing.drawn_graphs import keep_largest, stored
 
 INTEGERS = {np.float32: np.uint32, np.float64: np.uint64}
@@ -40,7 +41,9 @@ def kept_by_kernels(values, keep, *, tile=None, order=None):
         state = how.begin(node.op, tuple(value.spec for value in node.inputs))
         for start in order(starts) if order else starts:
             part = x[start : start + tile].clone()
-            partial = how.update(node.op, ReducedTile([part], below, scratch_of(node, len(part))))
+            partial = update(node.op)(
+                node.op, ReducedTile([part], below, scratch_of(node, len(part)))
+            )
             how.combine(state, partial, start)
         known = how.known(node.op, below) if below else None
         statistics[node] = how.finish(node.op, state, below)

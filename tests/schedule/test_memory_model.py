@@ -8,6 +8,7 @@ from graphmerge.graph import Graph, Output, make_node
 from graphmerge.ops import AddDelta, Cast, SignConsensus, TaskVector, WeightedSum
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.schedule.choose import schedule
+from graphmerge.schedule.executors import Kernels
 from graphmerge.schedule.memory import estimate, tile_memory
 from graphmerge.schedule.plan import Request, Reserved
 from graphmerge.schedule.simulate import simulate
@@ -16,7 +17,11 @@ from graphmerge.testing.drawn_graphs import keep_largest, slerp, stored
 from graphmerge.testing.plans import check_plan
 from graphmerge.units import GIB, MIB
 
-RESERVED = Reserved(base_bytes=300 * MIB, worker_bytes=20 * MIB, calibrated=True)
+
+def reserved(executor):
+    return Reserved(base_bytes=300 * MIB, worker_bytes=20 * MIB, calibrated=True)
+
+
 N = 5 * BLOCK_ELEMENTS + 1
 
 
@@ -59,31 +64,31 @@ def graph(request):
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_plan_fits_its_least_budget_and_not_a_byte_less(graph, workers):
-    least = schedule(graph, Request(0, workers), RESERVED).least_budget_bytes
-    plan = schedule(graph, Request(least, workers), RESERVED)
+    least = schedule(graph, Request(0, workers), reserved).least_budget_bytes
+    plan = schedule(graph, Request(least, workers), reserved)
     plan.validate()
     check_plan(plan)
     assert plan.memory.predicted_peak_bytes <= least
-    short = schedule(graph, Request(least - 1, workers), RESERVED)
+    short = schedule(graph, Request(least - 1, workers), reserved)
     with pytest.raises(BudgetError, match=r"no plan fits the memory budget.*wanted at least"):
         short.validate()
 
 
 def test_the_hint_of_the_refusal_is_a_budget_that_works(graph):
     """The message rounds up to whole MiB."""
-    plan = schedule(graph, Request(0, 2), RESERVED)
+    plan = schedule(graph, Request(0, 2), reserved)
     with pytest.raises(BudgetError, match="memory-budget") as caught:
         plan.validate()
     mib = int(str(caught.value).split("--memory-budget ")[1].split("MiB")[0])
-    schedule(graph, Request(mib * MIB, 2), RESERVED).validate()
+    schedule(graph, Request(mib * MIB, 2), reserved).validate()
 
 
 def test_prediction_grows_with_workers_and_tiles(graph):
     def predicted(workers, blocks):
-        plan = schedule(graph, Request(GIB, 1), RESERVED)
+        plan = schedule(graph, Request(GIB, 1), reserved)
         units = tuple(evolve(unit, kept=()) for unit in plan.units)
         tile = blocks * BLOCK_ELEMENTS
-        memory, _ = estimate(graph, units, RESERVED, workers=workers, tile_elements=tile)
+        memory, _ = estimate(graph, units, reserved(None), workers=workers, tile_elements=tile)
         return memory.predicted_peak_bytes
 
     for workers in (1, 2, 3, 8):
@@ -92,15 +97,15 @@ def test_prediction_grows_with_workers_and_tiles(graph):
 
 
 def test_more_budget_is_never_slower(graph):
-    least = schedule(graph, Request(0, 4), RESERVED).least_budget_bytes
+    least = schedule(graph, Request(0, 4), reserved).least_budget_bytes
     budgets = [least + step * MIB for step in (0, 1, 4, 16, 64, 256, 4096)]
-    seconds = [schedule(graph, Request(budget, 4), RESERVED).seconds for budget in budgets]
+    seconds = [schedule(graph, Request(budget, 4), reserved).seconds for budget in budgets]
     assert seconds == sorted(seconds, reverse=True)
 
 
 def test_the_replay_never_holds_more_than_was_predicted(graph):
     for budget in (0, 400 * MIB, 4 * GIB):
-        plan = schedule(graph, Request(budget, 3), RESERVED)
+        plan = schedule(graph, Request(budget, 3), reserved)
         moments = simulate(plan)
         assert len(moments) == sum(len(unit.unit.passes) for unit in plan.units)
         worst = max(moment.total_bytes for moment in moments)
@@ -111,21 +116,32 @@ def test_registers_and_buffers_are_those_of_a_hand_count():
     """a weighted sum of two bf16 tensors: two read buffers, two float32 registers, one bf16 one"""
     x, y = (make_node(Cast(DType.F32), stored(name, (N,), DType.BF16)) for name in "xy")
     merged = make_node(Cast(DType.BF16), make_node(WeightedSum((0.5, 0.5)), x, y))
-    (unit,) = schedule(graph_of(merged), Request(GIB, 1), RESERVED).units
+    (unit,) = schedule(graph_of(merged), Request(GIB, 1, kernels=Kernels.TORCH), reserved).units
     memory = tile_memory(unit.unit.passes[0], (), BLOCK_ELEMENTS)
     assert memory.buffer_bytes == 2 * 2 * BLOCK_ELEMENTS
     slots = (memory.register_bytes - (4 + 4 + 2) * BLOCK_ELEMENTS) / 64
     assert slots == 3 + 2
 
 
+def test_native_code_needs_the_output_and_scratch_of_chunks_beside_the_buffers():
+    """staging for a chunk of two loads and the output, 8 bytes an element; 64 for each of 4 ops"""
+    x, y = (make_node(Cast(DType.F32), stored(name, (N,), DType.BF16)) for name in "xy")
+    merged = make_node(Cast(DType.BF16), make_node(WeightedSum((0.5, 0.5)), x, y))
+    (unit,) = schedule(graph_of(merged), Request(GIB, 1), reserved).units
+    memory = tile_memory(unit.unit.passes[0], (), BLOCK_ELEMENTS)
+    assert memory.buffer_bytes == 2 * 2 * BLOCK_ELEMENTS
+    assert memory.register_bytes == 2 * BLOCK_ELEMENTS + 3 * 8 * 1024 + 4 * 64 + (2 + 2) * 64
+    assert memory.kernel_bytes == 0
+
+
 def test_a_tile_is_never_larger_than_the_tensor():
-    (unit,) = schedule(graph_of(averaged("x", 2, 100)), Request(GIB, 1), RESERVED).units
+    (unit,) = schedule(graph_of(averaged("x", 2, 100)), Request(GIB, 1), reserved).units
     memory = tile_memory(unit.unit.passes[0], (), 4 * BLOCK_ELEMENTS)
     assert memory.buffer_bytes == 2 * 4 * 100
 
 
 def test_kept_inputs_take_no_read_buffers():
-    (unit,) = schedule(graph_of(interpolated("x")), Request(GIB, 1), RESERVED).units
+    (unit,) = schedule(graph_of(interpolated("x")), Request(GIB, 1), reserved).units
     assert len(unit.kept) == 2
     assert tile_memory(unit.unit.passes[0], unit.kept, BLOCK_ELEMENTS).buffer_bytes == 0
 
@@ -135,14 +151,14 @@ def test_inputs_are_kept_as_soon_as_they_fit_and_not_a_byte_before():
     tile = {"tile_elements": BLOCK_ELEMENTS}
 
     def kept(budget):
-        return bool(schedule(graph, Request(budget, 1, **tile), RESERVED).units[0].kept)
+        return bool(schedule(graph, Request(budget, 1, **tile), reserved).units[0].kept)
 
-    low, high = schedule(graph, Request(0, 1, **tile), RESERVED).least_budget_bytes, GIB
+    low, high = schedule(graph, Request(0, 1, **tile), reserved).least_budget_bytes, GIB
     assert not kept(low)
     assert kept(high)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if kept(middle) else (middle, high)
-    plan = schedule(graph, Request(high, 1, **tile), RESERVED)
+    plan = schedule(graph, Request(high, 1, **tile), reserved)
     assert plan.memory.live_bytes >= 2 * 4 * 64 * BLOCK_ELEMENTS
     plan.validate()

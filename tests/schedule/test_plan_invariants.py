@@ -22,13 +22,13 @@ from graphmerge.ops import (
 )
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.schedule.choose import schedule
-from graphmerge.schedule.plan import Request, Reserved
+from graphmerge.schedule.plan import Request
 from graphmerge.spec import DType
 from graphmerge.testing.drawn_graphs import drawn_graphs, keep_largest, rescaled, slerp, stored
+from graphmerge.testing.merging import nothing_reserved
 from graphmerge.testing.plans import check_plan
 from graphmerge.units import GIB
 
-NOTHING = Reserved(0, 0, calibrated=False)
 N = 3 * BLOCK_ELEMENTS + 5
 
 
@@ -39,7 +39,7 @@ def graph_of(*nodes):
 def plans(graph):
     """Plans of a graph for many requests, each checked."""
     for workers, tile, budget in product((1, 2, 5), (None, BLOCK_ELEMENTS), (0, 2**24, GIB)):
-        plan = schedule(graph, Request(budget, workers, tile_elements=tile), NOTHING)
+        plan = schedule(graph, Request(budget, workers, tile_elements=tile), nothing_reserved)
         check_plan(plan)
         yield plan
 
@@ -83,7 +83,7 @@ def test_ties_reads_its_inputs_for_each_digit_the_cutoff_and_the_result():
     assert passes(plan) == [4]
     assert set(plan.units[0].kept) == {base, t}
     assert plan.read_bytes == 2 * 4 * N
-    lean = schedule(graph, Request(0, 1), NOTHING)
+    lean = schedule(graph, Request(0, 1), nothing_reserved)
     assert lean.read_bytes == 4 * 2 * 4 * N
 
 
@@ -192,7 +192,7 @@ def test_the_plan_is_the_same_whatever_the_names():
 def test_a_tile_is_a_whole_number_of_blocks(tile):
     request = Request(GIB, 1, tile_elements=tile)
     with pytest.raises(InputError, match=f"wrong tile size: got {tile}; wanted a multiple of"):
-        schedule(graph_of(stored("x", (N,))), request, NOTHING)
+        schedule(graph_of(stored("x", (N,))), request, nothing_reserved)
 
 
 LOADS = [
@@ -205,4 +205,4 @@ LOADS = [
 @settings(deadline=None, max_examples=150)
 @given(drawn_graphs(LOADS, most_steps=20), st.integers(1, 4), st.integers(0, 2**25))
 def test_any_graph_has_a_plan_without_fault(graph, workers, budget):
-    check_plan(schedule(graph, Request(budget, workers), NOTHING))
+    check_plan(schedule(graph, Request(budget, workers), nothing_reserved))

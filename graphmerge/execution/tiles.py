@@ -1,0 +1,34 @@
+"""What an executor makes of a tile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from graphmerge.execution.reading import Bytes
+    from graphmerge.execution.running import TileTask
+    from graphmerge.graph import Node
+    from graphmerge.statistics import Partial
+
+
+@frozen(eq=False)
+class TileOutcome:
+    """What came out of the program."""
+
+    partials: Mapping[Node, Partial]
+    """Partial result of every reduction."""
+    output: Bytes | None
+    """Bytes of the output tensor's tile, in the worker's memory: gone with the next tile."""
+    not_finite: tuple[Node, ...]
+    """Loads in which NaN or infinity was seen."""
+
+
+class Tiles(Protocol):
+    """Runs one program on tiles of one length."""
+
+    def run(self, task: TileTask, stored: Mapping[Node, Bytes]) -> TileOutcome:
+        """Run the program on a tile, given the stored bytes of every load."""

@@ -1,0 +1,60 @@
+"""Kernels of sums over numerics blocks, in the order that `graphmerge.statistics.sums` defines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from graphmerge.kernels.registry import ReducedTile, register_update
+from graphmerge.ops import AbsoluteSum, Gram
+from graphmerge.ops.blocks import BLOCK_ELEMENTS, SUM_LANES
+from graphmerge.statistics.sums import pairs
+
+if TYPE_CHECKING:
+    from graphmerge.statistics import Partial
+
+
+@register_update(AbsoluteSum)
+def absolute_sum(op: AbsoluteSum, tile: ReducedTile) -> Partial:
+    """sum |x| of each block of the tile."""
+    wide = tile.scratch[0].copy_(tile.inputs[0]).abs_()
+    return block_sums(wide)
+
+
+@register_update(Gram)
+def gram(op: Gram, tile: ReducedTile) -> Partial:
+    """Inner products of each block of the tile: a column for each of `pairs`."""
+    *wide, product = tile.scratch
+    for buffer, x in zip(wide, tile.inputs, strict=True):
+        buffer.copy_(x)
+    columns = [
+        block_sums(torch.mul(wide[i], wide[j], out=product)) for i, j in pairs(len(tile.inputs))
+    ]
+    return np.stack(columns, axis=1)
+
+
+def block_sums(x: torch.Tensor) -> Partial:
+    """The float64 sum of each numerics block of a flat tensor; the last block may be short."""
+    whole = x.numel() // BLOCK_ELEMENTS * BLOCK_ELEMENTS
+    sums = [_row_sums(x[:whole].view(-1, BLOCK_ELEMENTS // SUM_LANES, SUM_LANES))] if whole else []
+    if whole < x.numel():
+        rest = x[whole:]
+        rows = -(-rest.numel() // SUM_LANES)
+        padded = torch.zeros(rows * SUM_LANES, dtype=x.dtype, device=x.device)
+        padded[: rest.numel()] = rest
+        sums.append(_row_sums(padded.view(1, rows, SUM_LANES)))
+    partial: Partial = torch.cat(sums).cpu().numpy()
+    return partial
+
+
+def _row_sums(x: torch.Tensor) -> torch.Tensor:
+    """Sums of shape (blocks) of values of shape (blocks, rows, lanes)."""
+    lanes = x[:, 0].clone()
+    for row in range(1, x.shape[1]):
+        lanes += x[:, row]
+    while lanes.shape[1] > 1:
+        half = lanes.shape[1] // 2
+        lanes = lanes[:, :half] + lanes[:, half:]
+    return lanes[:, 0]

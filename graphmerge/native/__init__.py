@@ -1,0 +1,8 @@
+"""Native code for fused regions: every op of a pass in one loop, compiled by LLVM when needed.
+
+The same results as the torch kernels, bit for bit (NaN payloads aside), without torch.
+"""
+
+from graphmerge.native.functions import NativeFunction, arguments_of, function_for
+
+__all__ = ["NativeFunction", "arguments_of", "function_for"]

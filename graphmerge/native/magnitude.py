@@ -1,0 +1,138 @@
+"""Native code of the k-th largest magnitude, digit by digit, and of keeping what is above it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graphmerge.native.loops import at, integer, least, loop
+from graphmerge.native.registry import Arguments, Lowering, register_lowering
+from graphmerge.native.types import (
+    DOUBLE,
+    INT1,
+    INT32,
+    INT64,
+    VECTOR_ELEMENTS,
+    spread,
+    vector_type,
+)
+from graphmerge.ops import KeepLargest, MagnitudeDigits, TieCutoff
+from graphmerge.ops.blocks import BLOCK_ELEMENTS, SUM_LANES
+from graphmerge.ops.sparsify import DIGIT_BITS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llvmlite import ir
+
+    from graphmerge.native.chunk_code import ChunkCode
+    from graphmerge.native.registry import Value
+    from graphmerge.native.vector_code import VectorCode
+    from graphmerge.statistics import Statistic
+
+
+def _count_digits(op: MagnitudeDigits, code: ChunkCode) -> None:
+    """Add the chunk to the histogram of a digit."""
+    widths = DIGIT_BITS[code.dtypes[0]]
+    width, below = widths[op.digit], sum(widths[op.digit + 1 :])
+    if op.digit == 0:
+        with loop(code.builder, code.count) as index:
+            _count(code, code.builder.lshr(code.magnitude(index), integer(below)))
+        return
+    first = code.builder.shl(code.words[0], integer(width + below))
+    last = code.builder.or_(first, integer((1 << (width + below)) - 1))
+    with (
+        loop(code.builder, code.count, VECTOR_ELEMENTS) as start,
+        code.builder.if_then(code.any_between(start, first, last), likely=False),
+    ):
+        left = code.builder.sub(code.count, start)
+        with loop(code.builder, least(code.builder, left, integer(VECTOR_ELEMENTS))) as offset:
+            bits = code.magnitude(code.builder.add(start, offset))
+            with code.builder.if_then(_is_between(code.builder, bits, first, last)):
+                rest = code.builder.lshr(code.builder.sub(bits, first), integer(below))
+                _count(code, code.builder.and_(rest, integer((1 << width) - 1)))
+
+
+def _is_between(builder: ir.IRBuilder, bits: Value, first: Value, last: Value) -> Value:
+    low = builder.icmp_unsigned(">=", bits, first)
+    return builder.and_(low, builder.icmp_unsigned("<=", bits, last))
+
+
+def _count(code: ChunkCode, digit: Value) -> None:
+    place = at(code.builder, code.histogram, digit, INT32)
+    code.builder.store(code.builder.add(code.builder.load(place, typ=INT32), INT32(1)), place)
+
+
+def _digits_so_far(op: MagnitudeDigits, statistics: Sequence[Statistic]) -> Arguments:
+    """The bits that the digits before have found."""
+    return Arguments(words=tuple(int(statistic[0]) for statistic in statistics))
+
+
+def _count_ties(op: TieCutoff, code: VectorCode) -> None:
+    """1 for each tie, into the block's sum."""
+    is_tie = _equal(code, code.magnitude_bits(code.inputs[0]))
+    code.accumulate(0, code.builder.uitofp(is_tie, vector_type(DOUBLE)))
+
+
+def _equal(code: VectorCode, bits: Value) -> Value:
+    """Which elements have the magnitude that the first word says."""
+    return code.builder.icmp_unsigned("==", bits, _spread_word(code, code.words[0], bits))
+
+
+def _spread_word(code: VectorCode, word: Value, like: Value) -> Value:
+    """A word in every element of a vector of integers."""
+    narrow = word if like.type.element == INT64 else code.builder.trunc(word, like.type.element)
+    return spread(code.builder, narrow)
+
+
+def _end_of_ties(op: KeepLargest, code: ChunkCode) -> None:
+    """Index in the chunk up to which ties are kept; remembers the ties seen in the last block."""
+    builder = code.builder
+    bits, first, wanted = code.words
+    after = builder.add(first, integer(BLOCK_ELEMENTS))
+    is_before = builder.icmp_unsigned("<", code.start, first)
+    builder.store(builder.select(is_before, integer(SUM_LANES), integer(0)), code.chunk_value)
+    in_block = builder.and_(builder.not_(is_before), builder.icmp_unsigned("<", code.start, after))
+    with builder.if_then(in_block, likely=False), loop(builder, code.count) as index:
+        seen = builder.load(code.memory, typ=INT64)
+        is_tie = builder.icmp_unsigned("==", code.magnitude(index), bits)
+        kept = builder.and_(is_tie, builder.icmp_unsigned("<", seen, wanted))
+        with builder.if_then(kept):
+            builder.store(builder.add(seen, integer(1)), code.memory)
+            builder.store(builder.add(index, integer(1)), code.chunk_value)
+
+
+def _keep_largest(op: KeepLargest, code: VectorCode) -> Value:
+    """Entries above the threshold, and ties before the end; zero elsewhere, also for -0."""
+    builder, x = code.builder, code.inputs[0]
+    bits = code.magnitude_bits(x)
+    threshold = _spread_word(code, code.words[0], bits)
+    above = builder.icmp_unsigned(">", bits, threshold)
+    end = builder.select(
+        builder.icmp_unsigned(">", code.chunk_value, code.index),
+        builder.sub(code.chunk_value, code.index),
+        integer(0),
+    )
+    place = vector_type(INT32)
+    numbers = place([INT32(number) for number in range(VECTOR_ELEMENTS)])
+    early = builder.icmp_unsigned("<", numbers, spread(builder, builder.trunc(end, INT32)))
+    not_zero = builder.icmp_unsigned("!=", bits, bits.type(None))
+    tie = builder.and_(builder.icmp_unsigned("==", bits, threshold), not_zero)
+    kept = builder.or_(above, builder.and_(tie, early))
+    assert kept.type.element == INT1
+    return builder.select(kept, x, code.constant(0.0))
+
+
+def _cutoff(op: KeepLargest, statistics: Sequence[Statistic]) -> Arguments:
+    """Threshold, flat index of the block with the last kept tie, ties kept in that block."""
+    bits, block, in_block = (int(value) for value in statistics[0])
+    return Arguments(words=(bits, block * BLOCK_ELEMENTS, in_block))
+
+
+register_lowering(MagnitudeDigits, Lowering(chunk=_count_digits, arguments=_digits_so_far))
+register_lowering(
+    TieCutoff,
+    Lowering(
+        _count_ties, arguments=lambda _, statistics: Arguments(words=(int(statistics[0][0]),))
+    ),
+)
+register_lowering(KeepLargest, Lowering(_keep_largest, _end_of_ties, _cutoff))

@@ -1,0 +1,179 @@
+"""Emit the function of a program: chunks of a tile, loops over vectors, sums of blocks.
+
+    void region(inputs, output, partials, numbers, words, scratch, flags, start, count)
+
+`inputs` and `partials` are arrays of addresses, `numbers` float64, `words` 64-bit integers. `flags`
+are two sets of 64 bits: the loads with NaN or infinity, and the instructions whose check failed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llvmlite import ir
+
+from graphmerge.native.chunk import ChunkEmitter
+from graphmerge.native.loops import at, integer, least, load_element, loop
+from graphmerge.native.memory import Scratch
+from graphmerge.native.types import (
+    DOUBLE,
+    ELEMENT_TYPES,
+    INT1,
+    INT8,
+    INT64,
+    POINTER,
+    VECTOR_ELEMENTS,
+)
+from graphmerge.ops.blocks import BLOCK_ELEMENTS, SUM_LANES
+from graphmerge.schedule.fusion import CHUNK_ELEMENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from graphmerge.native.registry import Arguments, Value
+    from graphmerge.schedule.fusion import FusedLayout
+    from graphmerge.schedule.program import Program
+    from graphmerge.spec import DType
+
+_VOID = ir.VoidType()
+
+
+def emit_region(program: Program, layout: FusedLayout, given: Sequence[Arguments]) -> ir.Module:
+    """The module with the function of a program, whose instructions take arguments like these."""
+    module = ir.Module("region")
+    chunk = ChunkEmitter(module, program, layout, given).emit()
+    _RegionEmitter(module, program, layout, chunk).emit()
+    return module
+
+
+class _RegionEmitter:
+    """Emits the outer function, which cuts a tile into chunks."""
+
+    def __init__(
+        self, module: ir.Module, program: Program, layout: FusedLayout, chunk: ir.Function
+    ) -> None:
+        self._program = program
+        self._layout = layout
+        self._chunk = chunk
+        self._scratch = Scratch.of(program, layout)
+        function_type = ir.FunctionType(_VOID, [POINTER] * 7 + [INT64] * 2)
+        function = ir.Function(module, function_type, "region")
+        self._inputs, self._output, self._partials = function.args[:3]
+        self._numbers, self._words, self._memory, self._flags = function.args[3:7]
+        self._start, self._count = function.args[7:]
+        self._builder = ir.IRBuilder(function.append_basic_block("entry"))
+        self._fold = _emit_fold(module)
+        self._copy = _intrinsic(module, "llvm.memcpy.p0.p0.i64", [POINTER, POINTER, INT64, INT1])
+        self._set = _intrinsic(module, "llvm.memset.p0.i64", [POINTER, INT8, INT64, INT1])
+
+    @property
+    def _loads(self) -> list[DType]:
+        return [load.spec.dtype for load in self._program.loads]
+
+    def emit(self) -> None:
+        """Emit the function."""
+        builder = self._builder
+        loads = [
+            load_element(builder, self._inputs, integer(number), POINTER)
+            for number in range(len(self._loads))
+        ]
+        self._clear(self._scratch.memory, self._scratch.memory_bytes)
+        with loop(builder, self._count, BLOCK_ELEMENTS) as block:
+            self._clear(self._scratch.lanes, self._scratch.lanes_bytes)
+            left = builder.sub(self._count, block)
+            in_block = least(builder, left, integer(BLOCK_ELEMENTS))
+            whole = builder.and_(in_block, integer(-CHUNK_ELEMENTS))
+            with loop(builder, whole, CHUNK_ELEMENTS) as offset:
+                first = builder.add(block, offset)
+                pointers = [
+                    self._element(pointer, dtype, first)
+                    for pointer, dtype in zip(loads, self._loads, strict=True)
+                ]
+                self._call(pointers, self._output_at(first), first, integer(CHUNK_ELEMENTS))
+            rest = builder.sub(in_block, whole)
+            with builder.if_then(builder.icmp_unsigned("!=", rest, integer(0)), likely=False):
+                self._staged(loads, builder.add(block, whole), rest)
+            self._store_sums(builder.udiv(block, integer(BLOCK_ELEMENTS)))
+        builder.ret_void()
+
+    def _staged(self, loads: list[Value], first: Value, count: Value) -> None:
+        """The last chunk, copied to where a whole chunk may be read and written."""
+        builder = self._builder
+        staging = self._scratch.staging
+        places = [self._at(offset) for offset in staging]
+        for pointer, place, dtype in zip(loads, places, self._loads, strict=False):
+            size = dtype.bits // 8
+            self._fill(place, size * CHUNK_ELEMENTS)
+            source = self._element(pointer, dtype, first)
+            bytes_held = builder.mul(count, integer(size))
+            builder.call(self._copy, [place, source, bytes_held, INT1(0)])
+        self._call(places[:-1], places[-1], first, count)
+        if self._layout.result >= 0:
+            size = self._output_dtype.bits // 8
+            held = builder.mul(count, integer(size))
+            builder.call(self._copy, [self._output_at(first), places[-1], held, INT1(0)])
+
+    @property
+    def _output_dtype(self) -> DType:
+        return self._program.instructions[self._layout.result].node.spec.dtype
+
+    def _output_at(self, first: Value) -> Value:
+        if self._layout.result < 0:
+            return self._output
+        return self._element(self._output, self._output_dtype, first)
+
+    def _element(self, pointer: Value, dtype: DType, index: Value) -> Value:
+        return at(self._builder, pointer, index, ELEMENT_TYPES[dtype])
+
+    def _at(self, offset: int) -> Value:
+        return at(self._builder, self._memory, integer(offset))
+
+    def _call(self, inputs: list[Value], output: Value, first: Value, count: Value) -> None:
+        flat = self._builder.add(self._start, first)
+        shared = [self._partials, self._numbers, self._words, self._memory, self._flags]
+        self._builder.call(self._chunk, [*inputs, output, *shared, flat, count])
+
+    def _clear(self, offset: int, size_bytes: int) -> None:
+        if size_bytes:
+            self._fill(self._at(offset), size_bytes)
+
+    def _fill(self, place: Value, size_bytes: int) -> None:
+        self._builder.call(self._set, [place, INT8(0), integer(size_bytes), INT1(0)])
+
+    def _store_sums(self, block: Value) -> None:
+        """Fold the lanes of a block and store its sums."""
+        builder, number = self._builder, 0
+        for step in self._layout.steps:
+            columns = step.needs.sum_columns
+            if columns:
+                partial = load_element(builder, self._partials, integer(number), POINTER)
+                for column in range(columns):
+                    lanes = self._at(self._scratch.lanes_of[step.number] + 8 * SUM_LANES * column)
+                    index = builder.add(builder.mul(block, integer(columns)), integer(column))
+                    total = builder.call(self._fold, [lanes])
+                    builder.store(total, at(builder, partial, index, DOUBLE))
+            number += bool(columns or step.needs.histogram_bins)
+
+
+def _emit_fold(module: ir.Module) -> ir.Function:
+    """double fold(lanes): the upper half added to the lower half until one lane is left."""
+    function = ir.Function(module, ir.FunctionType(DOUBLE, [POINTER]), "fold")
+    function.linkage = "internal"
+    (lanes,) = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    half = SUM_LANES // 2
+    while half >= 1:
+        width = min(half, VECTOR_ELEMENTS)
+        kind = ir.VectorType(DOUBLE, width)
+        with loop(builder, integer(half), width) as index:
+            low = at(builder, lanes, index, DOUBLE)
+            high = at(builder, lanes, builder.add(index, integer(half)), DOUBLE)
+            values = [builder.load(place, align=8, typ=kind) for place in (low, high)]
+            builder.store(builder.fadd(*values), low, align=8)
+        half //= 2
+    builder.ret(builder.load(lanes, typ=DOUBLE))
+    return function
+
+
+def _intrinsic(module: ir.Module, name: str, arguments: list[ir.Type]) -> ir.Function:
+    return ir.Function(module, ir.FunctionType(_VOID, arguments), name)

@@ -1,0 +1,85 @@
+"""Which op makes which statistic, and how.
+
+A reduction combines the partial results of tiles into a state, under a lock, and finishes it into
+a statistic. A small function maps statistics to a statistic.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from graphmerge.graph import Op
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+
+    from graphmerge.spec import TensorSpec
+
+Statistic: TypeAlias = "np.ndarray[Any, Any]"
+Partial: TypeAlias = "np.ndarray[Any, Any]"
+Small: TypeAlias = "Callable[[Any, Sequence[Statistic]], Statistic]"
+OpType = TypeVar("OpType", bound=Op)
+
+
+class Reduction(ABC):
+    """What becomes of the partial results of an op's tiles."""
+
+    @abstractmethod
+    def begin(self, op: Any, inputs: tuple[TensorSpec, ...]) -> Statistic:
+        """The state before any tile."""
+
+    @abstractmethod
+    def combine(self, state: Statistic, partial: Partial, start: int) -> None:
+        """Take a tile's partial result into the state; called for every tile once, in any order."""
+
+    @abstractmethod
+    def finish(self, op: Any, state: Statistic, statistics: Sequence[Statistic]) -> Statistic:
+        """The statistic, when every tile is in."""
+
+    def known(self, op: Any, statistics: Sequence[Statistic]) -> Statistic | None:
+        """The statistic, where those before it decide it already: then the pass may be skipped."""
+        return None
+
+
+_REDUCTIONS: dict[type[Op], Reduction] = {}
+_SMALL: dict[type[Op], Small] = {}
+
+
+def register_reduction(op: type[Op], reduction_of: Reduction) -> None:
+    """Register the reduction of an op class."""
+    _REDUCTIONS[op] = reduction_of
+
+
+def register_small(
+    op: type[OpType],
+) -> Callable[
+    [Callable[[OpType, Sequence[Statistic]], Statistic]],
+    Callable[[OpType, Sequence[Statistic]], Statistic],
+]:
+    """Register the function as what maps statistics to a statistic for an op class."""
+
+    def register(
+        function: Callable[[OpType, Sequence[Statistic]], Statistic],
+    ) -> Callable[[OpType, Sequence[Statistic]], Statistic]:
+        _SMALL[op] = function
+        return function
+
+    return register
+
+
+def reduction(op: Op) -> Reduction:
+    """The reduction of an op."""
+    return _REDUCTIONS[type(op)]
+
+
+def small(op: Op) -> Small:
+    """What maps statistics to a statistic for an op."""
+    return _SMALL[type(op)]
+
+
+def ops_with_statistics() -> set[type[Op]]:
+    """Every op class that makes a statistic."""
+    return {*_REDUCTIONS, *_SMALL}
