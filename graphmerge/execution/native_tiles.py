@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.execution.tiles import TileOutcome
-from graphmerge.native import arguments_of, function_for
+from graphmerge.native import PreparedCall, arguments_of, function_for
 from graphmerge.ops.sources import RequireIdentical
 
 if TYPE_CHECKING:
@@ -24,12 +24,13 @@ class NativeTiles:
         program = task.part.program
         assert program.fused is not None, "only programs with a layout are run as native code"
         self._program = program
-        self._given = arguments_of(program, task.statistics)
-        self._function = function_for(program, self._given)
         self._output: Bytes | None = None
         if task.part.result is not None:
             self._output = arena.take(elements * task.part.result.spec.dtype.bits // 8)
-        self._scratch = arena.take(program.fused.scratch_bytes)
+        scratch = arena.take(program.fused.scratch_bytes)
+        given = arguments_of(program, task.statistics)
+        function = function_for(program, given)
+        self._call = PreparedCall(function, given, self._output, scratch, elements)
 
     def run(self, task: TileTask, stored: Mapping[Node, Bytes]) -> TileOutcome:
         """Run the program on one tile.
@@ -38,14 +39,7 @@ class NativeTiles:
             CheckpointError: inputs that must be identical differ.
         """
         loads = self._program.loads
-        outcome = self._function(
-            self._given,
-            [stored[load] for load in loads],
-            self._output,
-            self._scratch,
-            task.start,
-            task.stop - task.start,
-        )
+        outcome = self._call([stored[load] for load in loads], task.start)
         nodes = [item.node for item in self._program.instructions]
         for number in outcome.failed:
             op = nodes[number].op

@@ -3,6 +3,6 @@
 The same results as the torch kernels, bit for bit (NaN payloads aside), without torch.
 """
 
-from graphmerge.native.functions import NativeFunction, arguments_of, function_for
+from graphmerge.native.functions import PreparedCall, arguments_of, function_for
 
-__all__ = ["NativeFunction", "arguments_of", "function_for"]
+__all__ = ["PreparedCall", "arguments_of", "function_for"]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from attrs import frozen
+from llvmlite import ir
 
 from graphmerge.native.loops import at, load_element
-from graphmerge.native.types import INT64, any_set, bits_type, spread, vector_type
+from graphmerge.native.types import INT64, VECTOR_ELEMENTS, bits_type, splat, spread, vector_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from llvmlite import ir
 
     from graphmerge.native.registry import Value
     from graphmerge.spec import DType
@@ -55,15 +54,19 @@ class ChunkCode:
         size = self.builder.and_(bits, all_but_sign)
         return size if size.type == INT64 else self.builder.zext(size, INT64)
 
-    def any_between(self, index: Value, first: Value, last: Value) -> Value:
-        """Whether the vector at an index has a magnitude with first <= bits <= last."""
+    def between(self, index: Value, first: Value, last: Value) -> Value:
+        """A bit for each element of the vector at an index: whether first <= |bits| <= last."""
         builder, kind = self.builder, vector_type(self.integer)
         bits = builder.load(at(builder, self.buffers[0], index, self.integer), align=64, typ=kind)
-        top = self._spread(builder.shl(INT64(1), INT64(self.integer.width - 1)))
-        sizes = builder.and_(bits, builder.not_(top))
-        low = builder.icmp_unsigned(">=", sizes, self._spread(first))
-        high = builder.icmp_unsigned("<=", sizes, self._spread(last))
-        return any_set(builder, builder.and_(low, high))
+        all_but_sign = splat((1 << (self.integer.width - 1)) - 1, self.integer)
+        sizes = builder.and_(bits, all_but_sign)
+        low = builder.icmp_signed(">=", sizes, self._spread(first))  # sizes have no sign bit
+        high = builder.icmp_signed("<=", sizes, self._spread(last))
+        places = vector_type(INT64)([INT64(number) for number in range(VECTOR_ELEMENTS)])
+        left = spread(builder, builder.sub(self.count, index))
+        inside = builder.icmp_unsigned("<", places, left)
+        found = builder.and_(inside, builder.and_(low, high))
+        return builder.bitcast(found, ir.IntType(VECTOR_ELEMENTS))
 
     def _spread(self, word: Value) -> Value:
         narrow = word if self.integer == INT64 else self.builder.trunc(word, self.integer)

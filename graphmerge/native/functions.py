@@ -35,7 +35,7 @@ class Outcome:
     """What came out of a tile."""
 
     partials: dict[int, Partial]
-    """Partial result of every reduction, by number of the instruction."""
+    """Partial result of every reduction, by number of the instruction; gone with the next tile."""
     not_finite: tuple[int, ...]
     """Numbers of the loads in which NaN or infinity was seen."""
     failed: tuple[int, ...]
@@ -43,56 +43,80 @@ class Outcome:
 
 
 class NativeFunction:
-    """A compiled program; safe to call from many threads, and without the interpreter's lock."""
+    """A compiled program; many threads may call it, and none holds the interpreter's lock."""
 
     def __init__(self, program: Program, layout: FusedLayout, given: Sequence[Arguments]) -> None:
-        self._layout = layout
+        self.layout = layout
         self._engine = _compile(str(emit_region(program, layout, given)))
-        self._call = _SIGNATURE(self._engine.get_function_address("region"))
+        self.call = _SIGNATURE(self._engine.get_function_address("region"))
 
-    def __call__(
+
+class PreparedCall:
+    """A native function with its arguments and memory, for tiles of one length; for one thread."""
+
+    def __init__(
         self,
+        function: NativeFunction,
         given: Sequence[Arguments],
-        inputs: Sequence[Bytes],
         output: Bytes | None,
         scratch: Bytes,
-        start: int,
         count: int,
-    ) -> Outcome:
+    ) -> None:
+        """Prepare.
+
+        Args:
+            function: From `function_for`.
+            given: Arguments of the instructions, from `arguments_of`.
+            output: Where the bytes of a tile of the output go; None if the program only reduces.
+            scratch: Memory of `layout.scratch_bytes`, aligned to 64 bytes.
+            count: Elements of a tile.
+        """
+        self._function = function
+        self._count = count
+        self._partials = _partials(function.layout, count)
+        self._histograms = [
+            self._partials[step.number]
+            for step in function.layout.steps
+            if step.needs.histogram_bins
+        ]
+        self._numbers = np.array([x for one in given for x in one.numbers], dtype=np.float64)
+        self._words = np.array([x for one in given for x in one.words], dtype=np.uint64)
+        self._flags = np.zeros(2, dtype=np.uint64)
+        self._places = np.array(
+            [_address(data) for data in self._partials.values()], dtype=np.uint64
+        )
+        held = (self._places, self._numbers, self._words, scratch, self._flags)
+        self._addresses = (
+            _address(output) if output is not None else None,
+            *(_address(array) for array in held),
+        )
+
+    def __call__(self, inputs: Sequence[Bytes], start: int) -> Outcome:
         """Run the program on one tile.
 
         Args:
-            given: Arguments of the instructions, from `arguments_of`.
             inputs: Stored bytes of every load, for this tile.
-            output: Where the bytes of the output's tile go; None if the program only reduces.
-            scratch: Memory of `layout.scratch_bytes`, aligned to 64 bytes; of this thread alone.
             start: Flat index of the tile's first element, a multiple of the numerics block.
-            count: Elements of the tile.
         """
-        partials = self._partials(count)
-        numbers = np.array([x for one in given for x in one.numbers], dtype=np.float64)
-        words = np.array([x for one in given for x in one.words], dtype=np.uint64)
-        flags = np.zeros(2, dtype=np.uint64)
-        pointers = np.array([_address(data) for data in inputs], dtype=np.uint64)
-        places = np.array([_address(data) for data in partials.values()], dtype=np.uint64)
-        self._call(
-            _address(pointers),
-            _address(output) if output is not None else None,
-            *(_address(array) for array in (places, numbers, words, scratch, flags)),
-            start,
-            count,
-        )
-        return Outcome(partials, _set_bits(int(flags[0])), _set_bits(int(flags[1])))
+        for histogram in self._histograms:
+            histogram.fill(0)
+        self._flags.fill(0)
+        pointers = (ctypes.c_void_p * len(inputs))(*map(_address, inputs))
+        self._function.call(pointers, *self._addresses, start, self._count)
+        seen, failed = self._flags.tolist()
+        return Outcome(self._partials, _set_bits(seen), _set_bits(failed))
 
-    def _partials(self, count: int) -> dict[int, Partial]:
-        blocks = -(-count // BLOCK_ELEMENTS)
-        partials: dict[int, Partial] = {}
-        for step in self._layout.steps:
-            if step.needs.histogram_bins:
-                partials[step.number] = np.zeros(step.needs.histogram_bins, dtype=np.uint32)
-            elif step.needs.sum_columns:
-                partials[step.number] = np.empty((blocks, step.needs.sum_columns))
-        return partials
+
+def _partials(layout: FusedLayout, count: int) -> dict[int, Partial]:
+    """Partial results by number of the instruction."""
+    blocks = -(-count // BLOCK_ELEMENTS)
+    partials: dict[int, Partial] = {}
+    for step in layout.steps:
+        if step.needs.histogram_bins:
+            partials[step.number] = np.empty(step.needs.histogram_bins, dtype=np.uint32)
+        elif step.needs.sum_columns:
+            partials[step.number] = np.empty((blocks, step.needs.sum_columns))
+    return partials
 
 
 def arguments_of(program: Program, statistics: Mapping[Node, Statistic]) -> list[Arguments]:
@@ -125,7 +149,7 @@ def _set_bits(word: int) -> tuple[int, ...]:
 
 
 def _address(array: np.ndarray[Any, Any]) -> int:
-    address: int = array.__array_interface__["data"][0]
+    address: int = array.ctypes.data
     return address
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
-from graphmerge.native.types import INT8, INT64
+from graphmerge.native.types import INT1, INT8, INT64
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +52,24 @@ def loop(builder: ir.IRBuilder, count: Value, step: int = 1) -> Iterator[Value]:
     builder.position_at_end(body)
     yield current
     builder.store(builder.add(current, integer(step)), index)
+    builder.branch(head)
+    builder.position_at_end(end)
+
+
+@contextmanager
+def each_set_bit(builder: ir.IRBuilder, bits: Value) -> Iterator[Value]:
+    """A loop over the set bits of an integer, lowest first; gives the number of the bit."""
+    left = variable(builder, bits)
+    head = builder.append_basic_block("head")
+    body = builder.append_basic_block("body")
+    end = builder.append_basic_block("end")
+    builder.branch(head)
+    builder.position_at_end(head)
+    current = builder.load(left, typ=bits.type)
+    builder.cbranch(builder.icmp_unsigned("==", current, bits.type(0)), end, body)
+    builder.position_at_end(body)
+    yield builder.zext(builder.cttz(current, INT1(1)), INT64)
+    builder.store(builder.and_(current, builder.sub(current, bits.type(1))), left)
     builder.branch(head)
     builder.position_at_end(end)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.native.loops import at, integer, least, loop
+from graphmerge.native.loops import at, each_set_bit, integer, loop
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
 from graphmerge.native.types import (
     DOUBLE,
@@ -22,8 +22,6 @@ from graphmerge.ops.sparsify import DIGIT_BITS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llvmlite import ir
-
     from graphmerge.native.chunk_code import ChunkCode
     from graphmerge.native.registry import Value
     from graphmerge.native.vector_code import VectorCode
@@ -40,21 +38,12 @@ def _count_digits(op: MagnitudeDigits, code: ChunkCode) -> None:
         return
     first = code.builder.shl(code.words[0], integer(width + below))
     last = code.builder.or_(first, integer((1 << (width + below)) - 1))
-    with (
-        loop(code.builder, code.count, VECTOR_ELEMENTS) as start,
-        code.builder.if_then(code.any_between(start, first, last), likely=False),
-    ):
-        left = code.builder.sub(code.count, start)
-        with loop(code.builder, least(code.builder, left, integer(VECTOR_ELEMENTS))) as offset:
+    with loop(code.builder, code.count, VECTOR_ELEMENTS) as start:
+        found = code.between(start, first, last)
+        with each_set_bit(code.builder, found) as offset:
             bits = code.magnitude(code.builder.add(start, offset))
-            with code.builder.if_then(_is_between(code.builder, bits, first, last)):
-                rest = code.builder.lshr(code.builder.sub(bits, first), integer(below))
-                _count(code, code.builder.and_(rest, integer((1 << width) - 1)))
-
-
-def _is_between(builder: ir.IRBuilder, bits: Value, first: Value, last: Value) -> Value:
-    low = builder.icmp_unsigned(">=", bits, first)
-    return builder.and_(low, builder.icmp_unsigned("<=", bits, last))
+            rest = code.builder.lshr(bits, integer(below))
+            _count(code, code.builder.and_(rest, integer((1 << width) - 1)))
 
 
 def _count(code: ChunkCode, digit: Value) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
-from graphmerge.native.loops import at, integer, loop
+from graphmerge.native.loops import at, each_set_bit, integer, loop
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
 from graphmerge.native.types import INT8, INT64
 from graphmerge.ops import RandomDrop
@@ -42,22 +42,18 @@ def _draw_mask(op: RandomDrop, code: ChunkCode) -> None:
         builder.store(builder.or_(kept, always), place, align=COUNTER_BYTES)
         undecided = builder.icmp_unsigned("==", drawn, limit)
         bits = builder.bitcast(undecided, ir.IntType(COUNTER_BYTES))
-        with builder.if_then(builder.icmp_unsigned("!=", bits, bits.type(0)), likely=False):
-            _decide(code, index, flat, bits)
+        _decide(code, index, flat, bits)
 
 
 def _decide(code: ChunkCode, index: Value, flat: Value, undecided: Value) -> None:
     """Let 64 more bits decide, for each element whose bit is set."""
     low, _, _, rest, everything = code.words
     builder = code.builder
-    with loop(builder, integer(COUNTER_BYTES)) as offset:
-        shift = builder.trunc(offset, undecided.type)
-        is_set = builder.trunc(builder.lshr(undecided, shift), ir.IntType(1))
-        with builder.if_then(is_set):
-            mixed = _mix(builder, builder.add(flat, offset), low)
-            kept = builder.zext(builder.icmp_unsigned("<", mixed, rest), INT8)
-            place = at(builder, code.mask_bytes, builder.add(index, offset))
-            builder.store(builder.or_(kept, builder.trunc(everything, INT8)), place)
+    with each_set_bit(builder, undecided) as offset:
+        mixed = _mix(builder, builder.add(flat, offset), low)
+        kept = builder.zext(builder.icmp_unsigned("<", mixed, rest), INT8)
+        place = at(builder, code.mask_bytes, builder.add(index, offset))
+        builder.store(builder.or_(kept, builder.trunc(everything, INT8)), place)
 
 
 def _philox(builder: ir.IRBuilder, counter: Value, key: tuple[Value, Value]) -> Value:

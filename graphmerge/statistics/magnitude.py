@@ -8,6 +8,7 @@ import numpy as np
 
 from graphmerge.ops import MagnitudeDigits, TieCutoff
 from graphmerge.ops.blocks import BLOCK_ELEMENTS, blocks
+from graphmerge.ops.sparsify import DIGIT_BITS
 from graphmerge.statistics.registry import Partial, Reduction, Statistic, register_reduction
 from graphmerge.statistics.sums import BlockReduction
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from graphmerge.spec import TensorSpec
-
-_WIDEST = 1 << 16
 
 
 class MagnitudeDigitsReduction(Reduction):
@@ -26,23 +25,25 @@ class MagnitudeDigitsReduction(Reduction):
     """
 
     def begin(self, op: MagnitudeDigits, inputs: tuple[TensorSpec, ...]) -> Statistic:
-        """An empty histogram."""
-        return np.zeros(_WIDEST, dtype=np.int64)
+        """An empty histogram, of counts as narrow as they may be: they are added up per tile."""
+        bins = 1 << DIGIT_BITS[inputs[0].dtype][op.digit]
+        return np.zeros(bins, dtype=np.uint32 if inputs[0].numel < 1 << 32 else np.int64)
 
     def combine(self, state: Statistic, partial: Partial, start: int) -> None:
         """Counts add up, in any order."""
-        state[: len(partial)] += partial
+        np.add(state, partial, out=state, casting="unsafe")
 
     def finish(
         self, op: MagnitudeDigits, state: Statistic, statistics: Sequence[Statistic]
     ) -> Statistic:
         """The digit that the k-th largest magnitude has."""
         bits, above, _ = (int(value) for value in statistics[0]) if op.digit else (0, 0, 0)
-        not_below = np.cumsum(state[::-1])[::-1]  # magnitudes with this digit or a larger one
+        counts = state.astype(np.int64)
+        not_below = np.cumsum(counts[::-1])[::-1]  # magnitudes with this digit or a larger one
         digit = int(np.flatnonzero(not_below >= op.keep - above)[-1])
         width = 15 if op.digit == 0 else 16
-        above += int(not_below[digit] - state[digit])
-        return np.array([(bits << width) | digit, above, state[digit]], dtype=np.int64)
+        above += int(not_below[digit] - counts[digit])
+        return np.array([(bits << width) | digit, above, counts[digit]], dtype=np.int64)
 
 
 class TieCutoffReduction(BlockReduction):
