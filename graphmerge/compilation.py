@@ -8,33 +8,31 @@ import xxhash
 from attrs import frozen
 
 from graphmerge.build.graph import Build, build_graph
-from graphmerge.build.models import Model, open_model, references
+from graphmerge.build.models import Model, open_model
 from graphmerge.checkpoint.fingerprint import fingerprint
 from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.collection import paused_collection
 from graphmerge.errors import InputError, Problem
-from graphmerge.methods.registry import find_method
-from graphmerge.recipe.parse import load_recipe
+from graphmerge.methods.registry import find_operation
+from graphmerge.plugins.discovery import require_method
+from graphmerge.recipe.graph_section import load_recipe_graph
 from graphmerge.recipe.references import resolve_local
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from graphmerge.methods.base import Method
-    from graphmerge.recipe.values import ModelReference, Recipe
+    from graphmerge.recipe.values import ModelReference, Recipe, RecipeGraph
 
 
 @frozen(eq=False)
 class Compiled:
     """A recipe with everything that headers and methods say about it."""
 
-    recipe: Recipe
-    """The recipe."""
-    method: Method
-    """Its method."""
+    recipe: RecipeGraph
+    """The recipe, or the recipes that are inputs of one another."""
     models: Mapping[ModelReference, Model]
-    """The models."""
+    """The checkpoints."""
     build: Build
     """The graph, and what the output's config needs."""
     seed: int
@@ -49,7 +47,6 @@ class Compiled:
         return {model.label: fingerprint(model.checkpoint) for model in self.models.values()}
 
 
-@paused_collection()
 def compile_recipe(path: Path, *, seed: int = 0) -> Compiled:
     """Read a recipe and the headers of its models, and build the graph.
 
@@ -57,14 +54,43 @@ def compile_recipe(path: Path, *, seed: int = 0) -> Compiled:
         InputError: everything that is wrong with the recipe or its models.
         MachineError: a file cannot be read.
     """
-    recipe = load_recipe(path)
-    method = find_method(recipe.merge_method)
-    models = {
-        reference: open_model(reference, read_checkpoint(_local(reference, path.parent)))
-        for reference in references(recipe)
-    }
-    _refuse_unsupported(recipe, models)
-    return Compiled(recipe, method, models, build_graph(recipe, method, models, seed=seed), seed)
+    return compile_graph(
+        load_recipe_graph(path), lambda reference: open_stored(reference, path.parent), seed=seed
+    )
+
+
+@paused_collection()
+def compile_graph(
+    recipe: RecipeGraph, open_one: Callable[[ModelReference], Model], *, seed: int = 0
+) -> Compiled:
+    """Build the graph of a recipe.
+
+    Args:
+        recipe: The recipe.
+        open_one: Gives each checkpoint that the recipe needs.
+        seed: Seed of random masks.
+
+    Raises:
+        InputError: everything that is wrong with the recipe or its models.
+        MachineError: a file cannot be read.
+    """
+    for entry in recipe.needed():
+        find = find_operation if entry.recipe.is_operation else require_method
+        find(entry.recipe.merge_method)
+    models = {reference: open_one(reference) for reference in recipe.stored()}
+    for entry in recipe.needed():
+        _refuse_unsupported(entry.recipe, models)
+    return Compiled(recipe, models, build_graph(recipe, models, seed=seed), seed)
+
+
+def open_stored(reference: ModelReference, folder: Path) -> Model:
+    """A checkpoint, by its headers.
+
+    Raises:
+        InputError: there is none, or it is not what it should be.
+        MachineError: a file cannot be read.
+    """
+    return open_model(reference, read_checkpoint(_local(reference, folder)))
 
 
 def _local(reference: ModelReference, recipe_folder: Path) -> Path:

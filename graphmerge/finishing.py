@@ -55,6 +55,8 @@ class RunReport:
     """Duration from recipe to publication."""
     warnings: tuple[str, ...]
     """What the user was told."""
+    fingerprints: Mapping[str, str]
+    """Fingerprint of every model's files, by label, from before the first byte was read."""
 
 
 def write_side_files(
@@ -70,19 +72,17 @@ def write_side_files(
     Raises:
         MachineError: a file cannot be read or written.
     """
-    recipe, donor = compiled.recipe, compiled.build.donor
+    recipe, donor = compiled.recipe, compiled.build.model.checkpoint
     if len(layout.shards) > 1:
         write_text(partial / INDEX_NAME, layout.index_json())
-    if donor.checkpoint.config:
+    if donor.config:
         write_config(partial, _config(compiled))
-    folder = (
-        donor.checkpoint.path if donor.checkpoint.path.is_dir() else donor.checkpoint.path.parent
-    )
-    copy_side_files(donor.checkpoint.side_files, partial, donor=folder)
+    folder = donor.path if donor.path.is_dir() else donor.path.parent
+    copy_side_files(donor.side_files, partial, donor=folder)
     write_text(partial / RECIPE_NAME, recipe.text)
     card = model_card(
         title=report.out.name,
-        method=recipe.merge_method,
+        method=recipe.methods,
         models=list(compiled.models),
         recipe_text=recipe.text,
         local_paths={reference.path for reference in compiled.models},
@@ -92,14 +92,11 @@ def write_side_files(
 
 
 def _config(compiled: Compiled) -> dict[str, object]:
-    build, recipe = compiled.build, compiled.recipe
-    key = build.layer_count_key
-    sources = build.layer_sources if key else None
+    final = compiled.recipe.final
     return output_config(
-        build.donor.checkpoint.config,
-        layer_counts={key: len(sources)} if sources is not None else {},
-        layer_sources={key: sources} if sources is not None else {},
-        dtype=recipe.out_dtype or recipe.dtype or _promoted_dtype(build),
+        compiled.build.model.config,
+        layer_counts={},
+        dtype=final.out_dtype or final.dtype or _promoted_dtype(compiled.build),
     )
 
 
@@ -107,7 +104,7 @@ def _promoted_dtype(build: Build) -> DType | None:
     """The dtype of all merged floats where the donor stores another; else None: no change."""
     merged = {output.node.spec.dtype for output in build.graph.outputs}
     floats = {dtype for dtype in merged if dtype.is_mergeable_float}
-    stored = {entry.spec.dtype for entry in build.donor.checkpoint.tensors.values()}
+    stored = {entry.spec.dtype for entry in build.model.checkpoint.tensors.values()}
     return next(iter(floats)) if len(floats) == 1 and not floats & stored else None
 
 
@@ -118,17 +115,16 @@ def _manifest(
     checksums: Mapping[str, str],
     report: RunReport,
 ) -> Manifest:
-    fingerprints = compiled.fingerprints()
     return Manifest(
         graphmerge_version=version("graphmerge"),
         recipe=compiled.recipe.text,
-        method=compiled.method.name,
+        method=compiled.recipe.methods,
         parameters=compiled.build.parameters,
         seed=compiled.seed,
         versions={"python": python_version()}
-        | {name: version(name) for name in ("torch", "numpy", "safetensors")},
+        | {name: version(name) for name in ("torch", "llvmlite", "numpy", "safetensors")},
         inputs=tuple(
-            ManifestInput(model.label, str(model.checkpoint.path), fingerprints[model.label])
+            ManifestInput(model.label, str(model.checkpoint.path), report.fingerprints[model.label])
             for model in compiled.models.values()
         ),
         tensors={

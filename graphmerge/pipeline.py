@@ -32,6 +32,7 @@ from graphmerge.output import (
 from graphmerge.schedule.choose import schedule
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from graphmerge.schedule.plan import Plan, Request
@@ -112,8 +113,9 @@ def run(
     progress = Progress(listener)
     for warning in plan.graph.warnings:
         progress.warn(warning)
+    fingerprints = compiled.fingerprints()
     with lock_partial(partial):
-        identity = _identity(compiled, layout)
+        identity = _identity(compiled, layout, fingerprints)
         flags = {"overwrite": options.overwrite, "durable": options.durable}
         with Journal.open(partial, identity, **flags) as journal:
             finished = intact_tensors(partial, layout, journal.finished)
@@ -121,23 +123,33 @@ def run(
             with ShardWriter(partial, layout) as writer:
                 sink = CheckpointSink(layout, writer, journal, finished, durable=options.durable)
                 execute(plan, sink, progress, finished=finished, strict=options.strict)
-        report = _report(plan, out, progress, len(finished), time.monotonic() - started)
+        seconds = time.monotonic() - started
+        report = _report(plan, out, progress, len(finished), seconds, fingerprints)
         write_side_files(compiled, plan, partial, layout, sink.checksums, report)
         publish(partial, out, overwrite=options.overwrite, durable=options.durable)
     return report
 
 
-def _identity(compiled: Compiled, layout: ShardLayout) -> JournalIdentity:
+def _identity(
+    compiled: Compiled, layout: ShardLayout, fingerprints: Mapping[str, str]
+) -> JournalIdentity:
     recipe = f"{compiled.recipe!r} seed={compiled.seed}"
     return JournalIdentity(
         recipe_digest=xxhash.xxh3_128_hexdigest(recipe.encode()),
-        inputs=compiled.fingerprints(),
+        inputs=fingerprints,
         layout_digest=layout.digest,
         numerics_version=NUMERICS_VERSION,
     )
 
 
-def _report(plan: Plan, out: Path, progress: Progress, continued: int, seconds: float) -> RunReport:
+def _report(
+    plan: Plan,
+    out: Path,
+    progress: Progress,
+    continued: int,
+    seconds: float,
+    fingerprints: Mapping[str, str],
+) -> RunReport:
     return RunReport(
         out,
         plan.memory.predicted_peak_bytes,
@@ -147,4 +159,5 @@ def _report(plan: Plan, out: Path, progress: Progress, continued: int, seconds: 
         continued,
         seconds,
         tuple(progress.warnings),
+        fingerprints,
     )

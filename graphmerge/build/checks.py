@@ -12,7 +12,7 @@ from graphmerge.methods.base import BaseRule, Method
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from graphmerge.recipe.values import ModelReference, Module, Recipe, Slice, Source
+    from graphmerge.recipe.values import ModelReference, Module, Recipe, Source
 
 
 def check_slices(recipe: Recipe, method: Method, models: Models) -> Iterator[Problem]:
@@ -22,7 +22,9 @@ def check_slices(recipe: Recipe, method: Method, models: Models) -> Iterator[Pro
         for index, part in enumerate(module.slices):
             where = f"{root}.models" if module.is_whole_model else f"{root}.slices[{index}]"
             base = part.base_model or recipe.base_model
-            yield from _check_sources(method, module, part, base, where)
+            yield from _check_sources(
+                method, models, listed_sources(module, part, base), base, where
+            )
             if not module.is_whole_model:
                 for position, source in enumerate(part.sources):
                     yield from _check_range(module, source, models, f"{where}.sources[{position}]")
@@ -30,9 +32,13 @@ def check_slices(recipe: Recipe, method: Method, models: Models) -> Iterator[Pro
 
 
 def _check_sources(
-    method: Method, module: Module, part: Slice, base: ModelReference | None, where: str
+    method: Method,
+    models: Models,
+    sources: tuple[Source, ...],
+    base: ModelReference | None,
+    where: str,
 ) -> Iterator[Problem]:
-    sources = listed_sources(module, part, base)
+    labels = ", ".join(models[source.model].label for source in sources)
     if method.copies_lone_source and len(sources) == 1:
         return
     count, least, most = len(sources), method.least_models, method.most_models
@@ -43,18 +49,17 @@ def _check_sources(
         yield Problem(
             f"wrong number of models for {method.name}",
             where,
-            f"{count} ({', '.join(str(source.model) for source in sources)})",
+            f"{count} ({labels})",
             f"{wanted}, the base included",
         )
     if method.base is BaseRule.REQUIRED and base is None:
         yield Problem(f"{method.name} needs a base model", where, hint="add base_model:")
     elif method.base is BaseRule.REQUIRED and all(source.model != base for source in sources):
-        got = ", ".join(str(source.model) for source in sources)
         yield Problem(
             f"the base model is not among the sources; {method.name} needs it there",
             where,
-            got,
-            str(base),
+            labels,
+            models[base].label if base else "",
             "add the base with its layer_range, or set the slice's base_model",
         )
 
@@ -67,7 +72,7 @@ def _check_range(module: Module, source: Source, models: Models, where: str) -> 
         yield Problem(
             "cannot tell which layers to slice",
             where,
-            f"{source.model} has {stacks}",
+            f"{model.label} has {stacks}",
             "one stack of layers",
             "name the part under modules:" if model.layout.stacks else model.layout.note,
         )
@@ -76,14 +81,14 @@ def _check_range(module: Module, source: Source, models: Models, where: str) -> 
             "layer_range goes beyond the model",
             f"{where}.layer_range",
             str(list(source.layer_range)),
-            f"at most {stack.count} layers in {source.model}",
+            f"at most {stack.count} layers in {model.label}",
         )
 
 
 def _check_module_name(module: Module, models: Models) -> Iterator[Problem]:
     if module.name is None:
         return
-    names = models[module.slices[0].sources[0].model].checkpoint.tensors
+    names = models[module.slices[0].sources[0].model].tensors
     if not any(in_module(name, module.name) for name in names):
         parts = sorted(
             {name.split(".")[0] for name in names}

@@ -1,31 +1,29 @@
-"""Recipe and checkpoints to graph."""
+"""Recipes and checkpoints to graph."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+import xxhash
+from attrs import evolve, frozen
 
-from graphmerge.build.checks import check_slices
-from graphmerge.build.matching import Match, Models, match_tensors, slice_length, used_names
-from graphmerge.build.models import Model, donor_reference, in_module, stack_of
-from graphmerge.build.tensors import TensorBuilder
-from graphmerge.errors import GraphmergeError, InputError, Problem, RecipeError
+from graphmerge.build.lift import Lifted, lift
+from graphmerge.errors import InputError, Problem
 from graphmerge.graph import Graph, Omission, Output, make_node, simplify, verify_graph
-from graphmerge.methods.registry import parameter_names
-from graphmerge.ops import LoadTensor
-from graphmerge.recipe.check import check_parameters
+from graphmerge.methods.operations import KEEPING
+from graphmerge.methods.registry import find_method, find_operation
+from graphmerge.ops import Cast, LoadTensor
+from graphmerge.recipe.values import ModelReference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from graphmerge.methods.base import Method
-    from graphmerge.recipe.values import Recipe, Scalar
+    from graphmerge.build.matching import Models
+    from graphmerge.build.models import Model, ModelTensor
+    from graphmerge.recipe.values import Entry, Recipe, RecipeGraph, Scalar
 
 SHOWN_NAMES = 3
 """Names that a note lists; the rest are counted."""
-SHOWN_PROBLEMS = 20
-"""Problems that one error message lists; the rest are counted."""
 
 
 @frozen(eq=False)
@@ -34,106 +32,115 @@ class Build:
 
     graph: Graph
     """The graph."""
-    donor: Model
-    """Model whose config, tokenizer and side files the output takes."""
+    model: Model
+    """The model that it makes: config, donor of tokenizer and side files."""
     parameters: Mapping[str, Mapping[str, Scalar]]
-    """Resolved parameters of every merged tensor: `weight of MODEL`, or the method's own by
-    name."""
-    layer_sources: tuple[int, ...] | None
-    """For every layer of the output its number in the donor slice's model; None when layers are
-    unchanged."""
-    layer_count_key: str
-    """Where config.json has the layer count; empty when layers are unchanged."""
+    """Resolved parameters of every merged tensor; of a recipe with several entries by
+    `ENTRY: TENSOR`."""
 
 
-def build_graph(recipe: Recipe, method: Method, models: Models, *, seed: int) -> Build:
-    """The graph of a recipe.
+def build_graph(recipes: RecipeGraph, stored: Models, *, seed: int) -> Build:
+    """The graph of the output of recipes that may be inputs of one another.
+
+    Args:
+        recipes: The recipes, inputs before users.
+        stored: Every checkpoint that they refer to.
+        seed: Seed of random masks.
 
     Raises:
-        InputError: everything that is wrong with the recipe's parameters, slices and tensors, at
+        InputError: everything that is wrong with the parameters, slices and tensors of a recipe, at
         once.
     """
-    checked = check_parameters(recipe, method.signature, all_names=parameter_names())
-    problems = [*checked.problems, *check_slices(recipe, method, models)]
-    if problems:
-        raise RecipeError(*problems)
-    matches = [
-        match
-        for module in recipe.modules
-        for match in match_tensors(module, models, recipe.base_model)
-    ]
-    builder = TensorBuilder(recipe, method, seed)
-    outputs = _outputs(matches, builder)
-    donor = models[donor_reference(recipe)]
-    copied = _unlisted(recipe, donor, {output.name for output in outputs})
-    outputs += copied
-    simplified = simplify(output.node for output in outputs)
-    final = tuple(Output(output.name, simplified[output.node], output.reason) for output in outputs)
-    used = used_names(matches)
-    used.setdefault(donor, set()).update(output.name for output in copied)
-    warnings = (*map(str, checked.warnings), *_ignored_ranges(recipe), *_warnings(models))
-    graph = Graph(final, tuple(_omissions(recipe, models, used)), warnings)
+    models = dict(stored)
+    made: dict[str, Lifted] = {}
+    for entry in recipes.needed():
+        made[entry.name] = lifted = _lift(entry, models, seed=seed)
+        models[lifted.model.reference] = lifted.model
+    final = made[recipes.output]
+    names = {name: final.model.tensors[name] for name in final.names}
+    graph = Graph(
+        tuple(_outputs(names)),
+        (),
+        (*(text for lifted in made.values() for text in lifted.warnings), *_warnings(stored)),
+    )
+    graph = evolve(graph, omissions=tuple(_omissions(graph, stored, made.values())))
     verify_graph(graph)
-    return Build(graph, donor, builder.resolved, *_layers(recipe, donor))
+    return Build(graph, final.model, _parameters(made))
 
 
-def _outputs(matches: Iterable[Match], builder: TensorBuilder) -> list[Output]:
-    outputs: list[Output] = []
-    problems: dict[tuple[str, str, str], Problem] = {}
-    for match in matches:
-        try:
-            outputs.append(builder.build(match))
-        except GraphmergeError as error:  # noqa: PERF203 - problems of all tensors are told at once
-            for problem in error.problems:
-                where = problem.where or f"tensor {match.name}"
-                located = Problem(problem.what, where, problem.got, problem.wanted, problem.hint)
-                problems.setdefault((problem.what, problem.got, problem.wanted), located)
-    if problems:
-        shown = list(problems.values())[:SHOWN_PROBLEMS]
-        rest = len(problems) - len(shown)
-        raise InputError(*shown, *([f"and {rest} more of this kind"] if rest else []))
-    return outputs
+def _lift(entry: Entry, models: Models, *, seed: int) -> Lifted:
+    recipe, inputs = entry.recipe, {name: models[name] for name in entry.inputs()}
+    method = find_operation if recipe.is_operation else find_method
+    reference = ModelReference(entry.name or "the output")
+    try:
+        return lift(
+            recipe,
+            method(recipe.merge_method),
+            inputs,
+            seed=seed,
+            reference=reference,
+            key=derived_key(recipe, inputs),
+        )
+    except InputError as error:
+        if not entry.name:
+            raise
+        raise InputError(*(_within(problem, entry.name) for problem in error.problems)) from None
 
 
-def _unlisted(recipe: Recipe, donor: Model, done: set[str]) -> list[Output]:
-    """Tensors of the donor that no module of a `modules:` recipe covers: copied."""
-    listed = [module.name for module in recipe.modules if module.name is not None]
-    if not listed:
-        return []
-    reason = "in no module that the recipe lists"
-    return [
-        Output(name, make_node(LoadTensor(donor.label, entry)), reason)
-        for name, entry in donor.checkpoint.tensors.items()
-        if name not in done and not any(in_module(name, module) for module in listed)
-    ]
+def _within(problem: Problem, entry: str) -> Problem:
+    """The problem with the entry of the recipe that it is in."""
+    return evolve(problem, where=", ".join(filter(None, (f"entry {entry}", problem.where))))
 
 
-def _omissions(recipe: Recipe, models: Models, used: dict[Model, set[str]]) -> Iterator[Omission]:
-    """Input tensors that take part in nothing."""
-    sliced = any(not module.is_whole_model for module in recipe.modules)
-    for model in models.values():
-        given = used.get(model, set())
-        given |= {model.tied[name] for name in given & set(model.tied)}
-        for name in model.checkpoint.tensors:
-            if name not in given:
-                yield Omission(model.label, name, _omission_reason(model, name, sliced=sliced))
+def derived_key(recipe: Recipe, inputs: Models) -> str:
+    """What says how a model is made: by which recipe from which inputs, whatever they are called.
+
+    An operation that keeps entries in their places has the key of its first input, so that a mask
+    for the task vector of a model is the same wherever it is drawn.
+    """
+    if recipe.is_operation and recipe.merge_method in KEEPING:
+        return next(iter(inputs.values())).key
+    text = repr(recipe)
+    for reference, model in inputs.items():
+        text = text.replace(repr(reference), model.key)
+    return xxhash.xxh3_64_hexdigest(text.encode())
 
 
-def _omission_reason(model: Model, name: str, *, sliced: bool) -> str:
-    if sliced and model.layout.locate(name):
-        return "its layer is in no slice"
-    if sliced:
-        return "only the first and last slice give tensors outside the layers"
-    return "the model that gives the names has no such tensor"
+def _outputs(tensors: Mapping[str, ModelTensor]) -> Iterator[Output]:
+    """Every tensor in its stored dtype, simplified."""
+    final = {
+        name: tensor.node
+        if tensor.node.spec.dtype is tensor.stored
+        else make_node(Cast(tensor.stored), tensor.node)
+        for name, tensor in tensors.items()
+    }
+    simplified = simplify(final.values())
+    for name, tensor in tensors.items():
+        yield Output(name, simplified[final[name]], tensor.reason)
 
 
-def _ignored_ranges(recipe: Recipe) -> Iterator[str]:
-    """Layer ranges of whole models: mergekit ignores them, and published recipes have them."""
-    for module in recipe.modules:
-        for index, source in enumerate(module.slices[0].sources if module.is_whole_model else ()):
-            if source.layer_range is not None:
-                what = "layer_range has no effect on a whole model"
-                yield str(Problem(what, f"$.models[{index}]", hint="use 'slices:' to cut layers"))
+def _omissions(graph: Graph, stored: Models, made: Iterable[Lifted]) -> Iterator[Omission]:
+    """Stored tensors that nothing in the graph loads."""
+    loads = (node.op for node in graph.nodes() if isinstance(node.op, LoadTensor))
+    used = {(op.model, op.entry.name) for op in loads}
+    reasons = {
+        (omission.model, omission.name): omission.reason
+        for lifted in made
+        for omission in lifted.omissions
+    }
+    for model in stored.values():
+        for name in model.tensors:
+            place = (model.label, name)
+            if place not in used:
+                yield Omission(*place, reasons.get(place, "nothing in the output depends on it"))
+
+
+def _parameters(made: Mapping[str, Lifted]) -> dict[str, Mapping[str, Scalar]]:
+    return {
+        f"{entry}: {tensor}" if entry and len(made) > 1 else tensor: values
+        for entry, lifted in made.items()
+        for tensor, values in lifted.parameters.items()
+    }
 
 
 def _warnings(models: Models) -> tuple[str, ...]:
@@ -152,17 +159,3 @@ def _some(names: tuple[str, ...]) -> str:
     """The first few names, and how many there are beside."""
     rest = len(names) - SHOWN_NAMES
     return ", ".join(names[:SHOWN_NAMES]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _layers(recipe: Recipe, donor: Model) -> tuple[tuple[int, ...] | None, str]:
-    """For sliced recipes where the layers come from, and the config key of their number."""
-    for module in recipe.modules:
-        if module.is_whole_model:
-            continue
-        stack = stack_of(donor, module.name)
-        sources: list[int] = []
-        for part in module.slices:
-            first, _ = part.sources[0].layer_range or (0, 0)
-            sources.extend(range(first, first + slice_length(part)))
-        return tuple(sources), stack.config_key if stack else ""
-    return None, ""

@@ -42,6 +42,8 @@ class Match:
     """Base model that holds here."""
     fraction: float
     """Place on gradients, 0 to 1."""
+    layer: tuple[int | None, int] = (None, 0)
+    """Number of the layer within its slice or model, None outside the layers, and how many."""
     moved: tuple[int, int] | None = None
     """Number of the layer in its model and in the output, for stacked layers."""
 
@@ -75,7 +77,8 @@ def _match_whole(module: Module, models: Models, base: ModelReference | None) ->
         position = donor.layout.locate(name)
         fraction = layer_fraction(position.index, position.stack.count) if position else 0.0
         inputs = tuple(SourceTensor(models[source.model], source, name) for source in sources)
-        yield Match(name, module, part, inputs, holding_base, fraction)
+        layer = (position.index, position.stack.count) if position else (None, 0)
+        yield Match(name, module, part, inputs, holding_base, fraction, layer)
 
 
 def in_model_order(model: Model, module: str | None) -> list[str]:
@@ -83,7 +86,7 @@ def in_model_order(model: Model, module: str | None) -> list[str]:
     before: list[str] = []
     layers: list[str] = []
     after: list[str] = []
-    for name in model.checkpoint.tensors:
+    for name in model.tensors:
         if module is not None and not in_module(name, module):
             continue
         if model.layout.locate(name):
@@ -115,7 +118,7 @@ def _match_ends(
     """Tensors outside the layers, from the first slice (before) or the last (after)."""
     holding_base = part.base_model or base
     donor = models[donor_of(part, holding_base).model]
-    for name in donor.checkpoint.tensors:
+    for name in donor.tensors:
         outside = donor.layout.locate(name) is None and is_after_layers(name, donor.layout) is after
         if outside and (module.name is None or in_module(name, module.name)):
             inputs = tuple(
@@ -147,7 +150,7 @@ def _match_layers(
             )
             name = f"{stacks[donor.model].prefix}{moved[1]}.{suffix}"
             fraction = layer_fraction(offset, length)
-            yield Match(name, module, part, inputs, holding_base, fraction, moved)
+            yield Match(name, module, part, inputs, holding_base, fraction, (offset, length), moved)
 
 
 def _layer_name(
@@ -166,7 +169,7 @@ def _required_stack(model: Model, module: Module) -> LayerStack:
 def _suffixes(model: Model, stack: LayerStack) -> Mapping[int, list[str]]:
     """What follows the layer number in the names of each layer."""
     found: dict[int, list[str]] = {}
-    for name in model.checkpoint.tensors:
+    for name in model.tensors:
         position = model.layout.locate(name)
         if position and position.stack == stack:
             found.setdefault(position.index, []).append(position.suffix)

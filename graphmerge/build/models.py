@@ -2,64 +2,114 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from graphmerge.checkpoint.layers import find_layers
+from graphmerge.checkpoint.names import natural_key
 from graphmerge.checkpoint.vocabulary import tied_head
+from graphmerge.graph import Node, make_node
+from graphmerge.ops import LoadTensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from graphmerge.checkpoint.layer_layout import LayerLayout, LayerStack
-    from graphmerge.checkpoint.values import Checkpoint, TensorEntry
+    from graphmerge.checkpoint.values import Checkpoint
     from graphmerge.recipe.values import ModelReference, Recipe
+    from graphmerge.spec import DType
+
+
+@frozen(eq=False)
+class ModelTensor:
+    """One tensor of a model: stored in a file, or made by the graph."""
+
+    node: Node
+    """What gives its values: in the stored dtype for a stored tensor, else in that of the
+    arithmetic."""
+    stored: DType
+    """Dtype that it has in a file, or will have if it is written as it is."""
+    reason: str = ""
+    """Why it is copied instead of merged; empty for merged and for stored tensors."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return self.node.spec.shape
 
 
 @frozen(eq=False)
 class Model:
-    """One model taking part in a merge."""
+    """One model taking part in a merge: a checkpoint, or what another merge makes."""
 
     reference: ModelReference
     """As the recipe refers to it."""
-    checkpoint: Checkpoint
-    """Its headers and config."""
+    key: str
+    """What random masks depend on: the reference of a checkpoint; of a derived model something
+    that says how it is made, whatever it is called."""
+    tensors: Mapping[str, ModelTensor]
+    """Its tensors by name, in natural order of names."""
+    config: Mapping[str, Any]
+    """Its config.json."""
     layout: LayerLayout
     """Its stacks of layers."""
     tied: Mapping[str, str]
     """Names that the model leaves out because another tensor stands for them: head -> embedding."""
+    checkpoint: Checkpoint
+    """Its files; of a derived model those of its donor, whose tokenizer and side files it has."""
+    is_stored: bool
+    """Whether its tensors are those of the checkpoint."""
 
     @property
     def label(self) -> str:
-        """The model as messages and masks name it."""
+        """The model as messages name it."""
         return str(self.reference)
 
-    def find(self, name: str) -> TensorEntry | None:
-        """The stored tensor of this name, or the one it is tied to."""
-        tensors = self.checkpoint.tensors
-        return tensors.get(name) or tensors.get(self.tied.get(name, ""))
+    def find(self, name: str) -> ModelTensor | None:
+        """The tensor of this name, or the one it is tied to."""
+        return self.tensors.get(name) or self.tensors.get(self.tied.get(name, ""))
 
 
 def open_model(reference: ModelReference, checkpoint: Checkpoint) -> Model:
-    """A model with its layers found."""
+    """A stored model with its layers found."""
     names = tuple(checkpoint.tensors)
-    tied = tied_head(names, checkpoint.config)
-    layout = find_layers(names, checkpoint.config)
-    return Model(reference, checkpoint, layout, dict([tied]) if tied else {})
+    label = str(reference)
+    return Model(
+        reference,
+        label,
+        {
+            name: ModelTensor(make_node(LoadTensor(label, entry)), entry.spec.dtype)
+            for name, entry in checkpoint.tensors.items()
+        },
+        checkpoint.config,
+        find_layers(names, checkpoint.config),
+        dict(filter(None, [tied_head(names, checkpoint.config)])),
+        checkpoint,
+        is_stored=True,
+    )
 
 
-def references(recipe: Recipe) -> tuple[ModelReference, ...]:
-    """Every model whose tensors the recipe uses, each once, the base first."""
-    found: dict[ModelReference, None] = {}
-    if recipe.base_model:
-        found[recipe.base_model] = None
-    for module in recipe.modules:
-        for part in module.slices:
-            if part.base_model:
-                found[part.base_model] = None
-            found.update((source.model, None) for source in part.sources)
-    return tuple(found)
+def derived_model(
+    reference: ModelReference,
+    key: str,
+    tensors: Mapping[str, ModelTensor],
+    donor: Model,
+    config: Mapping[str, Any],
+) -> Model:
+    """A model that a merge makes; `donor` gives what is not made of tensors."""
+    tied = {head: embedding for head, embedding in donor.tied.items() if head not in tensors}
+    ordered = {name: tensors[name] for name in sorted(tensors, key=natural_key)}
+    return Model(
+        reference,
+        key,
+        ordered,
+        config,
+        find_layers(tuple(ordered), config),
+        tied,
+        donor.checkpoint,
+        is_stored=False,
+    )
 
 
 def donor_reference(recipe: Recipe) -> ModelReference:

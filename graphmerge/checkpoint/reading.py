@@ -14,11 +14,22 @@ from graphmerge.checkpoint.values import Checkpoint, TensorEntry
 from graphmerge.errors import CheckpointError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 _MAX_LISTED = 10
 """Tensors named in one message; a wrong index may lack thousands."""
+
+
+_READERS: dict[str, Callable[[Path], Checkpoint]] = {}
+"""Readers of other formats, by the end of the file's name."""
+
+
+def register_reader(suffix: str, reader: Callable[[Path], Checkpoint]) -> None:
+    """Make a format known. Raises CheckpointError where the suffix is taken."""
+    if suffix == ".safetensors" or suffix in _READERS:
+        raise CheckpointError(Problem("these files have a reader already", got=suffix))
+    _READERS[suffix] = reader
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -26,13 +37,17 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     Args:
         path: a folder with model.safetensors, with an index and its shards, or with any safetensors
-            files; or one safetensors file (config.json and side files are those beside it).
+            files; or one safetensors file (config.json and side files are those beside it). Or a
+            file, or a folder with a single file, of a format that a plug-in reads.
 
     Raises:
         CheckpointError: there is no checkpoint there, or it is corrupt or incomplete.
         MachineError: a file cannot be read.
     """
     with machine_errors(path):
+        other = _other_format(path)
+        if other is not None:
+            return _READERS[other.suffix](other)
         if path.is_dir():
             return _read(path, path, find_shards(path))
         if path.is_file() and path.suffix == ".safetensors":
@@ -40,6 +55,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
         what = "not a safetensors file" if path.exists() else "no such model"
     wanted = "a model folder or a .safetensors file"
     raise CheckpointError(Problem(what, where=str(path), wanted=wanted))
+
+
+def _other_format(path: Path) -> Path | None:
+    """The file that a plug-in's reader is for."""
+    if not _READERS or not path.is_dir():
+        return path if path.suffix in _READERS and path.is_file() else None
+    files = sorted(file for file in path.iterdir() if file.suffix in (*_READERS, ".safetensors"))
+    return files[0] if len(files) == 1 and files[0].suffix in _READERS else None
 
 
 def _read(path: Path, folder: Path, shards: Shards) -> Checkpoint:

@@ -15,7 +15,9 @@ from graphmerge.cli.calibrate import calibrate
 from graphmerge.cli.inspect import inspect
 from graphmerge.cli.methods import methods
 from graphmerge.cli.plan import plan
+from graphmerge.cli.plugins import plugins
 from graphmerge.cli.run import run
+from graphmerge.cli.show import show
 from graphmerge.cli.validate import validate
 from graphmerge.cli.verify import verify
 from graphmerge.errors import GraphmergeError
@@ -78,8 +80,10 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     run,
     verify,
     validate,
+    show,
     inspect,
     methods,
+    plugins,
     calibrate,
 )
 for _command in _COMMANDS:

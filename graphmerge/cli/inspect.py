@@ -13,8 +13,8 @@ from graphmerge.checkpoint.folding import fold_names
 from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.checkpoint.summary import CheckpointSummary, summarise
 from graphmerge.cli import options
-from graphmerge.cli.columns import columns
-from graphmerge.cli.wording import counted
+from graphmerge.reporting.columns import columns
+from graphmerge.reporting.wording import counted
 from graphmerge.units import format_bytes
 
 if TYPE_CHECKING:

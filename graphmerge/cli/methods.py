@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from graphmerge.cli import options
 from graphmerge.cli.console import stdout_console
 from graphmerge.errors import InputError, Problem
 from graphmerge.methods.base import BaseRule
 from graphmerge.methods.registry import METHODS
+from graphmerge.plugins import installed_plugins
 from graphmerge.recipe.signature import REQUIRED
 from graphmerge.recipe.suggestions import suggest
 
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from graphmerge.methods.base import Method
-    from graphmerge.recipe.signature import ParameterSpec
+    from graphmerge.plugins import installed_plugins
+from graphmerge.recipe.signature import ParameterSpec
 
 
 def methods(
@@ -26,8 +29,11 @@ def methods(
         str | None,
         typer.Argument(metavar="[NAME]", help="Show all about this method.", show_default=False),
     ] = None,
+    plugin: options.Plugins = None,
 ) -> None:
-    """List the merge methods, or show all about one."""
+    """List the merge methods, those of plug-ins included, or show all about one."""
+    options.load_plugins(plugin)
+    installed_plugins()  # those that fail are named by `graphmerge plugins`
     console = stdout_console()
     if name is None:
         console.print(_overview())

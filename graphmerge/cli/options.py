@@ -11,6 +11,7 @@ from attrs import evolve
 
 from graphmerge.errors import InputError, Problem
 from graphmerge.machine import auto_budget_bytes, default_workers
+from graphmerge.plugins import load_plugin_file
 from graphmerge.schedule.executors import Kernels
 from graphmerge.schedule.plan import Request
 from graphmerge.units import parse_bytes
@@ -39,6 +40,10 @@ ShardSize = Annotated[
 ]
 KernelsOption = Annotated[
     Kernels, typer.Option(help="What computes: native code where there is some, or torch.")
+]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="Python file with merge methods; repeatable."),
 ]
 Device = Annotated[str, typer.Option(help="Where the arithmetic runs: cpu, cuda or cuda:N.")]
 GpuMemoryBudget = Annotated[
@@ -69,6 +74,16 @@ def size(option: str, text: str) -> int:
     except InputError as error:
         (problem,) = error.problems
         raise InputError(evolve(problem, where=option)) from None
+
+
+def load_plugins(files: list[Path] | None) -> None:
+    """Import the files that `--plugin` names.
+
+    Raises:
+        RecipeError: there is no such file, or it fails to import.
+    """
+    for file in files or ():
+        load_plugin_file(file)
 
 
 def request(

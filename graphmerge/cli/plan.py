@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from attrs import asdict
+from rich.text import Text
 
 from graphmerge.cli import options
 from graphmerge.cli.console import stdout_console
 from graphmerge.cli.explain import explanation
-from graphmerge.cli.plan_view import show
-from graphmerge.cli.wording import shard_count
 from graphmerge.pipeline import Compiled, compile_recipe, make_plan
+from graphmerge.reporting.plan_text import plan_lines
+from graphmerge.reporting.wording import shard_count
 from graphmerge.schedule.executors import Kernels
 from graphmerge.schedule.report import report
 
@@ -45,8 +46,10 @@ def plan(
     gpu_memory_budget: options.GpuMemoryBudget = None,
     tile_elements: options.TileElements = None,
     kernels: options.KernelsOption = Kernels.AUTO,
+    plugin: options.Plugins = None,
 ) -> None:
     """Show what a run would do and the memory it would take, without reading a single weight."""
+    options.load_plugins(plugin)
     request = options.request(
         memory_budget, workers, device, gpu_memory_budget, tile_elements, kernels
     )
@@ -60,7 +63,9 @@ def plan(
     if as_json:
         typer.echo(json.dumps(_content(compiled, made, shards), indent=2))
     else:
-        show(stdout_console(), compiled, report(made, shards=shards), verbose=verbose)
+        for line in plan_lines(compiled, report(made, shards=shards), verbose=verbose):
+            style = "red" if line.is_error else "yellow" if line.is_warning else ""
+            stdout_console().print(Text(line.text, style=style), soft_wrap=True)
     made.validate()
 
 
@@ -69,7 +74,7 @@ def _content(compiled: Compiled, made: Plan, shards: int) -> dict[str, Any]:
     head = {
         "format_version": JSON_FORMAT_VERSION,
         "recipe": compiled.recipe.origin,
-        "method": compiled.method.name,
+        "method": compiled.recipe.methods,
         "seed": compiled.seed,
     }
     return head | asdict(report(made, shards=shards))

@@ -8,9 +8,9 @@ import typer
 
 from graphmerge.cli import exit_codes, options
 from graphmerge.cli.progress import RunDisplay
-from graphmerge.cli.wording import counted, shard_count
 from graphmerge.pipeline import RunOptions, RunReport, check_output, compile_recipe, make_plan
 from graphmerge.pipeline import run as run_plan
+from graphmerge.reporting.wording import counted, shard_count
 from graphmerge.schedule.executors import Kernels
 from graphmerge.units import format_bytes
 
@@ -43,8 +43,10 @@ def run(
     gpu_memory_budget: options.GpuMemoryBudget = None,
     tile_elements: options.TileElements = None,
     kernels: options.KernelsOption = Kernels.AUTO,
+    plugin: options.Plugins = None,
 ) -> None:
     """Merge the models of RECIPE into OUT; the same command again continues an interrupted run."""
+    options.load_plugins(plugin)
     request = options.request(
         memory_budget, workers, device, gpu_memory_budget, tile_elements, kernels
     )

@@ -89,37 +89,43 @@ class _Engine:
         self._shared: dict[Node, Statistic] = {}
         self._users = Counter(node for unit in self._waiting for node in unit.unit.needs)
         self._error: BaseException | None = None
-        self._ended = [threading.Event() for _ in range(plan.workers)]
+        self._working = 0
+        self._ended = 0
 
     def run(self) -> None:
         """Start the workers and wait for them."""
+        workers = range(self._plan.workers)
         threads = [
-            threading.Thread(target=self._work, args=(ended,), name=f"worker-{number}", daemon=True)
-            for number, ended in enumerate(self._ended)
+            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
+            for number in workers
         ]
-        for thread in threads:
-            thread.start()
         try:
-            self._wait()
+            for thread in threads:
+                thread.start()
+            self._wait(len(threads))
         except KeyboardInterrupt as interrupt:
             self._stop(interrupt)
-            self._wait()
+            self._wait(0)
         for thread in threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
         if self._error is not None:
             raise self._error
 
-    def _wait(self) -> None:
-        """Wait until every worker has ended.
+    def _wait(self, least_ended: int) -> None:
+        """Wait until no worker works, and at least so many have ended.
 
         Not by joining threads: until Python 3.12 a join that Ctrl-C interrupts takes its thread for
-        ended, and files would be closed under a worker that still writes.
+        ended, and files would be closed under a worker that still writes. A thread that Ctrl-C has
+        kept from starting is not waited for: it would find the error and end.
         """
-        for ended in self._ended:
-            while not ended.wait(_POLL_SECONDS):
-                pass
+        with self._changed:
+            while self._working or self._ended < least_ended:
+                self._changed.wait(_POLL_SECONDS)
 
-    def _work(self, ended: threading.Event) -> None:
+    def _work(self) -> None:
+        with self._changed:
+            self._working += 1
         try:
             worker = Worker(self._reader, self._arena_bytes)
             while (task := self._claim()) is not None:
@@ -127,7 +133,10 @@ class _Engine:
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             self._stop(error)
         finally:
-            ended.set()
+            with self._changed:
+                self._working -= 1
+                self._ended += 1
+                self._changed.notify_all()
 
     def _stop(self, error: BaseException) -> None:
         with self._changed:

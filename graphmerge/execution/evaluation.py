@@ -14,6 +14,7 @@ from graphmerge.execution.finite import not_finite
 from graphmerge.execution.tiles import TileOutcome
 from graphmerge.kernels import ReducedTile, Tile, kernel, update
 from graphmerge.kernels.dtypes import TORCH_DTYPES
+from graphmerge.schedule.tiling import tile_shape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,7 +83,8 @@ class TorchTiles:
             partials[node] = update(node.op)(node.op, ReducedTile(inputs, statistics, scratch))
             return
         output = registers[instruction.output]
-        kernel(node.op)(node.op, Tile(inputs, statistics, output, scratch, task.start))
+        shape = tile_shape(node, task.stop - task.start)
+        kernel(node.op)(node.op, Tile(inputs, statistics, output, scratch, task.start, shape))
 
 
 def _registers(program: Program, elements: int, device: str, arena: Arena) -> list[torch.Tensor]:

@@ -72,7 +72,7 @@ class RunningUnit:
         if self.is_finished or self._next_start >= self._part.numel:
             return None
         start = self._next_start
-        stop = self._next_start = min(start + self._tile_elements, self._part.numel)
+        stop = self._next_start = min(start + self._tile, self._part.numel)
         self._running += 1
         return TileTask(self, self._part, start, stop, self._first_reads, self.statistics)
 
@@ -101,6 +101,7 @@ class RunningUnit:
     def _open(self, step: RunPass) -> bool:
         """Begin a pass; False if there is nothing to stream."""
         self._part = part = self.plan.unit.passes[step.index]
+        self._tile = part.tile_elements(self._tile_elements)
         for node in part.prologue:
             values = [self.statistics[value] for value in node.inputs]
             self.statistics[node] = small(node.op)(node.op, values)

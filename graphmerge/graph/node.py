@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from attrs import evolve
+
 from graphmerge.errors import GraphError
 
 if TYPE_CHECKING:
@@ -63,7 +65,10 @@ def make_node(op: Op, *inputs: Node) -> Node:
             space = op.space(tuple(value.space for value in inputs))
         except GraphError as error:
             shown = ", ".join(f"{value!r} ({value.space.value})" for value in inputs)
-            raise GraphError(f"{error} in {op.kind}({shown})") from None
+            where = f"{op.kind}({shown})"
+            raise GraphError(
+                *(evolve(problem, where=where) for problem in error.problems)
+            ) from None
         node = _nodes[key] = Node(op, inputs, spec, space)
     return node
 

@@ -31,6 +31,10 @@ class Access(Enum):
 
     ELEMENTWISE = "elementwise"
     """The same flat range of every tensor input, and statistics."""
+    ROWS = "rows"
+    """Whole rows of every tensor input: the last axis complete."""
+    WHOLE = "whole"
+    """The whole of every tensor input at once."""
     REDUCE = "reduce"
     """All of the tensor inputs, into a statistic; blocks may come in any order."""
     SMALL = "small"
@@ -75,6 +79,8 @@ class Op(ABC):
     """Name in recipes, plans and drawings: `task-vector`."""
     access: ClassVar[Access]
     """How the op may be tiled."""
+    needs_blocks: ClassVar[bool] = False
+    """Whether tiles must begin at numerics blocks, as those of reductions do."""
     in_place: ClassVar[bool] = False
     """Whether the output may take over the buffer of the first input when nothing else needs it.
     False is the safe answer: a kernel that reads an input after writing its output must say so."""

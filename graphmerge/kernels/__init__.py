@@ -4,6 +4,7 @@ from graphmerge.kernels import (  # noqa: F401 - importing them registers their 
     arithmetic,
     block_sums,
     consensus,
+    custom,
     identical,
     magnitude,
     random_drop,

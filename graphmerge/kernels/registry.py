@@ -36,7 +36,9 @@ class Tile:
     scratch: Sequence[torch.Tensor]
     """Buffers to write to, as the op asked for."""
     start: int
-    """Flat index of the tile's first element: a multiple of the numerics block."""
+    """Flat index of the tile's first element: a multiple of what the op's access pattern needs."""
+    shape: tuple[int, ...]
+    """What the op sees: the tensor's shape, (rows, row length), or (elements,) by its access."""
 
 
 @define(slots=True)

@@ -30,7 +30,9 @@ class ModelInput:
     """One model's tensor, as a method sees it."""
 
     label: str
-    """The model as the recipe refers to it; unique within the merge."""
+    """The model as messages name it; unique within the merge."""
+    key: str
+    """What random masks depend on; unique within the merge."""
     node: Node
     """Its tensor, in the dtype of the arithmetic."""
     look_up: Callable[[str], Scalar]
@@ -98,6 +100,9 @@ class Method:
     """Fewest inputs, the base included."""
     most_models: int | None = field(default=None)
     """Most inputs, the base included; None for any number."""
+    choose: Callable[[Mapping[str, Scalar]], int] | None = None
+    """For a method that takes one of its inputs as it is: which one, by its own parameters. The
+    inputs may differ in shape then."""
     copies_lone_source: bool = False
     """Whether a slice with a single source is copied instead of refused, as published recipes
     expect."""

@@ -14,30 +14,70 @@ from graphmerge.methods import (
     task_arithmetic,
     ties,
 )
+from graphmerge.methods.operations import OPERATIONS
 from graphmerge.recipe.suggestions import suggest
 
 if TYPE_CHECKING:
     from graphmerge.methods.base import Method
 
-METHODS: dict[str, Method] = {
+BUILT_IN: dict[str, Method] = {
     module.METHOD.name: module.METHOD
     for module in (linear, slerp, task_arithmetic, ties, dare_linear, dare_ties, passthrough)
 }
-"""Every method, in the order in which they are listed."""
+"""The methods of graphmerge itself, in the order in which they are listed."""
+METHODS: dict[str, Method] = dict(BUILT_IN)
+"""Every method that is known: what plug-ins have registered comes after the built-in ones."""
 
 
-def find_method(name: str) -> Method:
-    """The method of this name. Raises RecipeError with the nearest names for an unknown one."""
+def register_method(method: Method) -> None:
+    """Make a method known. Raises RecipeError where its name is taken."""
+    if method.name in METHODS or method.name in OPERATIONS:
+        taken = METHODS.get(method.name) or OPERATIONS[method.name]
+        raise RecipeError(
+            Problem(
+                f"there is a method {method.name!r} already",
+                method.formula,
+                hint=f"choose another name; the other one is {taken.formula}",
+            )
+        )
+    METHODS[method.name] = method
+
+
+def find_method(name: str, *, also: tuple[str, ...] = ()) -> Method:
+    """The method of this name.
+
+    Args:
+        name: Its name.
+        also: Names of methods that are not known yet but could be, for the message.
+
+    Raises:
+        RecipeError: there is none; with the nearest names.
+    """
     if name not in METHODS:
+        names = tuple(dict.fromkeys((*METHODS, *also)))
         raise RecipeError(
             Problem(
                 f"unknown merge method {name!r}",
                 "$.merge_method",
-                wanted="one of " + ", ".join(METHODS),
-                hint=suggest(name, METHODS),
+                wanted="one of " + ", ".join(names),
+                hint=suggest(name, names),
             )
         )
     return METHODS[name]
+
+
+def find_operation(name: str) -> Method:
+    """The operation of this name. Raises RecipeError with the nearest names for an unknown one."""
+    if name not in OPERATIONS:
+        raise RecipeError(
+            Problem(
+                f"unknown operation {name!r}",
+                "$.op",
+                wanted="one of " + ", ".join(OPERATIONS),
+                hint=suggest(name, OPERATIONS),
+            )
+        )
+    return OPERATIONS[name]
 
 
 def parameter_names() -> frozenset[str]:

@@ -12,10 +12,14 @@ def build(merge: MergeInputs) -> Node:
     """The point at t on the arc from the base to the other model."""
     assert merge.base is not None, "the builder checks that slerp has a base"
     (other,) = merge.fine_tunes
-    ends = (merge.base.node, other.node)
-    gram = make_node(Gram(), *ends)
-    coefficients = make_node(SphericalCoefficients(merge.number("t")), gram)
-    return make_node(Combine(), *ends, coefficients)
+    return interpolated(merge.base.node, other.node, merge.number("t"))
+
+
+def interpolated(first: Node, second: Node, t: float) -> Node:
+    """The point at t on the arc from one tensor to another."""
+    gram = make_node(Gram(), first, second)
+    coefficients = make_node(SphericalCoefficients(t), gram)
+    return make_node(Combine(), first, second, coefficients)
 
 
 METHOD = Method(

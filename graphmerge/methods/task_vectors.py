@@ -57,8 +57,13 @@ def density_of(merge: MergeInputs, model: ModelInput) -> float:
 
 
 def keep_largest(merge: MergeInputs, model: ModelInput, delta: Node) -> Node:
+    """The model's `density` of the entries, those of largest magnitude."""
+    return largest(delta, density_of(merge, model))
+
+
+def largest(delta: Node, density: float) -> Node:
     """The max(1, int(density * N)) entries of largest magnitude; none at density 0."""
-    density, count = density_of(merge, model), delta.spec.numel
+    count = delta.spec.numel
     if density == 0:
         return make_node(Scale(0.0), delta)
     keep = max(1, int(density * count))
@@ -72,13 +77,17 @@ def keep_largest(merge: MergeInputs, model: ModelInput, delta: Node) -> Node:
 
 
 def keep_random(merge: MergeInputs, model: ModelInput, delta: Node) -> Node:
-    """Each entry with probability `density`, by seed, model, tensor name and flat index only."""
-    density = density_of(merge, model)
+    """The model's `density` of the entries, a random choice."""
+    return random(merge, model, delta, density_of(merge, model))
+
+
+def random(merge: MergeInputs, model: ModelInput, delta: Node, density: float) -> Node:
+    """Each entry with this probability, by seed, model, tensor name and flat index only."""
     if density == 1:
         return delta
     if density == 0:
         return make_node(Scale(0.0), delta)
-    return make_node(RandomDrop(density, MaskKey(merge.seed, model.label, merge.tensor)), delta)
+    return make_node(RandomDrop(density, MaskKey(merge.seed, model.key, merge.tensor)), delta)
 
 
 def restore_norm(dense: Node, sparse: Node) -> Node:

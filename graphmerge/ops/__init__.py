@@ -2,6 +2,7 @@
 
 from graphmerge.ops.arithmetic import AddDelta, Cast, Scale, TaskVector, WeightedSum
 from graphmerge.ops.consensus import SignConsensus
+from graphmerge.ops.custom import CustomElementwise, CustomRows, CustomWhole
 from graphmerge.ops.rescale import AbsoluteSum, Ratio, Rescale
 from graphmerge.ops.sources import LoadTensor, RequireIdentical, StackLayer
 from graphmerge.ops.sparsify import KeepLargest, MagnitudeDigits, MaskKey, RandomDrop, TieCutoff
@@ -12,6 +13,9 @@ __all__ = [
     "AddDelta",
     "Cast",
     "Combine",
+    "CustomElementwise",
+    "CustomRows",
+    "CustomWhole",
     "Gram",
     "KeepLargest",
     "LoadTensor",

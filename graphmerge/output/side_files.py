@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from graphmerge.errors import CheckpointError, Problem
+from graphmerge.checkpoint.layer_config import with_layers
 from graphmerge.output.failures import write_errors
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 _DTYPE_KEYS = ("torch_dtype", "dtype")
 """transformers writes the first before version 4.56, the second since, and reads both."""
-_NOT_PER_LAYER = ("architectures", "token")
-"""Parts of keys whose lists are as long as a small model is deep by accident only."""
 
 
 def output_config(
@@ -44,12 +41,7 @@ def output_config(
     Raises:
         CheckpointError: the donor has no such key, or has fewer layers than the sources want.
     """
-    config = copy.deepcopy(dict(donor_config))
-    for key, count in layer_counts.items():
-        section, name = _find(config, key)
-        if key in layer_sources:
-            _rearrange(section, section[name], layer_sources[key], key)
-        section[name] = count
+    config = with_layers(donor_config, layer_counts, layer_sources)
     if dtype is not None:
         _set_dtype(config, dtype.torch_name)
     if vocabulary_size is not None:
@@ -92,31 +84,6 @@ def copy_side_files(files: Iterable[Path], partial: Path, *, donor: Path) -> Non
         with write_errors(target):
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(file, target)
-
-
-def _find(config: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
-    """The section of the config that holds the dotted key, and the last part of the key."""
-    *sections, name = key.split(".")
-    section: Any = config
-    for part in sections:
-        section = section.get(part) if isinstance(section, dict) else None
-    if not isinstance(section, dict) or name not in section:
-        raise CheckpointError(Problem("config.json of the donor model has no such key", key))
-    return section, name
-
-
-def _rearrange(
-    section: dict[str, Any], old_count: int, sources: Sequence[int], count_key: str
-) -> None:
-    """Let every list of one item per layer follow the layers."""
-    for name, value in section.items():
-        is_per_layer = isinstance(value, list) and len(value) == old_count
-        if not is_per_layer or any(part in name for part in _NOT_PER_LAYER):
-            continue
-        if max(sources, default=0) >= old_count:
-            got, wanted = f"layer {max(sources)}", f"a layer below {old_count}"
-            raise CheckpointError(Problem(f"{name} has no such layer", count_key, got, wanted))
-        section[name] = [value[source] for source in sources]
 
 
 def _set_dtype(config: dict[str, Any], torch_name: str) -> None:

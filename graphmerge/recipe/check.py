@@ -10,6 +10,7 @@ from graphmerge.errors import Problem
 from graphmerge.recipe.coercion import coerce, wanted
 from graphmerge.recipe.cursor import child_path, show
 from graphmerge.recipe.suggestions import suggest
+from graphmerge.recipe.values import PerTensor
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -105,6 +106,8 @@ def _misplaced(name: str, where: str) -> Problem:
 
 def _check_value(parameter: ParameterSpec, value: ParameterValue, where: str) -> Iterator[Problem]:
     for candidate in value:
+        if isinstance(candidate.value, PerTensor):
+            continue  # what it gives is checked for each tensor
         points = candidate.value if isinstance(candidate.value, tuple) else (candidate.value,)
         for point in points:
             if coerce(parameter, point) is None:

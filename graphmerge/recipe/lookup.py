@@ -8,6 +8,7 @@ from graphmerge.errors import Problem, RecipeError
 from graphmerge.recipe.coercion import coerce, wanted
 from graphmerge.recipe.cursor import show
 from graphmerge.recipe.signature import Required
+from graphmerge.recipe.values import PerTensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ def evaluate(
     scopes: Sequence[Mapping[str, ParameterValue]],
     tensor_name: str,
     t: float,
+    layer: tuple[int | None, int] = (None, 0),
     method: str = "",
 ) -> Scalar:
     """The parameter's value for one tensor.
@@ -42,6 +44,7 @@ def evaluate(
         tensor_name: What filters look at: the input's name for per-model parameters, else the
             output's.
         t: Place on gradients, from 0 to 1; see `layer_fraction`.
+        layer: Number of the layer, None outside the layers, and how many there are; for functions.
         method: Name of the merge method, for messages.
 
     Raises:
@@ -52,6 +55,8 @@ def evaluate(
     for scope in scopes:
         for candidate in scope.get(name, ()):
             if candidate.filter is None or candidate.filter in tensor_name:
+                if isinstance(candidate.value, PerTensor):
+                    return _coerced(parameter, candidate.value.function(tensor_name, *layer))
                 return _value_at(parameter, candidate.value, t)
     if isinstance(parameter.default, Required):
         what = f"{method or 'the merge method'} needs parameter {name!r}"

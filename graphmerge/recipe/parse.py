@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.recipe.cursor import Cursor
 from graphmerge.recipe.parameters import read_parameters
@@ -16,12 +18,14 @@ from graphmerge.recipe.yaml_loading import load_yaml
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-_KEYS = (
+KEYS = (
     "merge_method", "models", "slices", "modules", "base_model", "parameters", "dtype", "out_dtype",
     "tokenizer", "tokenizer_source", "chat_template",
 )  # fmt: skip
+"""Keys of a recipe."""
 _DTYPES = {
     dtype.torch_name: dtype for dtype in (DType.BF16, DType.F16, DType.F32, DType.F64, DType.I64)
 }
@@ -31,27 +35,26 @@ _OTHER_NAMES = {
 }  # fmt: skip
 
 
-def load_recipe(path: Path) -> Recipe:
-    """The recipe in a file.
+def read_text(path: Path) -> str:
+    """The text of a recipe file.
 
     Raises:
-        RecipeError: the file cannot be read, or is no recipe.
+        RecipeError: the file cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise RecipeError(
             Problem(f"cannot read the recipe: {error.strerror}", str(path))
         ) from error
     except UnicodeDecodeError as error:
         raise RecipeError(Problem(f"not UTF-8 text: {error}", str(path))) from error
-    return parse_recipe(text, origin=str(path), recipe_folder=path.parent)
 
 
 def parse_recipe(
     text: str, *, origin: str = "<string>", recipe_folder: Path | None = None
 ) -> Recipe:
-    """The recipe that a YAML text holds.
+    """The single recipe that a YAML text holds.
 
     Which methods exist, and which parameters they have, is not known here: see `check_parameters`.
 
@@ -59,14 +62,15 @@ def parse_recipe(
         RecipeError: the text is not YAML, or no recipe; it holds every problem that was found.
     """
     root = Cursor(load_yaml(text, origin=origin), folder=recipe_folder)
-    recipe = _read_recipe(root, text=text, origin=origin)
+    recipe = read_recipe(root)
     if recipe is None or root.problems:
         raise RecipeError(*root.problems)
-    return recipe
+    return evolve(recipe, text=text, origin=origin)
 
 
-def _read_recipe(root: Cursor, *, text: str, origin: str) -> Recipe | None:
-    fields = root.fields(_KEYS, required=("merge_method",))
+def read_recipe(root: Cursor, *, keys: Sequence[str] = KEYS) -> Recipe | None:
+    """The recipe at a place; None, with problems reported, if it is none."""
+    fields = root.fields(keys, required=("merge_method",))
     if not isinstance(root.value, dict):
         return None
     method = fields["merge_method"].text() if "merge_method" in fields else None
@@ -75,16 +79,24 @@ def _read_recipe(root: Cursor, *, text: str, origin: str) -> Recipe | None:
         modules=read_modules(root, fields),
         base_model=read_reference(fields["base_model"]) if "base_model" in fields else None,
         parameters=read_parameters(fields.get("parameters")),
-        dtype=_read_dtype(fields.get("dtype")),
-        out_dtype=_read_dtype(fields.get("out_dtype")),
+        dtype=read_dtype(fields.get("dtype")),
+        out_dtype=read_dtype(fields.get("out_dtype")),
         tokenizer=read_vocabulary(root, fields),
         chat_template=read_chat_template(fields.get("chat_template")),
-        text=text,
-        origin=origin,
     )
 
 
-def _read_dtype(place: Cursor | None) -> DType | None:
+def dtype_named(name: str) -> DType:
+    """The dtype of this name. Raises RecipeError with the nearest names for an unknown one."""
+    place = Cursor(name, path="dtype")
+    dtype = read_dtype(place)
+    if dtype is None:
+        raise RecipeError(*place.problems)
+    return dtype
+
+
+def read_dtype(place: Cursor | None) -> DType | None:
+    """The dtype at a place; None, with problems reported, if it is none."""
     name = place.text() if place else None
     if place is None or name is None:
         return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from graphmerge.spec import DType
 
@@ -44,11 +44,21 @@ class ModelReference:
 
 
 @frozen
+class PerTensor:
+    """A value that a function gives for each tensor; only Python can say it, no recipe file."""
+
+    function: Callable[[str, int | None, int], Scalar] = field(repr=False)
+    """Maps tensor name, number of the layer (None outside the layers) and number of layers."""
+    name: str
+    """What messages, and whatever depends on how a model is made, call it."""
+
+
+@frozen
 class Conditional:
     """One candidate value of a parameter, for the tensors whose name contains `filter`."""
 
-    value: Scalar | tuple[Scalar, ...]
-    """A scalar, or the points of a gradient over the layers."""
+    value: Scalar | tuple[Scalar, ...] | PerTensor
+    """A scalar, the points of a gradient over the layers, or a function."""
     filter: str | None = None
     """Substring of the tensor name; None (parsed from `*`, too) matches every tensor."""
 
@@ -155,6 +165,8 @@ class Recipe:
         factory=dict, converter=_frozen_mapping, hash=False
     )
     """Global parameters."""
+    is_operation: bool = False
+    """Whether `merge_method` is the name of an operation of a `graph:` section instead."""
     dtype: DType | None = None
     """Inputs are cast to this at load."""
     out_dtype: DType | None = None
@@ -167,3 +179,66 @@ class Recipe:
     """The YAML as it was read; stored with the output."""
     origin: str = field(default="<string>", eq=False, repr=False)
     """File that the recipe came from, for messages."""
+
+
+@frozen
+class Entry:
+    """A recipe that others may refer to."""
+
+    name: str
+    """What they call it; empty for a file that holds a single recipe."""
+    recipe: Recipe
+    """What it makes."""
+
+    def inputs(self) -> tuple[ModelReference, ...]:
+        """Every model whose tensors the recipe uses, each once, the base first."""
+        recipe = self.recipe
+        found: dict[ModelReference, None] = {}
+        if recipe.base_model:
+            found[recipe.base_model] = None
+        for module in recipe.modules:
+            for part in module.slices:
+                if part.base_model:
+                    found[part.base_model] = None
+                found.update((source.model, None) for source in part.sources)
+        return tuple(found)
+
+
+@frozen
+class RecipeGraph:
+    """A whole recipe file: entries that may be inputs of one another, and which is the output."""
+
+    entries: tuple[Entry, ...]
+    """Entries, inputs before users."""
+    output: str
+    """Name of the entry that is the output."""
+    text: str = field(default="", eq=False, repr=False)
+    """The YAML as it was read; stored with the output."""
+    origin: str = field(default="<string>", eq=False, repr=False)
+    """File that the recipe came from, for messages."""
+
+    @property
+    def final(self) -> Recipe:
+        """The recipe of the output."""
+        return next(entry.recipe for entry in self.entries if entry.name == self.output)
+
+    def needed(self) -> tuple[Entry, ...]:
+        """The entries that the output is made from, inputs before users."""
+        wanted = {self.output}
+        chosen: list[Entry] = []
+        for entry in reversed(self.entries):
+            if entry.name in wanted:
+                chosen.append(entry)
+                wanted.update(str(reference) for reference in entry.inputs())
+        return tuple(reversed(chosen))
+
+    def stored(self) -> tuple[ModelReference, ...]:
+        """The models that the output needs and no entry makes: checkpoints."""
+        names = {entry.name for entry in self.entries}
+        found = (reference for entry in self.needed() for reference in entry.inputs())
+        return tuple(dict.fromkeys(ref for ref in found if str(ref) not in names))
+
+    @property
+    def methods(self) -> str:
+        """Names of the methods and operations that the output needs, each once."""
+        return ", ".join(dict.fromkeys(entry.recipe.merge_method for entry in self.needed()))

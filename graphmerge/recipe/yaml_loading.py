@@ -28,8 +28,20 @@ def load_yaml(text: str, *, origin: str) -> object:
     Raises:
         RecipeError: the text is not YAML, holds anything else, or gives a key twice.
     """
+    documents = load_yaml_documents(text, origin=origin)
+    if len(documents) > 1:
+        raise RecipeError(Problem("not valid YAML: several documents, where one is wanted", origin))
+    return documents[0]
+
+
+def load_yaml_documents(text: str, *, origin: str) -> list[object]:
+    """The values of all documents in a text; of an empty one a single None.
+
+    Raises:
+        RecipeError: as `load_yaml`.
+    """
     try:
-        return yaml.load(text, Loader=_RecipeLoader)
+        return list(yaml.load_all(text, Loader=_RecipeLoader)) or [None]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{origin}, line {mark.line + 1}, column {mark.column + 1}" if mark else origin

@@ -9,7 +9,7 @@ from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.schedule.cost import estimated_seconds
 from graphmerge.schedule.executors import Executor, uses_native_code
 from graphmerge.schedule.memory import estimate, shared_bytes
-from graphmerge.schedule.plan import Memory, Plan, Request, Reserved, ReservedFor, UnitPlan
+from graphmerge.schedule.plan import Plan, Request, Reserved, ReservedFor, UnitPlan
 from graphmerge.schedule.units import make_units
 
 if TYPE_CHECKING:
@@ -33,27 +33,65 @@ def schedule(graph: Graph, request: Request, reserved_for: ReservedFor) -> Plan:
             code where there is none.
     """
     units = make_units(graph, device=request.device, native=uses_native_code(request))
-    reserved = _reserved(units, reserved_for)
-    tiles = _tile_sizes(request)
-    lean = tuple(UnitPlan(unit, ()) for unit in units)
-    kept = tuple(UnitPlan(unit, unit.repeated_loads()) for unit in units)
-    least, offender = estimate(graph, lean, reserved, workers=1, tile_elements=min(tiles))
-    best: Plan | None = None
-    for workers in range(request.workers, 0, -1):
-        for tile in tiles:
-            spare = _spare_bytes(graph, lean, request, reserved, workers, tile)
-            chosen = _keep_what_fits(lean, kept, spare, workers)
-            memory, _ = estimate(graph, chosen, reserved, workers=workers, tile_elements=tile)
-            seconds = estimated_seconds(chosen, workers=workers, tile_elements=tile)
-            plan = _plan(
-                graph, chosen, request, workers, tile, memory, reserved, least, offender, seconds
-            )
-            if plan.fits and (best is None or plan.seconds < best.seconds):
-                best = plan
-    if best is None:
-        seconds = estimated_seconds(lean, workers=1, tile_elements=min(tiles))
-        return _plan(graph, lean, request, 1, min(tiles), least, reserved, least, offender, seconds)
-    return best
+    chooser = _Chooser(graph, request, _reserved(units, reserved_for), units, _tile_sizes(request))
+    plans = (
+        chooser.plan(workers, tile)
+        for workers in range(request.workers, 0, -1)
+        for tile in chooser.tiles
+    )
+    fitting = [plan for plan in plans if plan.fits]
+    return min(fitting, key=lambda plan: plan.seconds) if fitting else chooser.leanest()
+
+
+class _Chooser:
+    """Makes plans of one graph for one request."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        request: Request,
+        reserved: Reserved,
+        units: Sequence[Unit],
+        tiles: tuple[int, ...],
+    ) -> None:
+        self.tiles = tiles
+        self._graph = graph
+        self._request = request
+        self._reserved = reserved
+        self._lean = tuple(UnitPlan(unit, ()) for unit in units)
+        self._kept = tuple(UnitPlan(unit, unit.repeated_loads()) for unit in units)
+        self._least, self._offender = estimate(
+            graph, self._lean, reserved, workers=1, tile_elements=min(tiles)
+        )
+
+    def plan(self, workers: int, tile: int) -> Plan:
+        """The plan with so many workers and tiles of this size that keeps what fits."""
+        lean, _ = estimate(
+            self._graph, self._lean, self._reserved, workers=workers, tile_elements=tile
+        )
+        spare = self._request.budget_bytes - lean.predicted_peak_bytes + lean.live_bytes
+        return self._made(_keep_what_fits(self._lean, self._kept, spare, workers), workers, tile)
+
+    def leanest(self) -> Plan:
+        """The plan that needs least."""
+        return self._made(self._lean, 1, min(self.tiles))
+
+    def _made(self, units: tuple[UnitPlan, ...], workers: int, tile: int) -> Plan:
+        memory, _ = estimate(
+            self._graph, units, self._reserved, workers=workers, tile_elements=tile
+        )
+        return Plan(
+            graph=self._graph,
+            units=units,
+            request=self._request,
+            workers=workers,
+            tile_elements=tile,
+            memory=memory,
+            calibrated=self._reserved.calibrated,
+            least_budget_bytes=self._least.predicted_peak_bytes,
+            offender=self._offender,
+            seconds=estimated_seconds(units, workers=workers, tile_elements=tile),
+        )
 
 
 def _reserved(units: Iterable[Unit], reserved_for: ReservedFor) -> Reserved:
@@ -73,32 +111,6 @@ def _reserved(units: Iterable[Unit], reserved_for: ReservedFor) -> Reserved:
     )
 
 
-def _plan(
-    graph: Graph,
-    units: tuple[UnitPlan, ...],
-    request: Request,
-    workers: int,
-    tile: int,
-    memory: Memory,
-    reserved: Reserved,
-    least: Memory,
-    offender: str,
-    seconds: float,
-) -> Plan:
-    return Plan(
-        graph=graph,
-        units=units,
-        request=request,
-        workers=workers,
-        tile_elements=tile,
-        memory=memory,
-        calibrated=reserved.calibrated,
-        least_budget_bytes=least.predicted_peak_bytes,
-        offender=offender,
-        seconds=seconds,
-    )
-
-
 def _tile_sizes(request: Request) -> tuple[int, ...]:
     if request.tile_elements is None:
         blocks = CPU_TILE_BLOCKS if request.device == "cpu" else GPU_TILE_BLOCKS
@@ -107,19 +119,6 @@ def _tile_sizes(request: Request) -> tuple[int, ...]:
         wanted = f"a multiple of {BLOCK_ELEMENTS}"
         raise InputError(Problem("wrong tile size", got=str(request.tile_elements), wanted=wanted))
     return (request.tile_elements,)
-
-
-def _spare_bytes(
-    graph: Graph,
-    lean: Sequence[UnitPlan],
-    request: Request,
-    reserved: Reserved,
-    workers: int,
-    tile: int,
-) -> int:
-    """What the budget leaves for live values when nothing is kept."""
-    memory, _ = estimate(graph, lean, reserved, workers=workers, tile_elements=tile)
-    return request.budget_bytes - memory.predicted_peak_bytes + memory.live_bytes
 
 
 def _keep_what_fits(

@@ -41,7 +41,7 @@ def _unit_seconds(unit: UnitPlan, tile_elements: int) -> float:
     seconds = 0.0
     for part in unit.unit.passes:
         instructions = len(part.program.instructions)
-        tiles = -(-part.numel // tile_elements)
+        tiles = -(-part.numel // part.tile_elements(tile_elements))
         is_native = part.executor is Executor.NATIVE
         calls = 1 if is_native else instructions
         seconds += tiles * (TILE_OVERHEAD_SECONDS + calls * INSTRUCTION_OVERHEAD_SECONDS)

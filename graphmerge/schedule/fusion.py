@@ -100,7 +100,7 @@ def _fits_vectors(program: Program) -> bool:
     if len(program.loads) > _MOST or len(program.instructions) > _MOST:
         return False
     nodes = (*program.loads, *(item.node for item in program.instructions))
-    tensors = (node for node in nodes if node.op.access is Access.ELEMENTWISE)
+    tensors = (node for node in nodes if node.op.access is not Access.REDUCE)
     return all(node.spec.dtype in _FUSED_DTYPES for node in tensors)
 
 

@@ -42,7 +42,7 @@ class TileMemory:
 
 def tile_memory(part: Pass, kept: Iterable[Node], tile_elements: int) -> TileMemory:
     """What a worker needs for one tile of a pass, with these loads kept in memory."""
-    elements = min(tile_elements, part.numel)
+    elements = min(part.tile_elements(tile_elements), part.numel)
     program, held = part.program, set(kept)
     buffers = [load.spec.dtype.bits for load in program.loads if load not in held]
     buffer_bytes = sum((bits * elements + 7) // 8 for bits in buffers)

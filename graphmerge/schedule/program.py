@@ -144,7 +144,7 @@ class _Compiler:
             self._take(dtype) for dtype in node.op.scratch(tuple(i.spec for i in node.inputs))
         )
         output = None
-        if node.op.access is Access.ELEMENTWISE:
+        if node.op.access is not Access.REDUCE:
             output = self._output(node, inputs)
             self.place[node] = output
         for register in scratch:

@@ -17,6 +17,7 @@ from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.fusion import fused_layout
 from graphmerge.schedule.program import Program, compile_program, look_through
 from graphmerge.schedule.templates import Structure, Template, canonical_form
+from graphmerge.schedule.tiling import tile_elements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,6 +41,10 @@ class Pass:
     """Small statistics that are made before the first tile, inputs before users."""
     device: str
     """Where the kernels run: `cpu`, `cuda` or `cuda:N`."""
+
+    def tile_elements(self, wanted: int) -> int:
+        """Elements of a tile: as many as wanted, or what the ops of the pass must have at once."""
+        return tile_elements(self.program, self.numel, wanted)
 
     @property
     def executor(self) -> Executor:

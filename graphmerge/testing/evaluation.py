@@ -14,6 +14,7 @@ from graphmerge.kernels import ReducedTile, Tile, kernel, update
 from graphmerge.kernels.dtypes import TORCH_DTYPES
 from graphmerge.ops import LoadTensor
 from graphmerge.schedule.program import look_through
+from graphmerge.schedule.tiling import tile_shape
 from graphmerge.statistics import Statistic, reduction, small
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def _evaluate(node: Node, values: dict[Node, Value]) -> Value:
         return how.finish(node.op, state, statistics)
     (output,) = _empty((node.spec.dtype,), node.spec.numel)
     if node.spec.numel:
-        kernel(node.op)(node.op, Tile(tensors, statistics, output, scratch, 0))
+        shape = tile_shape(node, node.spec.numel)
+        kernel(node.op)(node.op, Tile(tensors, statistics, output, scratch, 0, shape))
     return output
 
 

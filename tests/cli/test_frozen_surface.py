@@ -12,15 +12,17 @@ from graphmerge.recipe.parse import parse_recipe
 
 PLANNING = {
     "--memory-budget", "--workers", "--seed", "--out-shard-size", "--device",
-    "--gpu-memory-budget", "--tile-elements", "--kernels",
+    "--gpu-memory-budget", "--tile-elements", "--kernels", "--plugin",
 }  # fmt: skip
 COMMANDS = {
     "plan": {"recipe", "--dry-run", "--explain", "--verbose", "-v", "--json"} | PLANNING,
     "run": {"recipe", "out", "--overwrite", "--durable", "--strict", "--quiet", "-q"} | PLANNING,
     "verify": {"out"},
-    "validate": {"recipe"},
+    "show": {"recipe", "--dot", "--svg", "--json", "--plugin"},
+    "validate": {"recipe", "--plugin"},
     "inspect": {"checkpoint", "--json"},
-    "methods": {"name"},
+    "methods": {"name", "--plugin"},
+    "plugins": set(),
     "calibrate": {"--executor", "--workers"},
 }
 KEYS = {

@@ -1,6 +1,6 @@
 import pytest
 
-from graphmerge.cli.sparkline import sparkline
+from graphmerge.reporting.sparkline import sparkline
 
 
 @pytest.mark.parametrize(

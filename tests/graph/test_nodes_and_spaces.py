@@ -1,6 +1,7 @@
 """Nodes are hash-consed and checked as they are made."""
 
 import gc
+import re
 from itertools import product
 
 import pytest
@@ -145,10 +146,7 @@ def test_which_spaces_an_op_takes(op, space):
         (
             SignConsensus((1.0, 1.0), normalize=False),
             (Values.weight, Values.other),
-            (
-                r"signs are elected among task vectors: got weight, weight; wanted only deltas "
-                r"in sign-consensus\(load-tensor\(m:w\): F32\[4, 5\] \(weight\), load-tensor\(m:v\)"
-            ),
+            r"signs are elected among task vectors: got weight, weight; wanted only deltas",
         ),
         (
             AddDelta(),
@@ -202,6 +200,7 @@ def test_which_spaces_an_op_takes(op, space):
     ids=lambda value: value.kind if hasattr(value, "kind") else "",
 )
 def test_what_cannot_be_combined_is_said_with_op_and_inputs(op, inputs, message):
+    message = message.replace(": got", rf" @ {re.escape(op.kind)}\(.*: got")
     with pytest.raises(GraphError, match=message):
         make_node(op, *inputs)
 

@@ -22,7 +22,7 @@ MOST_EXPONENT = {DType.BF16: 127, DType.F16: 15, DType.F32: 127}
 def cast(values, dtype):
     x = torch.tensor(values, dtype=torch.float64)
     output = torch.empty(len(values), dtype=TORCH_DTYPES[dtype])
-    kernel(Cast(dtype))(Cast(dtype), Tile([x], [], output, [], 0))
+    kernel(Cast(dtype))(Cast(dtype), Tile([x], [], output, [], 0, (len(x),)))
     return output.double().tolist()
 
 
@@ -90,7 +90,7 @@ def test_every_16_bit_number_survives_a_cast_up_and_down(dtype):
     finite = stored[~stored.isnan()]
     for wide in (torch.float32, torch.float64):
         output = torch.empty_like(finite)
-        kernel(Cast(dtype))(Cast(dtype), Tile([finite.to(wide)], [], output, [], 0))
+        kernel(Cast(dtype))(Cast(dtype), Tile([finite.to(wide)], [], output, [], 0, (len(finite),)))
         assert torch.equal(output.view(torch.int16), finite.view(torch.int16))
 
 

@@ -54,7 +54,7 @@ def kept_by_kernels(values, keep, *, tile=None, order=None):
     for start in starts:
         part, out = x[start : start + tile], output[start : start + tile]
         scratch = scratch_of(result, len(part))
-        kernel(result.op)(result.op, Tile([part], cutoff, out, scratch, start))
+        kernel(result.op)(result.op, Tile([part], cutoff, out, scratch, start, (len(part),)))
     return output.numpy()
 
 
@@ -64,7 +64,9 @@ def assert_same_cutoff(known, found, x, op):
     for cutoff in (known, found):
         integer = torch.int32 if x.dtype is torch.float32 else torch.int64
         outputs.append(torch.empty_like(x))
-        kernel(op)(op, Tile([x], [cutoff], outputs[-1], [torch.empty(len(x), dtype=integer)], 0))
+        kernel(op)(
+            op, Tile([x], [cutoff], outputs[-1], [torch.empty(len(x), dtype=integer)], 0, (len(x),))
+        )
     assert torch.equal(*outputs)
 
 

@@ -46,7 +46,7 @@ def merged(folder, method, tensors, per_model, *, base=True, own=None, labels=No
     defaults = {p.name: p.default for p in spec.parameters if not isinstance(p.default, Required)}
     loads = [make_node(LoadTensor("m", entries[str(i)])) for i in range(len(tensors))]
     models = tuple(
-        ModelInput(label, make_node(Cast(DType.F32), load), (defaults | given).__getitem__)
+        ModelInput(label, label, make_node(Cast(DType.F32), load), (defaults | given).__getitem__)
         for label, load, given in zip(labels, loads, per_model, strict=True)
     )
     parameters = defaults | (own or {})

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from graphmerge.pipeline import compile_recipe, make_plan
-from graphmerge.recipe.parse import load_recipe
+from graphmerge.recipe import load_recipe_graph
 from graphmerge.schedule.plan import Request
 from graphmerge.testing.checkpoints import write_header_only
 from graphmerge.testing.llama_shapes import TINY
@@ -39,7 +39,7 @@ def test_an_example_is_planned(path, models, monkeypatch):
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_an_example_begins_with_what_it_is_for(path):
-    assert load_recipe(path).text.startswith("# ")
+    assert load_recipe_graph(path).text.startswith("# ")
 
 
 def test_there_are_examples():

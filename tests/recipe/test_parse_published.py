@@ -13,7 +13,7 @@ from graphmerge.recipe import (
     TokenizerSettings,
     TokenKind,
     TokenSource,
-    load_recipe,
+    load_recipe_graph,
 )
 from graphmerge.spec import DType
 
@@ -21,12 +21,12 @@ FOLDER = Path(__file__).parent / "published"
 
 
 def published(name):
-    return load_recipe(FOLDER / f"{name}.yaml")
+    return load_recipe_graph(FOLDER / f"{name}.yaml").final
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_text_and_origin_are_kept(path):
-    recipe = load_recipe(path)
+    recipe = load_recipe_graph(path)
     assert recipe.text == path.read_text()
     assert recipe.origin == str(path)
 

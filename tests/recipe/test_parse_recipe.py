@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphmerge.errors import RecipeError
-from graphmerge.recipe import Conditional, ModelReference, load_recipe, parse_recipe
+from graphmerge.recipe import Conditional, ModelReference, load_recipe_graph, parse_recipe
 
 LINEAR = "merge_method: linear\nmodels: [{model: a}]\n"
 
@@ -185,20 +185,20 @@ def test_chat_templates(template):
 
 def test_an_unreadable_file(tmp_path):
     with pytest.raises(RecipeError, match=r"cannot read the recipe: No such file .*none\.yaml"):
-        load_recipe(tmp_path / "none.yaml")
+        load_recipe_graph(tmp_path / "none.yaml")
 
 
 def test_a_file_that_is_not_text(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(RecipeError, match=r"not UTF-8 text"):
-        load_recipe(path)
+        load_recipe_graph(path)
 
 
 def test_a_byte_order_mark_is_skipped(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text(LINEAR, encoding="utf-8-sig")
-    assert load_recipe(path).text == LINEAR
+    assert load_recipe_graph(path).text == LINEAR
 
 
 def parses_or_refuses(text):

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.text import Text
+from attrs import frozen
 
 from graphmerge.checkpoint.folding import fold_names
-from graphmerge.cli.columns import columns
-from graphmerge.cli.sparkline import sparkline
-from graphmerge.cli.wording import counted
+from graphmerge.reporting.columns import columns
+from graphmerge.reporting.sparkline import sparkline
+from graphmerge.reporting.wording import counted
 from graphmerge.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from rich.console import Console
+    from collections.abc import Iterable, Iterator, Sequence
 
     from graphmerge.pipeline import Compiled
     from graphmerge.schedule.report_values import PlanReport, TensorGroup
@@ -24,26 +22,41 @@ SPARKLINE_COLUMNS = 60
 SHOWN_OFFENDERS = 5
 
 
-def show(console: Console, compiled: Compiled, report: PlanReport, *, verbose: bool) -> None:
-    """Print a plan; one that does not fit begins with what needs the most."""
+@frozen
+class Line:
+    """A line of text."""
+
+    text: str
+    """What it says."""
+    is_error: bool = False
+    """Whether it says why a plan cannot be run."""
+    is_warning: bool = False
+    """Whether it is a warning."""
+
+
+def plan_lines(compiled: Compiled, report: PlanReport, *, verbose: bool) -> Iterator[Line]:
+    """A plan, line by line; one that does not fit begins with what needs the most."""
     if not report.fits:
-        _show_offenders(console, report)
-    console.print(f"recipe  {compiled.recipe.origin}: {compiled.method.name}, seed {compiled.seed}")
-    _show_inputs(console, report)
-    console.print(
+        yield from (Line(text, is_error=True) for text in _offenders(report))
+    yield from map(Line, _plan(compiled, report, verbose=verbose))
+    yield from (Line(f"warning: {text}", is_warning=True) for text in report.warnings)
+
+
+def _plan(compiled: Compiled, report: PlanReport, *, verbose: bool) -> Iterator[str]:
+    yield (f"recipe  {compiled.recipe.origin}: {compiled.recipe.methods}, seed {compiled.seed}")
+    yield from _inputs(report)
+    yield (
         f"output  {counted(report.tensors, 'tensor')}, {format_bytes(report.written_bytes)} "
         f"in {counted(report.shards, 'shard')}"
     )
-    _show_work(console, report)
-    _show_memory(console, report)
-    _show_tensors(console, "merged", report.merged, verbose=verbose)
-    _show_tensors(console, "copied", report.copied, verbose=verbose)
-    _show_tensors(console, "left out", report.left_out, verbose=verbose)
-    for warning in report.warnings:
-        console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+    yield from _work(report)
+    yield from _memory(report)
+    yield from _tensors("merged", report.merged, verbose=verbose)
+    yield from _tensors("copied", report.copied, verbose=verbose)
+    yield from _tensors("left out", report.left_out, verbose=verbose)
 
 
-def _show_offenders(console: Console, report: PlanReport) -> None:
+def _offenders(report: PlanReport) -> Iterator[str]:
     title = (
         f"DOES NOT FIT: {format_bytes(report.budget_bytes)} given, at least "
         f"{format_bytes(report.least_budget_bytes)} needed, of which "
@@ -60,12 +73,11 @@ def _show_offenders(console: Console, report: PlanReport) -> None:
         )
         for (tile_bytes, live_bytes), names in list(needs.items())[:SHOWN_OFFENDERS]
     ]
-    console.print(Text(title, style="bold red"), soft_wrap=True)
-    for line in columns(rows):
-        console.print(Text(line, style="red"), soft_wrap=True)
+    yield title
+    yield from columns(rows)
 
 
-def _show_inputs(console: Console, report: PlanReport) -> None:
+def _inputs(report: PlanReport) -> Iterator[str]:
     rows = [("inputs", "tensors", "files", "to read", "dtypes")]
     rows += [
         (
@@ -77,25 +89,24 @@ def _show_inputs(console: Console, report: PlanReport) -> None:
         )
         for model in report.inputs
     ]
-    for line in columns(rows, right=(1, 2, 3)):
-        console.print(line, soft_wrap=True)
+    yield from columns(rows, right=(1, 2, 3))
 
 
-def _show_work(console: Console, report: PlanReport) -> None:
+def _work(report: PlanReport) -> Iterator[str]:
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in report.nodes.items())
-    console.print(f"nodes   {kinds}", soft_wrap=True)
-    console.print(
+    yield f"nodes   {kinds}"
+    yield (
         f"work    {counted(report.passes, 'pass')} in {counted(len(report.units), 'unit')}, "
         f"{counted(report.workers, 'worker')} on {report.device}, tiles of "
         f"{report.tile_elements:,} elements"
     )
-    console.print(f"run by  {', '.join(f'{name} {n:,}' for name, n in report.executors.items())}")
+    yield f"run by  {', '.join(f'{name} {n:,}' for name, n in report.executors.items())}"
     names = [unit.name for unit in report.units]
     ends = names if len(names) < 4 else [*names[:2], "...", names[-1]]
-    console.print(f"order   {', '.join(ends)}", soft_wrap=True)
+    yield f"order   {', '.join(ends)}"
 
 
-def _show_memory(console: Console, report: PlanReport) -> None:
+def _memory(report: PlanReport) -> Iterator[str]:
     measured = "measured on this machine" if report.calibrated else "assumed"
     share = f"{report.predicted_peak_bytes / report.budget_bytes:.0%}"
     budget = f"{share} of the budget of {format_bytes(report.budget_bytes)}"
@@ -109,32 +120,28 @@ def _show_memory(console: Console, report: PlanReport) -> None:
     if report.device_bytes:
         parts.append((f"on {report.device}", report.device_bytes, "beside the peak"))
     rows = [(f"  {name}", format_bytes(size), meaning) for name, size, meaning in parts]
-    console.print("memory")
-    for line in columns(rows, right=(1,)):
-        console.print(line, soft_wrap=True)
+    yield "memory"
+    yield from columns(rows, right=(1,))
     if not report.calibrated:
-        console.print(
-            "  (reserved is a safe default; `graphmerge calibrate` or the first run measures it)",
-            soft_wrap=True,
+        yield (
+            "  (reserved is a safe default; `graphmerge calibrate` or the first run measures it)"
         )
     totals = [moment.total_bytes for moment in report.moments]
     if totals:
         bars = sparkline(totals, width=SPARKLINE_COLUMNS)
         ends = f"{format_bytes(min(totals))} to {format_bytes(max(totals))}"
-        console.print(f"  over time {bars} {ends}", soft_wrap=True)
+        yield f"  over time {bars} {ends}"
 
 
-def _show_tensors(
-    console: Console, title: str, groups: Sequence[TensorGroup], *, verbose: bool
-) -> None:
+def _tensors(title: str, groups: Sequence[TensorGroup], *, verbose: bool) -> Iterator[str]:
     total = sum(len(group.names) for group in groups)
-    console.print(f"{title}  {counted(total, 'tensor')}")
+    yield f"{title}  {counted(total, 'tensor')}"
     for group in groups:
         heading = ": ".join(filter(None, (group.model, group.reason)))
         if heading:
-            console.print(f"  {heading}", soft_wrap=True)
+            yield f"  {heading}"
         for line in _names(group.names, verbose=verbose):
-            console.print(f"    {line}", soft_wrap=True)
+            yield f"    {line}"
 
 
 def _names(names: Iterable[str], *, verbose: bool) -> list[str]:

@@ -1,0 +1,192 @@
+"""One recipe over its models: the model that comes out, tensor by tensor, and what is left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from graphmerge.build.checks import check_slices
+from graphmerge.build.matching import (
+    Match,
+    Models,
+    donor_of,
+    match_tensors,
+    slice_length,
+    used_names,
+)
+from graphmerge.build.models import (
+    Model,
+    ModelTensor,
+    derived_model,
+    donor_reference,
+    in_module,
+    stack_of,
+)
+from graphmerge.build.tensors import TensorBuilder
+from graphmerge.checkpoint.layer_config import with_layers
+from graphmerge.errors import GraphmergeError, InputError, Problem, RecipeError
+from graphmerge.graph import Omission
+from graphmerge.methods.registry import parameter_names
+from graphmerge.recipe.check import check_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from graphmerge.methods.base import Method
+    from graphmerge.recipe.values import ModelReference, Recipe, Scalar
+
+SHOWN_PROBLEMS = 20
+"""Problems that one error message lists; the rest are counted."""
+
+
+@frozen(eq=False)
+class Lifted:
+    """What a recipe makes of its models."""
+
+    model: Model
+    """The model that comes out."""
+    names: tuple[str, ...]
+    """Its tensors in the order in which they are to be written."""
+    parameters: Mapping[str, Mapping[str, Scalar]]
+    """Resolved parameters of every merged tensor: `weight of MODEL`, or the method's own by
+    name."""
+    omissions: tuple[Omission, ...]
+    """Input tensors left out, with the reason."""
+    warnings: tuple[str, ...]
+    """What the user should know before running."""
+
+
+def lift(
+    recipe: Recipe,
+    method: Method,
+    models: Models,
+    *,
+    seed: int,
+    reference: ModelReference,
+    key: str,
+) -> Lifted:
+    """Apply a recipe to models.
+
+    Args:
+        recipe: What to do.
+        method: Its method.
+        models: Every model that it refers to.
+        seed: Seed of random masks.
+        reference: What the model that comes out is called.
+        key: What random masks depend on where it is used.
+
+    Raises:
+        InputError: everything that is wrong with the recipe's parameters, slices and tensors, at
+        once.
+    """
+    checked = check_parameters(recipe, method.signature, all_names=parameter_names())
+    problems = [*checked.problems, *check_slices(recipe, method, models)]
+    if problems:
+        raise RecipeError(*problems)
+    matches = [
+        match
+        for module in recipe.modules
+        for match in match_tensors(module, models, recipe.base_model)
+    ]
+    builder = TensorBuilder(recipe, method, seed)
+    tensors = _tensors(matches, builder)
+    donor = models[donor_reference(recipe)]
+    copied = _unlisted(recipe, donor, tensors)
+    used = used_names(matches)
+    used.setdefault(donor, set()).update(copied)
+    made = tensors | copied
+    model = derived_model(reference, key, made, donor, _config(recipe, donor))
+    return Lifted(
+        model,
+        tuple(made),
+        builder.resolved,
+        tuple(_omissions(recipe, models, used)),
+        (*map(str, checked.warnings), *_ignored_ranges(recipe)),
+    )
+
+
+def _tensors(matches: Iterable[Match], builder: TensorBuilder) -> dict[str, ModelTensor]:
+    tensors: dict[str, ModelTensor] = {}
+    problems: dict[tuple[str, str, str], Problem] = {}
+    for match in matches:
+        try:
+            tensors[match.name] = builder.build(match)
+        except GraphmergeError as error:  # noqa: PERF203 - problems of all tensors are told at once
+            for problem in error.problems:
+                located = evolve(problem, where=_located(match.name, problem.where))
+                problems.setdefault((problem.what, problem.got, problem.wanted), located)
+    if problems:
+        shown = list(problems.values())[:SHOWN_PROBLEMS]
+        rest = len(problems) - len(shown)
+        raise InputError(*shown, *([f"and {rest} more of this kind"] if rest else []))
+    return tensors
+
+
+def _located(tensor: str, where: str) -> str:
+    """Where a problem is, the tensor's name among it."""
+    name = f"tensor {tensor}"
+    if "tensor " in where:
+        return where
+    return f"{name}, {where}" if where else name
+
+
+def _unlisted(
+    recipe: Recipe, donor: Model, done: Mapping[str, ModelTensor]
+) -> dict[str, ModelTensor]:
+    """Tensors of the donor that no module of a `modules:` recipe covers: copied."""
+    listed = [module.name for module in recipe.modules if module.name is not None]
+    if not listed:
+        return {}
+    return {
+        name: evolve(tensor, reason="in no module that the recipe lists")
+        for name, tensor in donor.tensors.items()
+        if name not in done and not any(in_module(name, module) for module in listed)
+    }
+
+
+def _omissions(recipe: Recipe, models: Models, used: dict[Model, set[str]]) -> Iterator[Omission]:
+    """Input tensors that take part in nothing."""
+    sliced = any(not module.is_whole_model for module in recipe.modules)
+    for model in models.values():
+        given = used.get(model, set())
+        given |= {model.tied[name] for name in given & set(model.tied)}
+        for name in model.tensors:
+            if name not in given:
+                yield Omission(model.label, name, _omission_reason(model, name, sliced=sliced))
+
+
+def _omission_reason(model: Model, name: str, *, sliced: bool) -> str:
+    if sliced and model.layout.locate(name):
+        return "its layer is in no slice"
+    if sliced:
+        return "only the first and last slice give tensors outside the layers"
+    return "the model that gives the names has no such tensor"
+
+
+def _ignored_ranges(recipe: Recipe) -> Iterator[str]:
+    """Layer ranges of whole models: mergekit ignores them, and published recipes have them."""
+    for module in recipe.modules:
+        for index, source in enumerate(module.slices[0].sources if module.is_whole_model else ()):
+            if source.layer_range is not None:
+                what = "layer_range has no effect on a whole model"
+                within = f"$.modules.{module.name}" if module.name is not None else "$"
+                where = f"{within}.models[{index}]"
+                yield str(Problem(what, where, hint="use 'slices:' to cut layers"))
+
+
+def _config(recipe: Recipe, donor: Model) -> Mapping[str, object]:
+    """The donor's config, with the layers that a sliced recipe gives."""
+    for module in recipe.modules:
+        if module.is_whole_model:
+            continue
+        stack = stack_of(donor, module.name)
+        key = stack.config_key if stack else ""
+        sources: list[int] = []
+        for part in module.slices:
+            first, _ = donor_of(part, part.base_model or recipe.base_model).layer_range or (0, 0)
+            sources.extend(range(first, first + slice_length(part)))
+        return (
+            with_layers(donor.config, {key: len(sources)}, {key: sources}) if key else donor.config
+        )
+    return donor.config

@@ -1,0 +1,29 @@
+"""`graphmerge plugins`: methods that installed packages bring."""
+
+from __future__ import annotations
+
+import typer
+
+from graphmerge.cli import exit_codes
+from graphmerge.plugins import installed_plugins
+from graphmerge.reporting.columns import columns
+
+
+def plugins() -> None:
+    """List the methods that installed packages bring, and what is wrong with them."""
+    reports = installed_plugins()
+    if not reports:
+        typer.echo("no plug-ins: no installed package has entry points in graphmerge.methods")
+        return
+    rows = [("method", "package", "from", "state")]
+    rows += [
+        (report.method, report.package, report.module, "broken" if report.problem else "ok")
+        for report in reports
+    ]
+    for line in columns(rows):
+        typer.echo(line)
+    problems = [report.problem for report in reports if report.problem]
+    for problem in problems:
+        typer.echo(f"error: {problem}", err=True)
+    if problems:
+        raise typer.Exit(exit_codes.BROKEN_PLUGIN)

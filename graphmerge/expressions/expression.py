@@ -1,0 +1,329 @@
+"""An expression: a model, or a task vector, that is not computed yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from graphmerge.build.graph import derived_key
+from graphmerge.build.lift import lift
+from graphmerge.errors import GraphError, GraphmergeError, Problem
+from graphmerge.expressions.parameters import parameter_value
+from graphmerge.graph import Space
+from graphmerge.methods.registry import find_operation
+from graphmerge.plugins.discovery import require_method
+from graphmerge.recipe.parse import dtype_named
+from graphmerge.recipe.values import (
+    Conditional,
+    ModelReference,
+    Module,
+    Recipe,
+    Slice,
+    Source,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+
+    from graphmerge.build.models import Model
+    from graphmerge.expressions.parameters import Parameter
+    from graphmerge.expressions.plans import MergePlan
+    from graphmerge.finishing import RunReport
+    from graphmerge.spec import TensorSpec
+
+_SHOWN_CHARACTERS = 200
+
+
+class Expression:
+    """A whole model, or a task vector, as a value: combine it, plan it, save it.
+
+    Every operation works on every tensor name at once and reads no weights; it raises at once where
+    names, shapes or meanings do not fit. Immutable.
+    """
+
+    __slots__ = ("_inputs", "_model", "_recipe", "_text")
+
+    def __init__(
+        self, recipe: Recipe | None, inputs: tuple[Expression, ...], model: Model, text: str
+    ) -> None:
+        self._recipe = recipe
+        self._inputs = inputs
+        self._model = model
+        self._text = text
+
+    def __repr__(self) -> str:
+        return _cut(self._text)
+
+    def _repr_html_(self) -> str:
+        from graphmerge.reporting.html import expression_html  # noqa: PLC0415 - for notebooks only
+
+        return expression_html(repr(self), {n: str(self.spec(n)) for n in self.tensor_names})
+
+    @property
+    def tensor_names(self) -> tuple[str, ...]:
+        """Names of its tensors."""
+        return tuple(self._model.tensors)
+
+    def spec(self, tensor: str) -> TensorSpec:
+        """Shape, and dtype in which it would be saved, of a tensor.
+
+        Raises:
+            GraphError: there is no such tensor.
+        """
+        found = self._model.find(tensor)
+        if found is None:
+            raise GraphError(Problem(f"no tensor {tensor}", repr(self)))
+        return found.node.spec.with_dtype(found.stored)
+
+    @property
+    def is_task_vector(self) -> bool:
+        """Whether it is a difference of models, which can be added to one."""
+        nodes = (tensor.node for tensor in self._model.tensors.values())
+        return any(node.space is Space.DELTA for node in nodes)
+
+    def __sub__(self, other: Expression) -> Expression:
+        """A task vector from two models; or a model or task vector less a task vector."""
+        if not isinstance(other, Expression):
+            return NotImplemented
+        text = f"{self._text} - {_enclosed(other)}"
+        if not other.is_task_vector:
+            return operation("task-vector", (self, other), text)
+        if self.is_task_vector:
+            return _added(self, other, -1.0, text)
+        return _applied(self, other, -1.0, text)
+
+    def __add__(self, other: Expression) -> Expression:
+        """A model and a task vector, or two task vectors."""
+        if not isinstance(other, Expression):
+            return NotImplemented
+        text = f"{self._text} + {other._text}"
+        if self.is_task_vector and other.is_task_vector:
+            return _added(self, other, 1.0, text)
+        if self.is_task_vector:
+            return _applied(other, self, 1.0, text)
+        return _applied(self, other, 1.0, text)
+
+    def __mul__(self, factor: float) -> Expression:
+        """Every entry times a number."""
+        if isinstance(factor, bool) or not isinstance(factor, (int, float)):
+            return NotImplemented
+        text = f"{factor:g} * {_enclosed(self)}"
+        return operation("scale", (self,), text, factor=float(factor))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> Expression:
+        """Every entry divided by a number."""
+        return self * (1 / divisor)
+
+    def __neg__(self) -> Expression:
+        """Every entry with the other sign."""
+        return self * -1.0
+
+    def where(self, tensors: str | Sequence[str], other: Expression) -> Expression:
+        """The other one for tensors whose name contains the text (or one of them), else this one.
+
+        Args:
+            tensors: Parts of tensor names; `*` is every tensor.
+            other: Where those tensors come from; their shapes may be others.
+        """
+        parts = [tensors] if isinstance(tensors, str) else list(tensors)
+        text = f"{_enclosed(self)}.where({tensors!r}, {other!r})"
+        chosen = tuple(
+            Conditional(value=True, filter=None if part == "*" else part) for part in parts
+        )
+        return _operation("where", (self, other), text, {"other": chosen})
+
+    def cast(self, dtype: str) -> Expression:
+        """The same values, saved in another dtype: `float32`, `bfloat16` or `float16`."""
+        text = f"{_enclosed(self)}.cast({dtype!r})"
+        recipe = evolve(_operation_recipe("cast", 1, {}), out_dtype=dtype_named(dtype))
+        return expression(recipe, (self,), text)
+
+    def plan(
+        self,
+        *,
+        memory_budget: str | int = "auto",
+        workers: int | None = None,
+        device: str = "cpu",
+        seed: int = 0,
+    ) -> MergePlan:
+        """How it would be computed, and the memory that takes; reads no weights.
+
+        Args:
+            memory_budget: Most resident memory of the process: bytes, a size such as "2GiB", or
+                "auto" for 80% of what is free.
+            workers: Most worker threads; None takes one per core, at most 8.
+            device: Where the arithmetic runs: `cpu`, `cuda` or `cuda:N`.
+            seed: Seed of random masks.
+
+        Raises:
+            InputError: a size or the device makes no sense, or a checkpoint has changed.
+        """
+        from graphmerge.expressions.plans import plan_of  # noqa: PLC0415 - it imports this module
+
+        return plan_of(self, memory_budget=memory_budget, workers=workers, device=device, seed=seed)
+
+    def save(
+        self,
+        out: str | Path,
+        *,
+        plan: MergePlan | None = None,
+        overwrite: bool = False,
+        strict: bool = False,
+    ) -> RunReport:
+        """Compute it and publish the checkpoint; an interrupted save is continued.
+
+        Args:
+            out: Folder of the checkpoint.
+            plan: From `plan`; None makes one with the defaults.
+            overwrite: Replace what is there.
+            strict: Refuse inputs with NaN or infinity instead of warning.
+
+        Raises:
+            BudgetError: the plan does not fit its budget.
+            InputError: an input or `out` cannot be used.
+            MachineError: the disk or the device failed.
+        """
+        chosen = plan or self.plan()
+        return chosen.run(Path(out), overwrite=overwrite, strict=strict)
+
+    def tensor(self, name: str, *, seed: int = 0) -> torch.Tensor:
+        """One tensor, computed now, in the dtype in which it would be saved.
+
+        Raises:
+            GraphError: there is no such tensor.
+        """
+        from graphmerge.expressions.plans import single_tensor  # noqa: PLC0415 - as in `plan`
+
+        return single_tensor(self, name, seed=seed)
+
+
+def operation(kind: str, inputs: tuple[Expression, ...], text: str, **own: Parameter) -> Expression:
+    """An operation on expressions, its parameters as Python gives them."""
+    parameters = {name: parameter_value(value) for name, value in own.items()}
+    return _operation(kind, inputs, text, parameters)
+
+
+def _operation(
+    kind: str,
+    inputs: tuple[Expression, ...],
+    text: str,
+    parameters: Mapping[str, tuple[Conditional, ...]],
+    weights: Sequence[tuple[Conditional, ...]] = (),
+) -> Expression:
+    return expression(_operation_recipe(kind, len(inputs), parameters, weights), inputs, text)
+
+
+def weighted(
+    kind: str,
+    inputs: Sequence[Expression],
+    weights: Sequence[Parameter],
+    text: str,
+    **own: Parameter,
+) -> Expression:
+    """An operation whose inputs have a weight each."""
+    values = [parameter_value(weight) for weight in weights]
+    parameters = {name: parameter_value(value) for name, value in own.items()}
+    return _operation(kind, tuple(inputs), text, parameters, values)
+
+
+def _operation_recipe(
+    kind: str,
+    count: int,
+    parameters: Mapping[str, tuple[Conditional, ...]],
+    weights: Sequence[tuple[Conditional, ...]] = (),
+) -> Recipe:
+    given = [{"weight": weight} for weight in weights] or [{}] * count
+    sources = tuple(Source(placeholder(index), None, values) for index, values in enumerate(given))
+    module = Module(None, (Slice(sources),), is_whole_model=True)
+    return Recipe(kind, (module,), parameters=parameters, is_operation=True)
+
+
+def placeholder(index: int) -> ModelReference:
+    """What the recipe of an expression calls its inputs, until they have names."""
+    return ModelReference(f"${index}")
+
+
+def expression(recipe: Recipe, inputs: tuple[Expression, ...], text: str) -> Expression:
+    """An expression that applies a recipe, whose models are placeholders, to others.
+
+    Raises:
+        GraphmergeError: names, shapes or meanings do not fit; the message shows the expression.
+    """
+    models = {placeholder(index): value._model for index, value in enumerate(inputs)}
+    find = find_operation if recipe.is_operation else require_method
+    try:
+        lifted = lift(
+            recipe,
+            find(recipe.merge_method),
+            models,
+            seed=0,
+            reference=ModelReference(_cut(text)),
+            key=derived_key(recipe, models),
+        )
+    except GraphmergeError as error:
+        raise type(error)(*(_shown_in(text, problem) for problem in error.problems)) from None
+    return Expression(recipe, inputs, lifted.model, text)
+
+
+def _shown_in(text: str, problem: Problem) -> Problem:
+    """The problem with the expression that has it."""
+    return evolve(problem, where=", ".join(filter(None, (problem.where, f"in {_cut(text)}"))))
+
+
+def _factor(value: Expression) -> tuple[float, Expression]:
+    """A scaled expression as its factor and what it scales."""
+    recipe = value._recipe
+    if recipe is not None and recipe.is_operation and recipe.merge_method == "scale":
+        (candidate,) = recipe.parameters["factor"]
+        if candidate.filter is None and isinstance(candidate.value, float):
+            return candidate.value, value._inputs[0]
+    return 1.0, value
+
+
+def _applied(base: Expression, delta: Expression, sign: float, text: str) -> Expression:
+    """base + sign * delta, a factor of the delta taken into the op: one rounding less."""
+    factor, inner = _factor(delta)
+    return operation("add-delta", (base, inner), text, scale=sign * factor)
+
+
+def _added(first: Expression, second: Expression, sign: float, text: str) -> Expression:
+    """first + sign * second as one weighted sum, however many terms there are already."""
+    terms = [*_terms(first), *((sign * weight, value) for weight, value in _terms(second))]
+    if len(_terms(second)) > 1:  # a sum within a sum stays one: its terms are added first
+        terms = [*_terms(first), (sign, second)]
+    weights = [weight for weight, _ in terms]
+    return weighted("weighted-sum", [value for _, value in terms], weights, text)
+
+
+def _terms(value: Expression) -> list[tuple[float, Expression]]:
+    """The terms of a sum that was written with +, else the one term."""
+    recipe = value._recipe
+    is_sum = recipe is not None and recipe.is_operation and recipe.merge_method == "weighted-sum"
+    if recipe is None or not is_sum or recipe.parameters:
+        return [_factor(value)]
+    weights = [source.parameters["weight"] for source in recipe.modules[0].slices[0].sources]
+    numbers = [
+        weight[0].value
+        for weight in weights
+        if len(weight) == 1 and weight[0].filter is None and isinstance(weight[0].value, float)
+    ]
+    if len(numbers) < len(weights):
+        return [(1.0, value)]
+    return list(zip([float(n) for n in numbers], value._inputs, strict=True))
+
+
+def _enclosed(value: Expression) -> str:
+    """The text of an expression as a part of a product."""
+    return (
+        f"({value._text})" if " " in value._text and not value._text.endswith(")") else value._text
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

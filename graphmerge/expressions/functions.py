@@ -1,0 +1,240 @@
+"""Functions that make expressions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from graphmerge.compilation import open_stored
+from graphmerge.errors import GraphError, Problem, RecipeError
+from graphmerge.expressions.expression import (
+    Expression,
+    expression,
+    operation,
+    placeholder,
+    weighted,
+)
+from graphmerge.expressions.parameters import parameter_value
+from graphmerge.plugins.discovery import require_method
+from graphmerge.recipe.parse import dtype_named
+from graphmerge.recipe.references import parse_reference
+from graphmerge.recipe.values import Conditional, Module, Recipe, Slice, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from graphmerge.expressions.parameters import Parameter
+    from graphmerge.methods.base import Method
+    from graphmerge.recipe.values import ModelReference, ParameterValue
+
+Input: TypeAlias = "Expression | str | Path"
+"""An expression, or where a checkpoint is."""
+
+
+def load(model: str | Path) -> Expression:
+    """A checkpoint, by its headers; a relative path starts at the working directory.
+
+    Args:
+        model: A folder or file, as recipes name it.
+
+    Raises:
+        InputError: there is no such checkpoint, or its headers are not right.
+        MachineError: a file cannot be read.
+    """
+    folder = Path.cwd()
+    reference = parse_reference(str(model), recipe_folder=folder)
+    return stored(reference, folder)
+
+
+def stored(reference: ModelReference, folder: Path) -> Expression:
+    """The checkpoint of a reference; relative paths may start in the folder, too."""
+    model = open_stored(reference, folder)
+    return Expression(None, (), model, Path(reference.path).name or str(reference))
+
+
+def sparsify(
+    delta: Expression,
+    *,
+    density: Parameter,
+    method: str = "magnitude",
+    rescale: str = "none",
+) -> Expression:
+    """Part of a task vector's entries, the others zero.
+
+    Args:
+        delta: A task vector.
+        density: Fraction of the entries of each tensor that are kept, 0 to 1.
+        method: `magnitude` keeps the largest, `random` each with this probability.
+        rescale: `l1` scales what is kept to the L1 norm of all, `none` does not.
+
+    Raises:
+        GraphError: this is a model, not a task vector.
+        RecipeError: a parameter is out of range.
+    """
+    text = f"sparsify({delta!r}, density={density!r}, method={method!r}, rescale={rescale!r})"
+    own: dict[str, Parameter] = {"density": density, "method": method, "rescale": rescale}
+    return operation("sparsify", (delta,), text, **own)
+
+
+def sign_consensus(
+    deltas: Sequence[Expression],
+    *,
+    weights: Sequence[Parameter] | None = None,
+    normalize: bool = True,
+) -> Expression:
+    """The entries of task vectors that point where most of their weight points.
+
+    Args:
+        deltas: Task vectors.
+        weights: One for each; None counts all alike.
+        normalize: Divide by the weights of the entries that agree.
+
+    Raises:
+        GraphError: one of them is no task vector, or there is not one weight for each.
+    """
+    given = _weights(deltas, weights)
+    text = f"sign_consensus({list(deltas)!r}, weights={list(given)!r})"
+    return weighted("sign-consensus", deltas, given, text, normalize=normalize)
+
+
+def weighted_sum(
+    values: Sequence[Expression],
+    *,
+    weights: Sequence[Parameter] | None = None,
+    normalize: bool = False,
+) -> Expression:
+    """sum_i w_i x_i, of models or of task vectors.
+
+    Args:
+        values: Models, or task vectors.
+        weights: One for each; None counts all alike.
+        normalize: Divide by the sum of the weights: the average.
+
+    Raises:
+        GraphError: models and task vectors are mixed, or there is not one weight for each.
+    """
+    given = _weights(values, weights)
+    text = f"weighted_sum({list(values)!r}, weights={list(given)!r})"
+    return weighted("weighted-sum", values, given, text, normalize=normalize)
+
+
+def interpolate(first: Expression, second: Expression, t: Parameter) -> Expression:
+    """The point at t on the arc from one to the other (slerp), tensor by tensor.
+
+    Raises:
+        GraphError: one is a model and the other a task vector.
+    """
+    text = f"interpolate({first!r}, {second!r}, {t!r})"
+    return operation("interpolate", (first, second), text, t=t)
+
+
+def stack_layers(parts: Sequence[tuple[Expression, int, int]]) -> Expression:
+    """Layers of models on top of one another: `(model, first layer, layer after the last)`.
+
+    What comes before the layers is taken from the first part, what comes after them from the last.
+
+    Raises:
+        InputError: a model has no such layers.
+    """
+    inputs = _distinct([model for model, _, _ in parts])
+    slices = tuple(
+        Slice((Source(placeholder(inputs.index(model)), (first, end)),))
+        for model, first, end in parts
+    )
+    text = "stack_layers([" + ", ".join(f"({m!r}, {a}, {b})" for m, a, b in parts) + "])"
+    recipe = Recipe("passthrough", (Module(None, slices, is_whole_model=False),))
+    return expression(recipe, tuple(inputs), text)
+
+
+def merge(
+    method: str,
+    models: Sequence[Input | tuple[Input, Mapping[str, Parameter]]],
+    *,
+    base: Input | None = None,
+    dtype: str | None = None,
+    **parameters: Parameter,
+) -> Expression:
+    """A registered merge method.
+
+    Args:
+        method: Its name: see `graphmerge methods`.
+        models: The models, or pairs of a model and its own parameters.
+        base: The base model, where the method has one.
+        dtype: Inputs are cast to this first; None keeps each tensor's own.
+        **parameters: Parameters. A per-model one may be a list with a value for each model; any
+            other list is a gradient over the layers. `lambda_` stands for `lambda`.
+
+    Raises:
+        RecipeError: no such method or parameter, or a value that it cannot have.
+        InputError: the models do not fit together.
+    """
+    chosen = require_method(method)
+    pairs = [item if isinstance(item, tuple) else (item, {}) for item in models]
+    given = {name.rstrip("_"): value for name, value in parameters.items()}
+    each, whole = _split(chosen, given, len(pairs))
+    expressions = [_expression(model) for model, _ in pairs]
+    base_model = None if base is None else _expression(base)
+    inputs = _distinct([*([base_model] if base_model else []), *expressions])
+    sources = tuple(
+        Source(placeholder(inputs.index(value)), None, values | _values(own))
+        for value, (_, own), values in zip(expressions, pairs, each, strict=True)
+    )
+    recipe = Recipe(
+        method,
+        (Module(None, (Slice(sources),), is_whole_model=True),),
+        base_model=placeholder(inputs.index(base_model)) if base_model else None,
+        parameters=whole,
+        dtype=dtype_named(dtype) if dtype else None,
+    )
+    shown = [f"{method!r}", repr(expressions)]
+    shown += [f"base={base_model!r}"] * (base_model is not None)
+    shown += [f"{name}={value!r}" for name, value in parameters.items()]
+    return expression(recipe, tuple(inputs), f"merge({', '.join(shown)})")
+
+
+def _split(
+    method: Method, given: Mapping[str, Parameter], count: int
+) -> tuple[list[dict[str, ParameterValue]], dict[str, ParameterValue]]:
+    """Parameters of each model, and of the merge."""
+    each: list[dict[str, ParameterValue]] = [{} for _ in range(count)]
+    whole: dict[str, ParameterValue] = {}
+    per_model = {spec.name for spec in method.parameters if spec.per_model}
+    for name, value in given.items():
+        if name in per_model and isinstance(value, (list, tuple)) and not _is_filters(value):
+            if len(value) != count:
+                what = f"{name} has a value for each model; a gradient goes to one model's own"
+                raise RecipeError(Problem(what, got=repr(value), wanted=f"{count} values"))
+            for own, part in zip(each, value, strict=True):
+                own[name] = parameter_value(part)
+        else:
+            whole[name] = parameter_value(value)
+    return each, whole
+
+
+def _is_filters(value: Sequence[object]) -> bool:
+    return bool(value) and all(isinstance(item, dict) for item in value)
+
+
+def _values(own: Mapping[str, Parameter]) -> dict[str, tuple[Conditional, ...]]:
+    return {name: parameter_value(value) for name, value in own.items()}
+
+
+def _expression(value: Input) -> Expression:
+    return value if isinstance(value, Expression) else load(value)
+
+
+def _distinct(values: Sequence[Expression]) -> list[Expression]:
+    return list(dict.fromkeys(values))
+
+
+def _weights(
+    values: Sequence[Expression], weights: Sequence[Parameter] | None
+) -> Sequence[Parameter]:
+    if weights is None:
+        return [1.0] * len(values)
+    if len(weights) != len(values):
+        what = "not one weight for each input"
+        raise GraphError(Problem(what, got=f"{len(weights)}", wanted=f"{len(values)}"))
+    return [
+        float(w) if isinstance(w, (int, float)) and not isinstance(w, bool) else w for w in weights
+    ]

@@ -1,0 +1,180 @@
+"""Plans of expressions, and what is computed by them."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from graphmerge.compilation import Compiled, compile_graph
+from graphmerge.errors import GraphError, Problem, RecipeError
+from graphmerge.expressions.conversion import recipe_graph, stored_models
+from graphmerge.graph import Graph
+from graphmerge.machine import auto_budget_bytes, default_workers
+from graphmerge.pipeline import DEFAULT_SHARD_BYTES, RunOptions, check_output, make_plan, run
+from graphmerge.recipe.writing import write_recipe
+from graphmerge.reporting.plan_text import plan_lines
+from graphmerge.reporting.wording import shard_count
+from graphmerge.schedule.plan import Request
+from graphmerge.schedule.report import report
+from graphmerge.units import parse_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from graphmerge.execution.events import Counts
+    from graphmerge.execution.reading import Bytes
+    from graphmerge.expressions.expression import Expression
+    from graphmerge.finishing import RunReport
+    from graphmerge.schedule.plan import Plan
+    from graphmerge.schedule.report_values import PlanReport
+
+
+@frozen(eq=False, repr=False)
+class MergePlan:
+    """How an expression would be computed; `print` it, or pass it to `save`."""
+
+    _compiled: Compiled
+    _plan: Plan
+
+    @property
+    def predicted_peak_bytes(self) -> int:
+        """The most resident memory that the process will have."""
+        return self._plan.memory.predicted_peak_bytes
+
+    @property
+    def budget_bytes(self) -> int:
+        """The most that it may have."""
+        return self._plan.request.budget_bytes
+
+    @property
+    def fits(self) -> bool:
+        """Whether the predicted peak is within the budget."""
+        return self._plan.fits
+
+    @property
+    def least_budget_bytes(self) -> int:
+        """The smallest budget that any plan of this merge fits."""
+        return self._plan.least_budget_bytes
+
+    @property
+    def read_bytes(self) -> int:
+        """Bytes that will be read from the inputs."""
+        return self._plan.read_bytes
+
+    def report(self) -> PlanReport:
+        """Everything that `graphmerge plan` prints, as values."""
+        return report(self._plan, shards=shard_count(self._plan, DEFAULT_SHARD_BYTES))
+
+    def __str__(self) -> str:
+        lines = plan_lines(self._compiled, self.report(), verbose=False)
+        return "\n".join(line.text for line in lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from graphmerge.reporting.html import plan_html  # noqa: PLC0415 - for notebooks only
+
+        return plan_html(plan_lines(self._compiled, self.report(), verbose=False), self.report())
+
+    def run(self, out: Path, *, overwrite: bool = False, strict: bool = False) -> RunReport:
+        """Compute it and publish the checkpoint: see `Expression.save`."""
+        self._plan.validate()
+        check_output(self._compiled, out, overwrite=overwrite)
+        options = RunOptions(overwrite=overwrite, strict=strict)
+        return run(self._compiled, self._plan, out, options, _Warnings())
+
+
+class _Warnings:
+    """Passes warnings on as Python's."""
+
+    def progressed(self, counts: Counts) -> None:
+        """Not shown."""
+
+    def warned(self, text: str) -> None:
+        """Something the user should know."""
+        warnings.warn(text, stacklevel=2)
+
+
+def plan_of(
+    value: Expression,
+    *,
+    memory_budget: str | int,
+    workers: int | None,
+    device: str,
+    seed: int,
+) -> MergePlan:
+    """The plan of an expression: see `Expression.plan`."""
+    compiled = _compiled(value, seed)
+    if isinstance(memory_budget, int):
+        budget = memory_budget
+    elif memory_budget == "auto":
+        budget = auto_budget_bytes()
+    else:
+        budget = parse_bytes(memory_budget)
+    request = Request(budget, workers or default_workers(), device)
+    return MergePlan(compiled, make_plan(compiled, request, calibrate=True))
+
+
+def single_tensor(value: Expression, name: str, *, seed: int) -> torch.Tensor:
+    """One tensor of an expression: see `Expression.tensor`."""
+    compiled = _compiled(value, seed)
+    graph = compiled.build.graph
+    outputs = tuple(output for output in graph.outputs if output.name == name)
+    if not outputs:
+        raise GraphError(Problem(f"no tensor {name}", repr(value)))
+    alone = evolve(compiled, build=evolve(compiled.build, graph=Graph(outputs)))
+    request = Request(auto_budget_bytes(), default_workers())
+    plan = make_plan(alone, request, calibrate=False)
+    plan.validate()
+    return _computed(plan)
+
+
+def _computed(plan: Plan) -> torch.Tensor:
+    import torch  # noqa: PLC0415 - planning never imports torch
+
+    from graphmerge.execution.engine import execute  # noqa: PLC0415 - as above
+    from graphmerge.execution.events import Progress  # noqa: PLC0415 - as above
+    from graphmerge.kernels.dtypes import TORCH_DTYPES  # noqa: PLC0415 - as above
+
+    (output,) = plan.graph.outputs
+    sink = _OneTensor(output.node.spec.nbytes, output.node.spec.dtype.bits)
+    execute(plan, sink, Progress(_Warnings()))
+    spec = output.node.spec
+    return torch.frombuffer(sink.content, dtype=TORCH_DTYPES[spec.dtype]).reshape(spec.shape)
+
+
+class _OneTensor:
+    """A sink that keeps a tensor in memory."""
+
+    def __init__(self, size_bytes: int, bits: int) -> None:
+        self.content = bytearray(size_bytes)
+        self._bits = bits
+        self._lock = threading.Lock()
+
+    def write(self, name: str, start_element: int, data: Bytes) -> None:
+        """Take a tile."""
+        start = start_element * self._bits // 8
+        with self._lock:
+            self.content[start : start + data.nbytes] = data.tobytes()
+
+    def finish(self, names: tuple[str, ...]) -> None:
+        """Nothing is left to do."""
+
+
+def _compiled(value: Expression, seed: int) -> Compiled:
+    recipes = evolve(recipe_graph(value), text=_recipe_text(value), origin="expression")
+    known = stored_models(value)
+    return compile_graph(recipes, known.__getitem__, seed=seed)
+
+
+def _recipe_text(value: Expression) -> str:
+    """The recipe to store with the output; a comment where the expression cannot be written."""
+    try:
+        return write_recipe(recipe_graph(value))
+    except RecipeError as error:
+        return f"# a Python expression: {value!r}\n# {error}\n"

@@ -1,0 +1,1 @@
+"""Plans and expressions in words: text for terminals, HTML for notebooks."""

@@ -1,0 +1,47 @@
+"""How a pass is cut into tiles, by the access patterns of its ops."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from graphmerge.graph import Access
+from graphmerge.ops.blocks import BLOCK_ELEMENTS
+
+if TYPE_CHECKING:
+    from graphmerge.graph import Node
+    from graphmerge.schedule.program import Program
+
+
+def tile_elements(program: Program, numel: int, wanted: int) -> int:
+    """Elements of a tile of a pass.
+
+    Elementwise ops take as many as wanted. Where an op looks at rows it is a whole number of rows,
+    and of numerics blocks too where another op counts by those; where an op looks at the whole
+    tensor it is all of it.
+    """
+    nodes = [instruction.node for instruction in program.instructions]
+    if any(node.op.access is Access.WHOLE for node in nodes):
+        return max(numel, 1)
+    step = math.lcm(1, *(row_elements(node) for node in nodes if node.op.access is Access.ROWS))
+    if step == 1:
+        return wanted
+    if any(node.op.access is Access.REDUCE or node.op.needs_blocks for node in nodes):
+        step = math.lcm(step, BLOCK_ELEMENTS)
+    return max(step, wanted // step * step)
+
+
+def row_elements(node: Node) -> int:
+    """Elements of a row of a node's first input: its last axis; 1 for a single number."""
+    shape = node.inputs[0].spec.shape
+    return max(shape[-1], 1) if shape else 1
+
+
+def tile_shape(node: Node, elements: int) -> tuple[int, ...]:
+    """Shape in which an op sees a tile of this many elements."""
+    if node.op.access is Access.WHOLE:
+        return node.inputs[0].spec.shape
+    if node.op.access is Access.ROWS:
+        row = row_elements(node)
+        return (elements // row, row)
+    return (elements,)
