@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -52,14 +53,17 @@ class Model:
     """Its tensors by name, in natural order of names."""
     config: Mapping[str, Any]
     """Its config.json."""
-    layout: LayerLayout
-    """Its stacks of layers."""
     tied: Mapping[str, str]
     """Names that the model leaves out because another tensor stands for them: head -> embedding."""
     checkpoint: Checkpoint
     """Its files; of a derived model those of its donor, whose tokenizer and side files it has."""
     is_stored: bool
     """Whether its tensors are those of the checkpoint."""
+
+    @cached_property
+    def layout(self) -> LayerLayout:
+        """Its stacks of layers."""
+        return find_layers(tuple(self.tensors), self.config)
 
     @property
     def label(self) -> str:
@@ -83,7 +87,6 @@ def open_model(reference: ModelReference, checkpoint: Checkpoint) -> Model:
             for name, entry in checkpoint.tensors.items()
         },
         checkpoint.config,
-        find_layers(names, checkpoint.config),
         dict(filter(None, [tied_head(names, checkpoint.config)])),
         checkpoint,
         is_stored=True,
@@ -100,16 +103,7 @@ def derived_model(
     """A model that a merge makes; `donor` gives what is not made of tensors."""
     tied = {head: embedding for head, embedding in donor.tied.items() if head not in tensors}
     ordered = {name: tensors[name] for name in sorted(tensors, key=natural_key)}
-    return Model(
-        reference,
-        key,
-        ordered,
-        config,
-        find_layers(tuple(ordered), config),
-        tied,
-        donor.checkpoint,
-        is_stored=False,
-    )
+    return Model(reference, key, ordered, config, tied, donor.checkpoint, is_stored=False)
 
 
 def donor_reference(recipe: Recipe) -> ModelReference:

@@ -9,9 +9,10 @@ import torch
 
 from graphmerge.kernels.registry import Tile, register_kernel
 from graphmerge.ops import MaskKey, RandomDrop
-from graphmerge.ops.masks import COUNTER_BYTES, mask_parameters
+from graphmerge.ops.masks import INCREMENT, MIXING, WORD_ELEMENTS, mask_parameters
 
 Mask: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
+Words: TypeAlias = "np.ndarray[Any, np.dtype[np.uint64]]"
 
 
 @register_kernel(RandomDrop)
@@ -24,26 +25,29 @@ def random_drop(op: RandomDrop, tile: Tile) -> None:
 
 
 def keep_mask(key: MaskKey, density: float, start: int, count: int) -> Mask:
-    """Mask of elements from a flat index (a multiple of 32) on, True with probability `density`."""
+    """Mask of elements from a flat index (a multiple of 8) on, True with probability `density`."""
     parameters = mask_parameters(key, density)
     threshold = parameters.threshold
     if threshold > 255:
         return np.ones(count, dtype=np.bool_)
-    stream = np.random.Philox(key=parameters.key, counter=start // COUNTER_BYTES)
-    words = np.random.Generator(stream).integers(0, 2**64, size=-(-count // 8), dtype=np.uint64)
-    drawn = words.view(np.uint8)[:count]
+    first = start // WORD_ELEMENTS
+    numbers = np.arange(first, first - (-count // WORD_ELEMENTS), dtype=np.uint64)
+    drawn = _split_mix(numbers, parameters.seed).astype("<u8").view(np.uint8)[:count]
     mask: Mask = drawn < np.uint8(threshold)
     undecided = np.flatnonzero(drawn == np.uint8(threshold))
     flat = undecided.astype(np.uint64) + np.uint64(start)
-    mask[undecided] = _mix(flat, parameters.key & (2**64 - 1)) < np.uint64(parameters.rest)
+    mask[undecided] = _split_mix(flat, parameters.second_seed) < np.uint64(parameters.rest)
     return mask
 
 
-def _mix(
-    indices: np.ndarray[Any, np.dtype[np.uint64]], key: int
-) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """64 random bits per index: output number `index` of SplitMix64 seeded with the key."""
-    z = np.uint64(key) + (indices + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+def _split_mix(numbers: Words, seed: int) -> Words:
+    """64 random bits for each number, which is overwritten: that output of SplitMix64."""
+    z = numbers
+    z += np.uint64(1)
+    z *= np.uint64(INCREMENT)
+    z += np.uint64(seed)
+    for shift, factor in MIXING:
+        z ^= z >> np.uint64(shift)
+        z *= np.uint64(factor)
+    z ^= z >> np.uint64(31)
+    return z

@@ -1,10 +1,10 @@
 """What decides a random mask: which numbers are drawn and compared, whoever draws them.
 
-Element i takes byte i of a Philox stream (Salmon et al., Parallel random numbers: as easy as 1,
-2, 3, SC 2011), which can be entered anywhere. The byte decides unless it equals the threshold's
-first byte, one time in 256; then 64 more bits, mixed from key and i by SplitMix64 (Steele et al.,
-OOPSLA 2014), decide. So a mask costs one random byte per element and has a density exact to
-2**-72.
+SplitMix64 (Steele et al., Fast splittable pseudorandom number generators, OOPSLA 2014) maps a seed
+and a number to 64 random bits, so that its stream can be entered anywhere. Element i takes byte
+i mod 8, lowest first, of output i // 8. The byte decides unless it equals the threshold's first
+byte, one time in 256; then output i of a second stream decides. So a mask costs one random byte
+per element and has a density exact to 2**-72.
 """
 
 from __future__ import annotations
@@ -17,16 +17,22 @@ from attrs import frozen
 if TYPE_CHECKING:
     from graphmerge.ops.sparsify import MaskKey
 
-COUNTER_BYTES = 32
-"""Philox4x64 gives four 64-bit numbers per step of its counter."""
+WORD_ELEMENTS = 8
+"""Elements that an output of the first stream is for."""
+INCREMENT = 0x9E3779B97F4A7C15
+"""What SplitMix64 adds to its state for each output."""
+MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+"""Shifts and multipliers of its output function; a last shift by 31 follows."""
 
 
 @frozen
 class MaskParameters:
     """Numbers that decide a mask."""
 
-    key: int
-    """Key of the Philox stream, 128 bits; its lower half seeds SplitMix64."""
+    seed: int
+    """Seed of the stream whose bytes are drawn, 64 bits."""
+    second_seed: int
+    """Seed of the stream that decides where a byte does not."""
     threshold: int
     """Bytes below it keep the element; above 255 everything is kept."""
     rest: int
@@ -37,4 +43,5 @@ def mask_parameters(key: MaskKey, density: float) -> MaskParameters:
     """What decides a mask of this density."""
     digest = xxhash.xxh3_128_intdigest(f"{key.seed}\0{key.model}\0{key.tensor}".encode())
     threshold = int(density * 256)
-    return MaskParameters(digest, threshold, int((density * 256 - threshold) * 2.0**64))
+    rest = int((density * 256 - threshold) * 2.0**64)
+    return MaskParameters(digest >> 64, digest & (2**64 - 1), threshold, rest)

@@ -229,8 +229,8 @@ class RandomDrop(Op):
         return (inputs[0].dtype,)
 
     def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """Random bytes and two comparisons of them; bits of one element in 256."""
-        return Workspace(4)
+        """Random bytes, drawn with one more array of them, and two comparisons; 1/256 of more."""
+        return Workspace(5)
 
     def settings(self) -> str:
         """Kind of sparsification and density."""

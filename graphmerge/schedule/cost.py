@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from graphmerge.schedule.plan import UnitPlan
+    from graphmerge.schedule.units import UnitFacts
 
 READ_BYTES_PER_SECOND = 2e9
 """A fast local disk; a page-cached file is faster, a network file slower."""
@@ -33,7 +34,13 @@ def estimated_seconds(units: Sequence[UnitPlan], *, workers: int, tile_elements:
     """Estimated duration of a plan: transfer of bytes plus arithmetic spread over the workers."""
     read = sum(unit.read_bytes for unit in units)
     written = sum(output.node.spec.nbytes for unit in units for output in unit.unit.outputs)
-    arithmetic = sum(_unit_seconds(unit, tile_elements) for unit in units)
+    known: dict[UnitFacts, float] = {}  # units of one structure take the same time
+    arithmetic = 0.0
+    for unit in units:
+        facts = unit.unit.facts
+        if facts not in known:
+            known[facts] = _unit_seconds(unit, tile_elements)
+        arithmetic += known[facts]
     return read / READ_BYTES_PER_SECOND + written / WRITE_BYTES_PER_SECOND + arithmetic / workers
 
 

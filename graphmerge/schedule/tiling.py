@@ -13,22 +13,20 @@ if TYPE_CHECKING:
     from graphmerge.schedule.program import Program
 
 
-def tile_elements(program: Program, numel: int, wanted: int) -> int:
-    """Elements of a tile of a pass.
+def tile_step(program: Program, numel: int) -> int:
+    """What the tiles of a program must be a multiple of, in elements; the last one may be short.
 
-    Elementwise ops take as many as wanted. Where an op looks at rows it is a whole number of rows,
-    and of numerics blocks too where another op counts by those; where an op looks at the whole
-    tensor it is all of it.
+    Elementwise ops take any number. Where an op looks at rows a tile is a whole number of rows, and
+    of numerics blocks too where another op counts by those; where an op looks at the whole tensor
+    it is all of it.
     """
     nodes = [instruction.node for instruction in program.instructions]
     if any(node.op.access is Access.WHOLE for node in nodes):
         return max(numel, 1)
     step = math.lcm(1, *(row_elements(node) for node in nodes if node.op.access is Access.ROWS))
-    if step == 1:
-        return wanted
-    if any(node.op.access is Access.REDUCE or node.op.needs_blocks for node in nodes):
-        step = math.lcm(step, BLOCK_ELEMENTS)
-    return max(step, wanted // step * step)
+    if step > 1 and any(node.op.access is Access.REDUCE or node.op.needs_blocks for node in nodes):
+        return math.lcm(step, BLOCK_ELEMENTS)
+    return step
 
 
 def row_elements(node: Node) -> int:

@@ -17,7 +17,7 @@ from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.fusion import fused_layout
 from graphmerge.schedule.program import Program, compile_program, look_through
 from graphmerge.schedule.templates import Structure, Template, canonical_form
-from graphmerge.schedule.tiling import tile_elements
+from graphmerge.schedule.tiling import tile_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,10 +41,12 @@ class Pass:
     """Small statistics that are made before the first tile, inputs before users."""
     device: str
     """Where the kernels run: `cpu`, `cuda` or `cuda:N`."""
+    tile_step: int
+    """What its tiles are a multiple of, in elements."""
 
     def tile_elements(self, wanted: int) -> int:
         """Elements of a tile: as many as wanted, or what the ops of the pass must have at once."""
-        return tile_elements(self.program, self.numel, wanted)
+        return max(self.tile_step, wanted // self.tile_step * self.tile_step)
 
     @property
     def executor(self) -> Executor:
@@ -237,10 +239,11 @@ def _passes(
         prologue = tuple(node for stage, node in small if stage <= key[0])
         small = [(stage, node) for stage, node in small if stage > key[0]]
         program = compile_program(reductions, made)
-        yield Pass(program, tuple(reductions), made, key[1], prologue, device)
+        step = tile_step(program, key[1])
+        yield Pass(program, tuple(reductions), made, key[1], prologue, device, step)
     if small:
         empty = compile_program((), None)
-        yield Pass(empty, (), None, 0, tuple(node for _, node in small), device)
+        yield Pass(empty, (), None, 0, tuple(node for _, node in small), device, tile_step=1)
 
 
 def _stage(node: Node, ready: dict[Node, int]) -> int:

@@ -10,6 +10,7 @@ from table import ONE_EACH, TABLE
 
 from graphmerge.execution.reading import FileReader
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.schedule.executors import Kernels
 from graphmerge.testing.merging import merge
 from graphmerge.testing.stored_models import weights_digest, write_model
 from graphmerge.units import GIB
@@ -53,6 +54,19 @@ def test_neither_budget_nor_tiles_nor_workers_change_a_byte(row, models):
         kept[budget] = sum(len(unit.kept) for unit in merged.plan.units)
     assert len(set(digests.values())) == 1, digests
     assert (kept[None] < kept[4 * GIB]) is (row.method in MANY_PASSES)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=str)
+def test_torch_and_native_code_give_the_same_bytes(row, models):
+    labels = [f"m{model}" for model in range(row.counts[-1])][:3]
+    digests = []
+    for kernels in (Kernels.NATIVE, Kernels.TORCH):
+        out = models / f"{row}-{kernels.value}"
+        merged = merge(row.recipe(labels), out, seed=5, kernels=kernels)
+        executors = {part.executor.value for unit in merged.plan.units for part in unit.unit.passes}
+        assert executors <= {kernels.value, "copy"}
+        digests.append(weights_digest(out))
+    assert digests[0] == digests[1]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)

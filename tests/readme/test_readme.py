@@ -15,6 +15,8 @@ from graphmerge.units import KIB
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+SAVED = re.compile(r"Save this as `([^`]+)`.*?^```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -25,8 +27,8 @@ def new_user(tmp_path, monkeypatch):
         write_fine_tune(
             tmp_path / "demo" / name, tmp_path / "demo" / "base", seed=seed, scale=0.002
         )
-    recipe = re.search(r"^```yaml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)[1]
-    (tmp_path / "merge.yml").write_text(recipe)
+    for name, content in SAVED.findall(README):
+        (tmp_path / name).write_text(content)
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -45,6 +47,16 @@ def test_every_command_works_and_prints_what_the_readme_shows(new_user):
         )
         assert result.returncode == 0, (command.text, result.stderr)
         assert missing_lines(command.output, result.stdout) == [], (command.text, result.stdout)
+
+
+def test_every_python_example_runs(new_user):
+    examples = PYTHON.findall(README)
+    assert len(examples) == 3
+    for example in examples:
+        command = [sys.executable, "-W", "error", "-c", example]
+        result = subprocess.run(command, cwd=new_user, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, (example, result.stderr)
+    assert (new_user / "merged-in-python" / "model.safetensors").exists()
 
 
 def test_the_set_up_is_two_commands():
