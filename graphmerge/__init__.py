@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         weighted_sum,
     )
     from graphmerge.methods.base import MergeInputs
-    from graphmerge.plugins import checkpoint_reader, merge_graph, merge_method
+    from graphmerge.plugins import checkpoint_reader, merge_graph, merge_method, sparsifier
 
 _MODULES = {
     **dict.fromkeys(
@@ -65,7 +65,9 @@ _MODULES = {
         ),
         "graphmerge.expressions",
     ),
-    **dict.fromkeys(("checkpoint_reader", "merge_graph", "merge_method"), "graphmerge.plugins"),
+    **dict.fromkeys(
+        ("checkpoint_reader", "merge_graph", "merge_method", "sparsifier"), "graphmerge.plugins"
+    ),
     "MergeInputs": "graphmerge.methods.base",
 }
 """Where each public name is defined."""
@@ -90,6 +92,7 @@ __all__ = [
     "merge_graph",
     "merge_method",
     "sign_consensus",
+    "sparsifier",
     "sparsify",
     "stack_layers",
     "to_recipe",

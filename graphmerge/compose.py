@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from graphmerge.errors import Problem, RecipeError
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.slerp import interpolated
 from graphmerge.methods.task_vectors import largest, random, restore_norm
@@ -55,13 +56,19 @@ def add_delta(base: Node, delta: Node, factor: float = 1.0) -> Node:
 
 
 def keep_largest(delta: Node, density: float) -> Node:
-    """The max(1, int(density * N)) entries of largest magnitude, else zero."""
-    return largest(delta, density)
+    """The max(1, int(density * N)) entries of largest magnitude, else zero.
+
+    Raises RecipeError for a density outside 0 to 1.
+    """
+    return largest(delta, _fraction(density))
 
 
 def drop_random(merge: MergeInputs, model: ModelInput, delta: Node, density: float) -> Node:
-    """Each entry with probability `density`, by seed, model, tensor name and flat index only."""
-    return random(merge, model, delta, density)
+    """Each entry with probability `density`, by seed, model, tensor name and flat index only.
+
+    Raises RecipeError for a density outside 0 to 1.
+    """
+    return random(merge, model, delta, _fraction(density))
 
 
 def sign_consensus(
@@ -74,3 +81,9 @@ def sign_consensus(
 def interpolate(first: Node, second: Node, t: float) -> Node:
     """The point at t on the arc from one tensor to another (slerp)."""
     return interpolated(first, second, t)
+
+
+def _fraction(density: float) -> float:
+    if not 0 <= density <= 1:
+        raise RecipeError(Problem("density out of range", got=f"{density:g}", wanted="0 to 1"))
+    return density

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import xxhash
 from attrs import evolve, frozen
 
-from graphmerge.build.lift import Lifted, lift
-from graphmerge.errors import InputError, Problem
+from graphmerge.build.lift import Lifted, common_kind, lift
+from graphmerge.errors import InputError, Problem, RecipeError
 from graphmerge.graph import Graph, Omission, Output, make_node, simplify, verify_graph
 from graphmerge.methods.operations import KEEPING
-from graphmerge.methods.registry import find_method, find_operation
+from graphmerge.methods.registry import find_method, find_operation, parameter_names
 from graphmerge.ops import Cast, LoadTensor
+from graphmerge.recipe.check import check_parameters
 from graphmerge.recipe.values import ModelReference
 
 if TYPE_CHECKING:
@@ -20,10 +22,13 @@ if TYPE_CHECKING:
 
     from graphmerge.build.matching import Models
     from graphmerge.build.models import Model, ModelTensor
+    from graphmerge.methods.base import Method
     from graphmerge.recipe.values import Entry, Recipe, RecipeGraph, Scalar
 
 SHOWN_NAMES = 3
 """Names that a note lists; the rest are counted."""
+_SAME_MASKS = tuple(kind for kind in KEEPING if kind != "sparsify")
+"""Operations whose result gets the masks of their first input; a second sparsifier draws anew."""
 
 
 @frozen(eq=False)
@@ -48,48 +53,81 @@ def build_graph(recipes: RecipeGraph, stored: Models, *, seed: int) -> Build:
         seed: Seed of random masks.
 
     Raises:
-        InputError: everything that is wrong with the parameters, slices and tensors of a recipe, at
-        once.
+        InputError: everything that is wrong with the parameters, slices and tensors of the recipes,
+        at once.
     """
-    models = dict(stored)
-    made: dict[str, Lifted] = {}
-    for entry in recipes.needed():
-        made[entry.name] = lifted = _lift(entry, models, seed=seed)
-        models[lifted.model.reference] = lifted.model
+    made = _lift_all(recipes.needed(), stored, seed=seed)
     final = made[recipes.output]
     names = {name: final.model.tensors[name] for name in final.names}
-    graph = Graph(
-        tuple(_outputs(names)),
-        (),
-        (*(text for lifted in made.values() for text in lifted.warnings), *_warnings(stored)),
-    )
+    warnings = (*_recipe_warnings(made), *_unused(recipes), *_warnings(stored))
+    graph = Graph(tuple(_outputs(names)), (), warnings)
     graph = evolve(graph, omissions=tuple(_omissions(graph, stored, made.values())))
     verify_graph(graph)
     return Build(graph, final.model, _parameters(made))
 
 
+def _lift_all(entries: Iterable[Entry], stored: Models, *, seed: int) -> dict[str, Lifted]:
+    """What every entry makes; of one whose inputs are wrong the parameters are checked."""
+    models = dict(stored)
+    made: dict[str, Lifted] = {}
+    errors: list[InputError] = []
+    for entry in entries:
+        try:
+            if any(reference not in models for reference in entry.inputs()):
+                _check_parameters(entry)
+            else:
+                made[entry.name] = lifted = _lift(entry, models, seed=seed)
+                models[lifted.model.reference] = lifted.model
+        except InputError as error:  # noqa: PERF203 - problems of all entries are told at once
+            located = (_within(problem, entry) for problem in error.problems)
+            errors.append(type(error)(*located))
+    if errors:
+        kind = common_kind([type(error) for error in errors])
+        raise kind(*(problem for error in errors for problem in error.problems))
+    return made
+
+
 def _lift(entry: Entry, models: Models, *, seed: int) -> Lifted:
     recipe, inputs = entry.recipe, {name: models[name] for name in entry.inputs()}
-    method = find_operation if recipe.is_operation else find_method
-    reference = ModelReference(entry.name or "the output")
-    try:
-        return lift(
-            recipe,
-            method(recipe.merge_method),
-            inputs,
-            seed=seed,
-            reference=reference,
-            key=derived_key(recipe, inputs),
-        )
-    except InputError as error:
-        if not entry.name:
-            raise
-        raise InputError(*(_within(problem, entry.name) for problem in error.problems)) from None
+    return lift(
+        recipe,
+        _method(recipe),
+        inputs,
+        seed=seed,
+        reference=ModelReference(entry.name or "the output"),
+        key=derived_key(recipe, inputs),
+    )
 
 
-def _within(problem: Problem, entry: str) -> Problem:
+def _check_parameters(entry: Entry) -> None:
+    signature = _method(entry.recipe).signature
+    problems = check_parameters(entry.recipe, signature, all_names=parameter_names()).problems
+    if problems:
+        raise RecipeError(*problems)
+
+
+def _method(recipe: Recipe) -> Method:
+    find = find_operation if recipe.is_operation else find_method
+    return find(recipe.merge_method)
+
+
+_PLACES_IN_OPERATIONS = (
+    (re.compile(r"\$\.models\[(\d+)\]\.parameters\.weight\b"), r"$.weights[\1]"),
+    (re.compile(r"\$\.parameters\.other\b"), "$.tensors"),
+    (re.compile(r"\$\.parameters\."), "$."),
+    (re.compile(r"\$\.models\b"), "$.inputs"),
+)
+"""Where a recipe has what an operation has elsewhere."""
+
+
+def _within(problem: Problem, entry: Entry) -> Problem:
     """The problem with the entry of the recipe that it is in."""
-    return evolve(problem, where=", ".join(filter(None, (f"entry {entry}", problem.where))))
+    if not entry.name:
+        return problem
+    where = problem.where
+    for place, in_operation in _PLACES_IN_OPERATIONS if entry.recipe.is_operation else ():
+        where = place.sub(in_operation, where)
+    return evolve(problem, where=", ".join(filter(None, (f"entry {entry.name}", where))))
 
 
 def derived_key(recipe: Recipe, inputs: Models) -> str:
@@ -98,7 +136,7 @@ def derived_key(recipe: Recipe, inputs: Models) -> str:
     An operation that keeps entries in their places has the key of its first input, so that a mask
     for the task vector of a model is the same wherever it is drawn.
     """
-    if recipe.is_operation and recipe.merge_method in KEEPING:
+    if recipe.is_operation and recipe.merge_method in _SAME_MASKS:
         return next(iter(inputs.values())).key
     text = repr(recipe)
     for reference, model in inputs.items():
@@ -141,6 +179,20 @@ def _parameters(made: Mapping[str, Lifted]) -> dict[str, Mapping[str, Scalar]]:
         for entry, lifted in made.items()
         for tensor, values in lifted.parameters.items()
     }
+
+
+def _recipe_warnings(made: Mapping[str, Lifted]) -> Iterator[str]:
+    for entry, lifted in made.items():
+        yield from (f"entry {entry}: {text}" if entry else text for text in lifted.warnings)
+
+
+def _unused(recipes: RecipeGraph) -> Iterator[str]:
+    """The entries that the output does not need."""
+    needed = {entry.name for entry in recipes.needed()}
+    unused = tuple(entry.name for entry in recipes.entries if entry.name not in needed)
+    if unused:
+        what = "entries are" if len(unused) > 1 else "entry is"
+        yield f"{len(unused)} {what} left out, as the output does not need them: {_some(unused)}"
 
 
 def _warnings(models: Models) -> tuple[str, ...]:

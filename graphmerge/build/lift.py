@@ -31,7 +31,7 @@ from graphmerge.methods.registry import parameter_names
 from graphmerge.recipe.check import check_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from graphmerge.methods.base import Method
     from graphmerge.recipe.values import ModelReference, Recipe, Scalar
@@ -109,18 +109,25 @@ def lift(
 def _tensors(matches: Iterable[Match], builder: TensorBuilder) -> dict[str, ModelTensor]:
     tensors: dict[str, ModelTensor] = {}
     problems: dict[tuple[str, str, str], Problem] = {}
+    kinds: list[type[GraphmergeError]] = []
     for match in matches:
         try:
             tensors[match.name] = builder.build(match)
         except GraphmergeError as error:  # noqa: PERF203 - problems of all tensors are told at once
+            kinds.append(type(error))
             for problem in error.problems:
                 located = evolve(problem, where=_located(match.name, problem.where))
                 problems.setdefault((problem.what, problem.got, problem.wanted), located)
     if problems:
         shown = list(problems.values())[:SHOWN_PROBLEMS]
         rest = len(problems) - len(shown)
-        raise InputError(*shown, *([f"and {rest} more of this kind"] if rest else []))
+        raise common_kind(kinds)(*shown, *([f"and {rest} more of this kind"] if rest else []))
     return tensors
+
+
+def common_kind(kinds: Sequence[type[GraphmergeError]]) -> type[GraphmergeError]:
+    """The kind of error that several problems make: theirs, if it is one."""
+    return kinds[0] if len(set(kinds)) == 1 else InputError
 
 
 def _located(tensor: str, where: str) -> str:

@@ -4,30 +4,47 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from graphmerge.cli import exit_codes
-from graphmerge.cli.calibrate import calibrate
-from graphmerge.cli.inspect import inspect
-from graphmerge.cli.methods import methods
-from graphmerge.cli.plan import plan
-from graphmerge.cli.plugins import plugins
-from graphmerge.cli.run import run
-from graphmerge.cli.show import show
-from graphmerge.cli.validate import validate
-from graphmerge.cli.verify import verify
 from graphmerge.errors import GraphmergeError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
+_COMMANDS = (
+    "plan",
+    "run",
+    "verify",
+    "validate",
+    "show",
+    "inspect",
+    "methods",
+    "plugins",
+    "calibrate",
+)
+"""Commands in the order of the help; each is the function of its name in the module of its name,
+which is imported when the command is used: a command does not wait for what others need."""
 
 
 class _Commands(TyperGroup):
-    """Ends a command that failed with a message instead of a traceback."""
+    """Imports commands late; ends one that failed with a message instead of a traceback."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the commands."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command by its name; None if there is no such command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        function = getattr(import_module(f"graphmerge.cli.{cmd_name}"), cmd_name)
+        alone = typer.Typer(add_completion=False, context_settings=_CONTEXT)
+        alone.command(cmd_name)(function)
+        return typer.main.get_command(alone)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.
@@ -54,7 +71,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_CONTEXT,
 )
 
 
@@ -73,21 +90,6 @@ _Version = Annotated[
 @app.callback()
 def _root(_version: _Version = False) -> None:
     """Merge model checkpoints by a recipe, in a memory budget that is known beforehand."""
-
-
-_COMMANDS: tuple[Callable[..., None], ...] = (
-    plan,
-    run,
-    verify,
-    validate,
-    show,
-    inspect,
-    methods,
-    plugins,
-    calibrate,
-)
-for _command in _COMMANDS:
-    app.command()(_command)
 
 
 def main() -> None:

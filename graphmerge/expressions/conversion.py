@@ -5,13 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
-from graphmerge.errors import Problem, RecipeError
+from graphmerge.errors import GraphError, Problem
 from graphmerge.expressions.expression import Expression, expression, placeholder
 from graphmerge.expressions.functions import stored
-from graphmerge.recipe.graph_section import load_recipe_graph, parse_recipe_graph
-from graphmerge.recipe.values import Entry, ModelReference, Recipe, RecipeGraph
+from graphmerge.recipe.graph_section import load_recipe_graph, parse_recipe_graph, renamed
+from graphmerge.recipe.values import (
+    Entry,
+    ModelReference,
+    Module,
+    Recipe,
+    RecipeGraph,
+    Slice,
+    Source,
+)
 from graphmerge.recipe.writing import write_recipe
 
 if TYPE_CHECKING:
@@ -23,9 +29,13 @@ if TYPE_CHECKING:
 def to_recipe(value: Expression) -> str:
     """The YAML recipe of an expression; `from_recipe` gives the same graph again.
 
+    Relative paths of models stay as they were given.
+
     Raises:
-        RecipeError: a parameter is a function, or the expression is a single checkpoint.
+        GraphError: two checkpoints would have the same name in it.
+        RecipeError: a parameter is a function.
     """
+    stored_models(value)
     return write_recipe(recipe_graph(value))
 
 
@@ -44,14 +54,14 @@ def from_recipe(recipe: str | Path) -> Expression:
 def recipe_graph(value: Expression) -> RecipeGraph:
     """The recipe graph of an expression, its entries named by what they do and numbered.
 
-    Raises:
-        RecipeError: the expression is a single checkpoint: there is nothing to do.
+    That of a checkpoint copies it.
     """
     order = _postorder(value)
     derived = [item for item in order if item._recipe is not None]
     if not derived:
-        what = "nothing is merged: the expression is a checkpoint"
-        raise RecipeError(Problem(what, repr(value), hint="combine it with another one"))
+        part = Slice((Source(value._model.reference),))
+        copied = Recipe("passthrough", (Module(None, (part,), is_whole_model=True),))
+        return RecipeGraph((Entry("", copied),), "")
     taken = {str(item._model.reference) for item in order if item._recipe is None}
     names = _names(derived, taken)
     references = {
@@ -69,9 +79,19 @@ def recipe_graph(value: Expression) -> RecipeGraph:
 
 
 def stored_models(value: Expression) -> dict[ModelReference, Model]:
-    """The checkpoints that an expression is made from."""
-    loads = (item._model for item in _postorder(value) if item._recipe is None)
-    return {model.reference: model for model in loads}
+    """The checkpoints that an expression is made from.
+
+    Raises:
+        GraphError: relative paths, taken from different folders, name different ones alike.
+    """
+    found: dict[ModelReference, Model] = {}
+    for model in (item._model for item in _postorder(value) if item._recipe is None):
+        first = found.setdefault(model.reference, model)
+        if first.checkpoint.path.resolve() != model.checkpoint.path.resolve():
+            places = f"{first.checkpoint.path.resolve()} and {model.checkpoint.path.resolve()}"
+            what = f"two checkpoints are called {model.label!r}"
+            raise GraphError(Problem(what, repr(value), places, hint="load one by its full path"))
+    return found
 
 
 def _placeholders(
@@ -108,32 +128,6 @@ def _names(derived: list[Expression], taken: set[str]) -> dict[Expression, str]:
             name = f"{kind}-{numbers[kind]}"
         names[value] = name
     return names
-
-
-def renamed(recipe: Recipe, names: Mapping[ModelReference, ModelReference]) -> Recipe:
-    """The recipe with its models called otherwise."""
-
-    def new(reference: ModelReference | None) -> ModelReference | None:
-        return names.get(reference, reference) if reference else None
-
-    modules = tuple(
-        evolve(
-            module,
-            slices=tuple(
-                evolve(
-                    part,
-                    base_model=new(part.base_model),
-                    sources=tuple(
-                        evolve(source, model=names.get(source.model, source.model))
-                        for source in part.sources
-                    ),
-                )
-                for part in module.slices
-            ),
-        )
-        for module in recipe.modules
-    )
-    return evolve(recipe, modules=modules, base_model=new(recipe.base_model))
 
 
 def _expression(recipes: RecipeGraph, folder: Path) -> Expression:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +27,7 @@ from graphmerge.recipe.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import torch
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from graphmerge.spec import TensorSpec
 
 _SHOWN_CHARACTERS = 200
+_BRACKETS = re.compile(r"[(\[{][^()\[\]{}]*[)\]}]")
+"""Innermost brackets with what is in them."""
 
 
 class Expression:
@@ -56,7 +60,7 @@ class Expression:
         self._text = text
 
     def __repr__(self) -> str:
-        return _cut(self._text)
+        return self._text
 
     def _repr_html_(self) -> str:
         from graphmerge.reporting.html import expression_html  # noqa: PLC0415 - for notebooks only
@@ -133,15 +137,31 @@ class Expression:
         """
         parts = [tensors] if isinstance(tensors, str) else list(tensors)
         text = f"{_enclosed(self)}.where({tensors!r}, {other!r})"
+        self._check_choice(parts, other, text)
         chosen = tuple(
             Conditional(value=True, filter=None if part == "*" else part) for part in parts
         )
         return _operation("where", (self, other), text, {"other": chosen})
 
+    def _check_choice(self, parts: Sequence[str], other: Expression, text: str) -> None:
+        names = (*self._model.tensors, *self._model.tied)
+        problems = [
+            Problem(
+                "no tensor has this in its name", got=repr(part), wanted="a part, as it is, or *"
+            )
+            for part in parts
+            if part != "*" and not any(part in name for name in names)
+        ]
+        if self.is_task_vector != other.is_task_vector:
+            problems.append(Problem("a model and a task vector cannot be parts of one"))
+        if problems:
+            raise GraphError(*(_shown_in(text, problem) for problem in problems))
+
     def cast(self, dtype: str) -> Expression:
         """The same values, saved in another dtype: `float32`, `bfloat16` or `float16`."""
         text = f"{_enclosed(self)}.cast({dtype!r})"
-        recipe = evolve(_operation_recipe("cast", 1, {}), out_dtype=dtype_named(dtype))
+        with shown_in(text):
+            recipe = evolve(_operation_recipe("cast", 1, {}), out_dtype=dtype_named(dtype))
         return expression(recipe, (self,), text)
 
     def plan(
@@ -186,10 +206,13 @@ class Expression:
 
         Raises:
             BudgetError: the plan does not fit its budget.
+            GraphError: the plan is that of another expression.
             InputError: an input or `out` cannot be used.
             MachineError: the disk or the device failed.
         """
         chosen = plan or self.plan()
+        if not chosen.is_of(self):
+            raise GraphError(Problem("the plan is that of another expression", repr(self)))
         return chosen.run(Path(out), overwrite=overwrite, strict=strict)
 
     def tensor(self, name: str, *, seed: int = 0) -> torch.Tensor:
@@ -205,7 +228,8 @@ class Expression:
 
 def operation(kind: str, inputs: tuple[Expression, ...], text: str, **own: Parameter) -> Expression:
     """An operation on expressions, its parameters as Python gives them."""
-    parameters = {name: parameter_value(value) for name, value in own.items()}
+    with shown_in(text):
+        parameters = {name: parameter_value(value) for name, value in own.items()}
     return _operation(kind, inputs, text, parameters)
 
 
@@ -227,8 +251,9 @@ def weighted(
     **own: Parameter,
 ) -> Expression:
     """An operation whose inputs have a weight each."""
-    values = [parameter_value(weight) for weight in weights]
-    parameters = {name: parameter_value(value) for name, value in own.items()}
+    with shown_in(text):
+        values = [parameter_value(weight) for weight in weights]
+        parameters = {name: parameter_value(value) for name, value in own.items()}
     return _operation(kind, tuple(inputs), text, parameters, values)
 
 
@@ -257,7 +282,7 @@ def expression(recipe: Recipe, inputs: tuple[Expression, ...], text: str) -> Exp
     """
     models = {placeholder(index): value._model for index, value in enumerate(inputs)}
     find = find_operation if recipe.is_operation else require_method
-    try:
+    with shown_in(text):
         lifted = lift(
             recipe,
             find(recipe.merge_method),
@@ -266,9 +291,16 @@ def expression(recipe: Recipe, inputs: tuple[Expression, ...], text: str) -> Exp
             reference=ModelReference(_cut(text)),
             key=derived_key(recipe, models),
         )
+    return Expression(recipe, inputs, lifted.model, _cut(text))
+
+
+@contextmanager
+def shown_in(text: str) -> Iterator[None]:
+    """Mistakes made within show the expression."""
+    try:
+        yield
     except GraphmergeError as error:
         raise type(error)(*(_shown_in(text, problem) for problem in error.problems)) from None
-    return Expression(recipe, inputs, lifted.model, text)
 
 
 def _shown_in(text: str, problem: Problem) -> Problem:
@@ -320,9 +352,10 @@ def _terms(value: Expression) -> list[tuple[float, Expression]]:
 
 def _enclosed(value: Expression) -> str:
     """The text of an expression as a part of a product."""
-    return (
-        f"({value._text})" if " " in value._text and not value._text.endswith(")") else value._text
-    )
+    outside, text = value._text, ""
+    while outside != text:
+        outside, text = _BRACKETS.sub("", outside), outside
+    return f"({value._text})" if " " in outside else value._text
 
 
 def _cut(text: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from graphmerge.build.models import open_model
+from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.compilation import open_stored
 from graphmerge.errors import GraphError, Problem, RecipeError
 from graphmerge.expressions.expression import (
@@ -12,12 +14,13 @@ from graphmerge.expressions.expression import (
     expression,
     operation,
     placeholder,
+    shown_in,
     weighted,
 )
-from graphmerge.expressions.parameters import parameter_value
+from graphmerge.expressions.parameters import parameter_value, shown_parameter
 from graphmerge.plugins.discovery import require_method
 from graphmerge.recipe.parse import dtype_named
-from graphmerge.recipe.references import parse_reference
+from graphmerge.recipe.references import parse_reference, resolve_local
 from graphmerge.recipe.values import Conditional, Module, Recipe, Slice, Source
 
 if TYPE_CHECKING:
@@ -47,8 +50,15 @@ def load(model: str | Path) -> Expression:
 
 
 def stored(reference: ModelReference, folder: Path) -> Expression:
-    """The checkpoint of a reference; relative paths may start in the folder, too."""
-    model = open_stored(reference, folder)
+    """The checkpoint of a reference; relative paths may start in the folder, too.
+
+    Its files are found again wherever the working directory is by then.
+    """
+    path = None if reference.lora else resolve_local(reference, folder)
+    if path is None:
+        model = open_stored(reference, folder)  # which says why not
+    else:
+        model = open_model(reference, read_checkpoint(path.absolute()))
     return Expression(None, (), model, Path(reference.path).name or str(reference))
 
 
@@ -71,8 +81,9 @@ def sparsify(
         GraphError: this is a model, not a task vector.
         RecipeError: a parameter is out of range.
     """
-    text = f"sparsify({delta!r}, density={density!r}, method={method!r}, rescale={rescale!r})"
     own: dict[str, Parameter] = {"density": density, "method": method, "rescale": rescale}
+    shown = ", ".join(f"{name}={shown_parameter(value)}" for name, value in own.items())
+    text = f"sparsify({delta!r}, {shown})"
     return operation("sparsify", (delta,), text, **own)
 
 
@@ -93,7 +104,8 @@ def sign_consensus(
         GraphError: one of them is no task vector, or there is not one weight for each.
     """
     given = _weights(deltas, weights)
-    text = f"sign_consensus({list(deltas)!r}, weights={list(given)!r})"
+    text = f"sign_consensus({list(deltas)!r}, weights={shown_parameter(given)})"
+    _check_weights(deltas, given, text)
     return weighted("sign-consensus", deltas, given, text, normalize=normalize)
 
 
@@ -114,7 +126,8 @@ def weighted_sum(
         GraphError: models and task vectors are mixed, or there is not one weight for each.
     """
     given = _weights(values, weights)
-    text = f"weighted_sum({list(values)!r}, weights={list(given)!r})"
+    text = f"weighted_sum({list(values)!r}, weights={shown_parameter(given)})"
+    _check_weights(values, given, text)
     return weighted("weighted-sum", values, given, text, normalize=normalize)
 
 
@@ -124,7 +137,7 @@ def interpolate(first: Expression, second: Expression, t: Parameter) -> Expressi
     Raises:
         GraphError: one is a model and the other a task vector.
     """
-    text = f"interpolate({first!r}, {second!r}, {t!r})"
+    text = f"interpolate({first!r}, {second!r}, {shown_parameter(t)})"
     return operation("interpolate", (first, second), text, t=t)
 
 
@@ -134,16 +147,20 @@ def stack_layers(parts: Sequence[tuple[Expression, int, int]]) -> Expression:
     What comes before the layers is taken from the first part, what comes after them from the last.
 
     Raises:
+        GraphError: there are no parts, or a range of layers is none.
         InputError: a model has no such layers.
     """
-    inputs = _distinct([model for model, _, _ in parts])
-    slices = tuple(
-        Slice((Source(placeholder(inputs.index(model)), (first, end)),))
-        for model, first, end in parts
-    )
     text = "stack_layers([" + ", ".join(f"({m!r}, {a}, {b})" for m, a, b in parts) + "])"
+    if not parts:
+        raise GraphError(Problem("no layers to stack", f"in {text}"))
+    for _, first, end in parts:
+        if not 0 <= first <= end:
+            what, wanted = "not a range of layers", "0 <= first layer <= layer after the last"
+            raise GraphError(Problem(what, f"in {text}", f"{first}, {end}", wanted))
+    inputs = _Inputs([model for model, _, _ in parts])
+    slices = tuple(Slice((Source(inputs.name(m), (first, end)),)) for m, first, end in parts)
     recipe = Recipe("passthrough", (Module(None, slices, is_whole_model=False),))
-    return expression(recipe, tuple(inputs), text)
+    return expression(recipe, inputs.distinct, text)
 
 
 def merge(
@@ -168,28 +185,29 @@ def merge(
         RecipeError: no such method or parameter, or a value that it cannot have.
         InputError: the models do not fit together.
     """
-    chosen = require_method(method)
     pairs = [item if isinstance(item, tuple) else (item, {}) for item in models]
-    given = {name.rstrip("_"): value for name, value in parameters.items()}
-    each, whole = _split(chosen, given, len(pairs))
     expressions = [_expression(model) for model, _ in pairs]
     base_model = None if base is None else _expression(base)
-    inputs = _distinct([*([base_model] if base_model else []), *expressions])
-    sources = tuple(
-        Source(placeholder(inputs.index(value)), None, values | _values(own))
-        for value, (_, own), values in zip(expressions, pairs, each, strict=True)
-    )
-    recipe = Recipe(
-        method,
-        (Module(None, (Slice(sources),), is_whole_model=True),),
-        base_model=placeholder(inputs.index(base_model)) if base_model else None,
-        parameters=whole,
-        dtype=dtype_named(dtype) if dtype else None,
-    )
+    inputs = _Inputs([*([base_model] if base_model else []), *expressions])
     shown = [f"{method!r}", repr(expressions)]
     shown += [f"base={base_model!r}"] * (base_model is not None)
-    shown += [f"{name}={value!r}" for name, value in parameters.items()]
-    return expression(recipe, tuple(inputs), f"merge({', '.join(shown)})")
+    shown += [f"{name}={shown_parameter(value)}" for name, value in parameters.items()]
+    text = f"merge({', '.join(shown)})"
+    with shown_in(text):
+        given = {name.rstrip("_"): value for name, value in parameters.items()}
+        each, whole = _split(require_method(method), given, len(pairs))
+        sources = tuple(
+            Source(inputs.name(value), None, values | _values(own))
+            for value, (_, own), values in zip(expressions, pairs, each, strict=True)
+        )
+        recipe = Recipe(
+            method,
+            (Module(None, (Slice(sources),), is_whole_model=True),),
+            base_model=inputs.name(base_model) if base_model else None,
+            parameters=whole,
+            dtype=dtype_named(dtype) if dtype else None,
+        )
+    return expression(recipe, inputs.distinct, text)
 
 
 def _split(
@@ -223,8 +241,24 @@ def _expression(value: Input) -> Expression:
     return value if isinstance(value, Expression) else load(value)
 
 
-def _distinct(values: Sequence[Expression]) -> list[Expression]:
-    return list(dict.fromkeys(values))
+class _Inputs:
+    """The inputs of a recipe, each once; a checkpoint that is loaded twice is one."""
+
+    def __init__(self, values: Sequence[Expression]) -> None:
+        found: dict[object, Expression] = {}
+        for value in values:
+            found.setdefault(self._identity(value), value)
+        self.distinct = tuple(found.values())
+        self._names = {identity: placeholder(index) for index, identity in enumerate(found)}
+
+    def name(self, value: Expression) -> ModelReference:
+        """What the recipe calls an input."""
+        return self._names[self._identity(value)]
+
+    @staticmethod
+    def _identity(value: Expression) -> object:
+        model = value._model
+        return (model.reference, model.checkpoint.path) if model.is_stored else value
 
 
 def _weights(
@@ -232,9 +266,12 @@ def _weights(
 ) -> Sequence[Parameter]:
     if weights is None:
         return [1.0] * len(values)
-    if len(weights) != len(values):
-        what = "not one weight for each input"
-        raise GraphError(Problem(what, got=f"{len(weights)}", wanted=f"{len(values)}"))
     return [
         float(w) if isinstance(w, (int, float)) and not isinstance(w, bool) else w for w in weights
     ]
+
+
+def _check_weights(values: Sequence[Expression], weights: Sequence[Parameter], text: str) -> None:
+    if len(weights) != len(values):
+        what = "not one weight for each input"
+        raise GraphError(Problem(what, f"in {text}", f"{len(weights)}", f"{len(values)}"))

@@ -24,9 +24,11 @@ def parameter_value(value: Parameter) -> ParameterValue:
     if isinstance(value, (bool, int, float, str)):
         return (Conditional(value),)
     if callable(value):
-        return (Conditional(PerTensor(value, getattr(value, "__qualname__", repr(value)))),)
+        return (Conditional(_per_tensor(value)),)
     if isinstance(value, Mapping):
         return (_conditional(value),)
+    if not isinstance(value, Sequence):
+        raise RecipeError(_no_parameter(value))
     points = list(value)
     if points and all(isinstance(point, Mapping) for point in points):
         return tuple(_conditional(point) for point in points if isinstance(point, Mapping))
@@ -34,6 +36,33 @@ def parameter_value(value: Parameter) -> ParameterValue:
         scalars = tuple(p for p in points if isinstance(p, (bool, int, float, str)))
         return (Conditional(scalars),) if scalars else ()
     raise RecipeError(_no_parameter(value))
+
+
+def shown_parameter(value: object) -> str:
+    """A parameter as the text of an expression has it: functions by their names."""
+    if callable(value):
+        return _name(value)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(shown_parameter, value))}]"
+    return repr(value)
+
+
+def _name(function: object) -> str:
+    return str(getattr(function, "__qualname__", repr(function)))
+
+
+def _per_tensor(function: PerTensorFunction) -> PerTensor:
+    """The function, which may forget to return something."""
+    name = _name(function)
+
+    def checked(tensor: str, layer: int | None, layers: int) -> Scalar:
+        value: object = function(tensor, layer, layers)
+        if not isinstance(value, (bool, int, float, str)):
+            where = f"{name}({tensor!r}, {layer}, {layers})"
+            raise RecipeError(Problem("no value for a tensor", where, repr(value), "a number"))
+        return value
+
+    return PerTensor(checked, name)
 
 
 def _conditional(entry: Filter) -> Conditional:

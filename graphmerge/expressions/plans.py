@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import warnings
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from graphmerge.compilation import Compiled, compile_graph
-from graphmerge.errors import GraphError, Problem, RecipeError
+from graphmerge.errors import GraphError, InputError, Problem, RecipeError
 from graphmerge.expressions.conversion import recipe_graph, stored_models
 from graphmerge.graph import Graph
 from graphmerge.machine import auto_budget_bytes, default_workers
@@ -33,11 +34,14 @@ if TYPE_CHECKING:
     from graphmerge.schedule.plan import Plan
     from graphmerge.schedule.report_values import PlanReport
 
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+
 
 @frozen(eq=False, repr=False)
 class MergePlan:
     """How an expression would be computed; `print` it, or pass it to `save`."""
 
+    _expression: Expression
     _compiled: Compiled
     _plan: Plan
 
@@ -81,6 +85,10 @@ class MergePlan:
 
         return plan_html(plan_lines(self._compiled, self.report(), verbose=False), self.report())
 
+    def is_of(self, value: Expression) -> bool:
+        """Whether it is a plan of this expression."""
+        return self._expression is value
+
     def run(self, out: Path, *, overwrite: bool = False, strict: bool = False) -> RunReport:
         """Compute it and publish the checkpoint: see `Expression.save`."""
         self._plan.validate()
@@ -109,15 +117,14 @@ def plan_of(
     seed: int,
 ) -> MergePlan:
     """The plan of an expression: see `Expression.plan`."""
+    if not _DEVICE.fullmatch(device):
+        raise InputError(Problem("unknown device", "device", device, "cpu, cuda or cuda:N"))
+    if workers is not None and workers < 1:
+        raise InputError(Problem("not a number of workers", "workers", f"{workers}", "1 or more"))
+    budget = auto_budget_bytes() if memory_budget == "auto" else parse_bytes(memory_budget)
     compiled = _compiled(value, seed)
-    if isinstance(memory_budget, int):
-        budget = memory_budget
-    elif memory_budget == "auto":
-        budget = auto_budget_bytes()
-    else:
-        budget = parse_bytes(memory_budget)
     request = Request(budget, workers or default_workers(), device)
-    return MergePlan(compiled, make_plan(compiled, request, calibrate=True))
+    return MergePlan(value, compiled, make_plan(compiled, request, calibrate=True))
 
 
 def single_tensor(value: Expression, name: str, *, seed: int) -> torch.Tensor:
@@ -145,7 +152,10 @@ def _computed(plan: Plan) -> torch.Tensor:
     sink = _OneTensor(output.node.spec.nbytes, output.node.spec.dtype.bits)
     execute(plan, sink, Progress(_Warnings()))
     spec = output.node.spec
-    return torch.frombuffer(sink.content, dtype=TORCH_DTYPES[spec.dtype]).reshape(spec.shape)
+    dtype = TORCH_DTYPES[spec.dtype]
+    if not sink.content:
+        return torch.empty(spec.shape, dtype=dtype)  # frombuffer refuses an empty buffer
+    return torch.frombuffer(sink.content, dtype=dtype).reshape(spec.shape)
 
 
 class _OneTensor:
@@ -167,6 +177,9 @@ class _OneTensor:
 
 
 def _compiled(value: Expression, seed: int) -> Compiled:
+    if value.is_task_vector:
+        what = "a task vector is no model, and cannot be computed by itself"
+        raise GraphError(Problem(what, repr(value), hint="add it to a model"))
     recipes = evolve(recipe_graph(value), text=_recipe_text(value), origin="expression")
     known = stored_models(value)
     return compile_graph(recipes, known.__getitem__, seed=seed)

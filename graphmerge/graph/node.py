@@ -76,16 +76,16 @@ def make_node(op: Op, *inputs: Node) -> Node:
 def postorder(roots: Iterable[Node], *, seen: set[Node] | None = None) -> Iterator[Node]:
     """Every node below the roots, inputs before users, each once; `seen` ones are left out."""
     done = set() if seen is None else seen
-    stack = [(root, iter(root.inputs)) for root in reversed(list(roots))]
+    stack = list(reversed(list(roots)))
     while stack:
-        node, inputs = stack[-1]
+        node = stack[-1]
         if node in done:
             stack.pop()
             continue
-        pending = next((value for value in inputs if value not in done), None)
-        if pending is None:
+        missing = [value for value in node.inputs if value not in done]
+        if missing:
+            stack.extend(reversed(missing))
+        else:
             done.add(node)
             stack.pop()
             yield node
-        else:
-            stack.append((pending, iter(pending.inputs)))

@@ -6,27 +6,35 @@ import torch
 
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.kernels.registry import Tile, register_kernel
-from graphmerge.ops.custom import CUSTOM_OPS, Custom
+from graphmerge.ops.custom import CUSTOM_OPS, REPORT_IT, Custom, told
 
 
 def custom(op: Custom, tile: Tile) -> None:
     """Call the function with tensors in the shape that its access pattern says.
 
     Raises:
-        RecipeError: what it returns is no tensor of that shape.
+        RecipeError: it raises something, or what it returns is no tensor of that shape.
     """
-    result = op.function([x.view(tile.shape) for x in tile.inputs], **arguments_of(op))
-    if not isinstance(result, torch.Tensor) or tuple(result.shape) != tile.shape:
+    tile.output.copy_(result_of(op, [x.view(tile.shape) for x in tile.inputs]).reshape(-1))
+
+
+def result_of(op: Custom, tensors: list[torch.Tensor]) -> torch.Tensor:
+    """What the function makes of tensors of one shape.
+
+    Raises:
+        RecipeError: it raises something, or what it returns is no tensor of that shape.
+    """
+    wanted = str(list(tensors[0].shape))
+    try:
+        result = op.function(tensors, **arguments_of(op))
+    except Exception as error:
+        what = f"method {op.name} fails on tensors of shape {wanted}: {told(error)}"
+        raise RecipeError(Problem(what, hint=REPORT_IT)) from error
+    if not isinstance(result, torch.Tensor) or str(list(result.shape)) != wanted:
         got = list(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
-        raise RecipeError(
-            Problem(
-                f"method {op.name} returned something else than a tensor of its inputs' shape",
-                got=str(got),
-                wanted=str(list(tile.shape)),
-                hint="report it to the author of the plug-in",
-            )
-        )
-    tile.output.copy_(result.reshape(-1))
+        what = f"method {op.name} returns something else than a tensor of its inputs' shape"
+        raise RecipeError(Problem(what, got=str(got), wanted=wanted, hint=REPORT_IT))
+    return result
 
 
 def arguments_of(op: Custom) -> dict[str, object]:

@@ -13,7 +13,8 @@ from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, MergeInputs, Method
 from graphmerge.methods.parameters import normalize
 from graphmerge.methods.slerp import interpolated
-from graphmerge.methods.task_vectors import largest, random, restore_norm
+from graphmerge.methods.sparsifiers import find_sparsifier
+from graphmerge.methods.task_vectors import restore_norm
 from graphmerge.ops import AddDelta, Scale, SignConsensus, TaskVector, WeightedSum
 from graphmerge.recipe.signature import REQUIRED, ParameterSpec
 
@@ -48,10 +49,8 @@ def _sparsify(merge: MergeInputs) -> Node:
     if not 0 <= density <= 1:
         where = f"{delta.label}, tensor {merge.tensor}"
         raise RecipeError(Problem("density out of range", where, f"{density:g}", "0 to 1"))
-    if merge.parameters["method"] == "magnitude":
-        sparse = largest(delta.node, density)
-    else:
-        sparse = random(merge, delta, delta.node, density)
+    sparsifier = find_sparsifier(str(merge.parameters["method"]))
+    sparse = sparsifier(merge, delta, delta.node, density)
     return restore_norm(delta.node, sparse) if merge.parameters["rescale"] == "l1" else sparse
 
 
@@ -149,8 +148,7 @@ _ALL = (
                 str,
                 "magnitude",
                 per_model=False,
-                doc="Keep the largest entries, or a random choice.",
-                choices=("magnitude", "random"),
+                doc="Keep the largest entries (magnitude), or a random choice (random).",
             ),
             ParameterSpec(
                 "rescale",

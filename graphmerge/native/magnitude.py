@@ -16,8 +16,9 @@ from graphmerge.native.types import (
     vector_type,
 )
 from graphmerge.ops import KeepLargest, MagnitudeDigits, TieCutoff
-from graphmerge.ops.blocks import BLOCK_ELEMENTS, SUM_LANES
+from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.ops.sparsify import DIGIT_BITS
+from graphmerge.schedule.fusion import CHUNK_ELEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,7 @@ def _digits_so_far(op: MagnitudeDigits, statistics: Sequence[Statistic]) -> Argu
 def _count_ties(op: TieCutoff, code: VectorCode) -> None:
     """1 for each tie, into the block's sum."""
     is_tie = _equal(code, code.magnitude_bits(code.inputs[0]))
-    code.accumulate(0, code.builder.uitofp(is_tie, vector_type(DOUBLE)))
+    code.accumulate(0, code.only_inside(code.builder.uitofp(is_tie, vector_type(DOUBLE))))
 
 
 def _equal(code: VectorCode, bits: Value) -> Value:
@@ -79,7 +80,7 @@ def _end_of_ties(op: KeepLargest, code: ChunkCode) -> None:
     bits, first, wanted = code.words
     after = builder.add(first, integer(BLOCK_ELEMENTS))
     is_before = builder.icmp_unsigned("<", code.start, first)
-    builder.store(builder.select(is_before, integer(SUM_LANES), integer(0)), code.chunk_value)
+    builder.store(builder.select(is_before, integer(CHUNK_ELEMENTS), integer(0)), code.chunk_value)
     in_block = builder.and_(builder.not_(is_before), builder.icmp_unsigned("<", code.start, after))
     with builder.if_then(in_block, likely=False), loop(builder, code.count) as index:
         seen = builder.load(code.memory, typ=INT64)

@@ -33,34 +33,38 @@ def _draw_mask(op: RandomDrop, code: ChunkCode) -> None:
     builder = code.builder
     limit = _spread(builder, builder.trunc(threshold, INT8), _DRAWN)
     always = _spread(builder, builder.trunc(everything, INT8), _DRAWN)
-    places = _OUTPUTS([INT64(place) for place in range(_WORDS)])
+    steps = _OUTPUTS([INT64(INCREMENT * place % 2**64) for place in range(_WORDS)])
     with loop(builder, code.count, _DRAWN_ELEMENTS) as index:
         flat = builder.add(code.start, index)
         first = builder.udiv(flat, integer(WORD_ELEMENTS))
-        numbers = builder.add(_spread(builder, first, _OUTPUTS), places)
-        drawn = builder.bitcast(_split_mix(builder, numbers, seed), _DRAWN)
+        states = builder.add(_spread(builder, _state(builder, first, seed), _OUTPUTS), steps)
+        drawn = builder.bitcast(_output(builder, states), _DRAWN)
         kept = builder.zext(builder.icmp_unsigned("<", drawn, limit), _DRAWN)
         place = at(builder, code.mask_bytes, index)
         builder.store(builder.or_(kept, always), place, align=_DRAWN_ELEMENTS)
         undecided = builder.icmp_unsigned("==", drawn, limit)
         with each_set_bit(builder, builder.bitcast(undecided, INT64)) as offset:
-            mixed = _split_mix(builder, builder.add(flat, offset), second_seed)
+            mixed = _output(builder, _state(builder, builder.add(flat, offset), second_seed))
             late = builder.zext(builder.icmp_unsigned("<", mixed, rest), INT8)
             place = at(builder, code.mask_bytes, builder.add(index, offset))
             builder.store(builder.or_(late, builder.trunc(everything, INT8)), place)
 
 
-def _split_mix(builder: ir.IRBuilder, numbers: Value, seed: Value) -> Value:
-    """64 random bits for each number, a scalar or a vector of them: that output of SplitMix64."""
-    kind = numbers.type
+def _state(builder: ir.IRBuilder, number: Value, seed: Value) -> Value:
+    """State of SplitMix64 from which it makes the output of this number."""
+    step = builder.mul(builder.add(number, integer(1)), integer(INCREMENT))
+    return builder.add(seed, step)
+
+
+def _output(builder: ir.IRBuilder, state: Value) -> Value:
+    """The output of a state; of a vector of states, too."""
+    kind = state.type
 
     def constant(value: int) -> Value:
         is_vector = isinstance(kind, ir.VectorType)
         return kind([INT64(value)] * kind.count) if is_vector else INT64(value)
 
-    start = _spread(builder, seed, kind) if isinstance(kind, ir.VectorType) else seed
-    step = builder.mul(builder.add(numbers, constant(1)), constant(INCREMENT))
-    z = builder.add(start, step)
+    z = state
     for shift, factor in MIXING:
         z = builder.mul(builder.xor(z, builder.lshr(z, constant(shift))), constant(factor))
     return builder.xor(z, builder.lshr(z, constant(31)))

@@ -48,7 +48,7 @@ class VectorCode:
     words: Sequence[Value]
     """The instruction's integers."""
     lanes: Value
-    """Lanes of the instruction's sums: 1024 float64 for each column."""
+    """Lanes of the instruction's sums, float64, one column after the other."""
     mask_bytes: Value
     """The instruction's mask: a byte per element of the chunk, 0 or 1."""
     chunk_value: Value
@@ -104,13 +104,20 @@ class VectorCode:
         """A vector of the first input's dtype in float64."""
         return convert(self.builder, a, self.dtypes[0], DType.F64)
 
+    def only_inside(self, value: Value) -> Value:
+        """Float64 values, zero for the elements outside the tensor."""
+        return self.builder.select(self.inside, value, splat(0.0, DOUBLE))
+
     def accumulate(self, column: int, value: Value) -> None:
-        """Add float64 values to lanes; elements outside the tensor add zero."""
-        counted = self.builder.select(self.inside, value, splat(0.0, DOUBLE))
-        start = self.builder.add(self.index, ir.Constant(INT64, column * SUM_LANES))
+        """Add float64 values to lanes.
+
+        The last chunk of a tensor is padded with zeros, which must add zero: see `Fusion`.
+        """
+        lane = self.builder.and_(self.index, ir.Constant(INT64, SUM_LANES - 1))
+        start = self.builder.add(lane, ir.Constant(INT64, column * SUM_LANES))
         place = at(self.builder, self.lanes, start, DOUBLE)
         held = self.builder.load(place, align=64, typ=vector_type(DOUBLE))
-        self.builder.store(self.builder.fadd(held, counted), place, align=64)
+        self.builder.store(self.builder.fadd(held, value), place, align=64)
 
     def mask(self) -> Value:
         """The instruction's mask as numbers, 1 or 0, of the first input's dtype."""

@@ -14,7 +14,7 @@ BLOCK_ELEMENTS = 65536
 whole number of blocks. Changing it changes results in the last bit: no plan chooses it."""
 
 
-SUM_LANES = 1024
+SUM_LANES = 128
 """Lanes of a block's sum (`graphmerge.statistics.sums`). Changing it changes results likewise."""
 
 

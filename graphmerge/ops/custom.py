@@ -19,6 +19,15 @@ TensorFunction: TypeAlias = "Callable[..., Any]"
 WorkspaceOf: TypeAlias = "Callable[[Custom, tuple[TensorSpec, ...]], Workspace]"
 """Says what a function allocates beside its inputs, for inputs of these specs."""
 
+REPORT_IT = "report it to the author of the plug-in"
+"""What to do about a function that fails."""
+
+
+def told(error: BaseException) -> str:
+    """What code that somebody else has written raised, in one line."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
 
 @frozen(cache_hash=True)
 class Custom(Op):

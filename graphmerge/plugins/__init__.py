@@ -1,6 +1,6 @@
 """Methods and checkpoint formats that other packages bring."""
 
-from graphmerge.plugins.decorators import merge_graph, merge_method
+from graphmerge.plugins.decorators import merge_graph, merge_method, sparsifier
 from graphmerge.plugins.discovery import (
     PluginReport,
     installed_plugins,
@@ -17,4 +17,5 @@ __all__ = [
     "merge_graph",
     "merge_method",
     "require_method",
+    "sparsifier",
 ]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
+from attrs import evolve
+
+from graphmerge.errors import GraphmergeError, Problem, RecipeError
 from graphmerge.graph import Node, Workspace, make_node
-from graphmerge.methods.base import BaseRule, MergeInputs, Method
-from graphmerge.methods.registry import register_method
-from graphmerge.ops.custom import CUSTOM_OPS
+from graphmerge.methods.base import BaseRule, MergeInputs, Method, ModelInput
+from graphmerge.methods.registry import METHODS, register_method
+from graphmerge.methods.sparsifiers import register_sparsifier
+from graphmerge.ops.custom import CUSTOM_OPS, REPORT_IT, told
 from graphmerge.plugins.signatures import Signature, signature_of
 from graphmerge.plugins.tracing import access_check, traced_workspace
 
@@ -31,15 +35,16 @@ def merge_method(
 ) -> Callable[[Function], Function]:
     """Make a function over tensors a merge method.
 
-    The function takes a list of float32 (or float64) tensors of one shape, models in recipe order
-    and the base first, which it must not write to, and returns a tensor of that shape. Its other
-    parameters become parameters of recipes, by their annotations: `list[float]` has a value for
-    each model (but the base), `float`, `int`, `bool`, `str` and `Literal[...]` one for the merge; a
-    trailing underscore is dropped (`lambda_`).
+    The function takes a list of float32 (or float64) tensors of one shape, models in recipe order,
+    which it must not write to, and returns a tensor of that shape. Its other parameters become
+    parameters of recipes, by their annotations: `list[float]` has a value for each model, `float`,
+    `int`, `bool`, `str` and `Literal[...]` one for the merge; a trailing underscore is dropped
+    (`lambda_`).
 
     Args:
         name: Name of the method in recipes.
-        base: Whether it needs a base model; that is the first tensor then.
+        base: Whether it needs a base model; that is the first tensor then, and has no value in the
+            lists. To a method that needs none it is one more model.
         access: What it looks at to compute a piece of its result: `whole` tensors, whole `rows`
             (shape (rows, row length)), or single elements (`elementwise`, shape (elements,)). The
             last two are cut into tiles, which is checked on random tensors when a plan is made.
@@ -63,13 +68,30 @@ def merge_method(
         )
 
         def build(merge: MergeInputs) -> Node:
-            arguments = tuple(_arguments(signature, merge).items())
+            arguments = tuple(_arguments(signature, merge, base).items())
             op = op_class(name, function, arguments, workspace)
-            nodes = _ordered(merge)
+            nodes = _ordered(merge, base)
             access_check(op, len(nodes))
             return make_node(op, *nodes)
 
-        register_method(_method(name, function, build, signature, base, (summary, use_when, paper)))
+        _register(_method(name, function, build, signature, base, (summary, use_when, paper)))
+        return function
+
+    return decorate
+
+
+def sparsifier(name: str) -> Callable[[Function], Function]:
+    """Make a function a way to thin task vectors: a `method` of `sparsify`.
+
+    The function maps the merge (tensor name, seed), the model, its task vector as a node, and a
+    density from 0 to 1 to a sparser node, made of ops (see `graphmerge.compose`).
+
+    Raises:
+        RecipeError: the name is taken.
+    """
+
+    def decorate(function: Function) -> Function:
+        register_sparsifier(name, function)
         return function
 
     return decorate
@@ -97,28 +119,58 @@ def merge_graph(
         signature = signature_of(function, MergeInputs)
 
         def build(merge: MergeInputs) -> Node:
-            arguments = {key: _listed(value) for key, value in _arguments(signature, merge).items()}
+            values = _arguments(signature, merge, base)
+            arguments = {key: _listed(value) for key, value in values.items()}
             if signature.context:
                 arguments[signature.context] = merge
-            node: Node = function(_ordered(merge), **arguments)
-            return node
+            return _composed(name, function, _ordered(merge, base), arguments)
 
-        register_method(_method(name, function, build, signature, base, (summary, use_when, paper)))
+        _register(_method(name, function, build, signature, base, (summary, use_when, paper)))
         return function
 
     return decorate
 
 
-def _ordered(merge: MergeInputs) -> list[Node]:
-    """Nodes in recipe order, the base first."""
-    tuned = [model.node for model in merge.fine_tunes]
-    return [merge.base.node, *tuned] if merge.base else tuned
+def _composed(
+    name: str, function: Callable[..., Any], nodes: list[Node], arguments: dict[str, Any]
+) -> Node:
+    """The node that a function composes.
+
+    Raises:
+        RecipeError: the function fails, or returns something else than a node of its inputs' shape.
+    """
+    try:
+        made = function(list(nodes), **arguments)
+    except GraphmergeError as error:
+        places = (f"method {name}, {problem.where}".rstrip(", ") for problem in error.problems)
+        raise RecipeError(
+            *(evolve(problem, where=at) for problem, at in zip(error.problems, places, strict=True))
+        ) from error
+    except Exception as error:
+        what = f"method {name} fails: {told(error)}"
+        raise RecipeError(Problem(what, hint=REPORT_IT)) from error
+    if not isinstance(made, Node) or made.spec != nodes[0].spec:
+        got = str(made.spec) if isinstance(made, Node) else type(made).__name__
+        what = f"method {name} returns something else than a node of its inputs' shape"
+        raise RecipeError(Problem(what, got=got, wanted=str(nodes[0].spec), hint=REPORT_IT))
+    return made
 
 
-def _arguments(signature: Signature, merge: MergeInputs) -> dict[str, Any]:
+def _ordered(merge: MergeInputs, base: Base) -> list[Node]:
+    """Nodes in recipe order, the base first where the method has one."""
+    tuned = [model.node for model in _weighed(merge, base)]
+    return [merge.base.node, *tuned] if merge.base and base == "required" else tuned
+
+
+def _weighed(merge: MergeInputs, base: Base) -> tuple[ModelInput, ...]:
+    """The models that have parameters; a base that the method does not need is one of them."""
+    return merge.fine_tunes if base == "required" else merge.models
+
+
+def _arguments(signature: Signature, merge: MergeInputs, base: Base) -> dict[str, Any]:
     """Values of the function's parameters for one tensor; a tuple of one per model."""
     return {
-        name: tuple(model.look_up(spec.name) for model in merge.fine_tunes)
+        name: tuple(model.look_up(spec.name) for model in _weighed(merge, base))
         if spec.per_model
         else merge.parameters[spec.name]
         for name, spec in zip(signature.names, signature.parameters, strict=True)
@@ -127,6 +179,14 @@ def _arguments(signature: Signature, merge: MergeInputs) -> dict[str, Any]:
 
 def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+def _register(method: Method) -> None:
+    """Make a method known; the same function may be defined again, as in a notebook."""
+    known = METHODS.get(method.name)
+    if known is not None and known.formula == method.formula:
+        del METHODS[method.name]
+    register_method(method)
 
 
 def _method(

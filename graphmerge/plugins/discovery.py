@@ -11,14 +11,17 @@ import importlib.util
 import sys
 from collections import defaultdict
 from importlib.metadata import EntryPoint, entry_points
+from itertools import count
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from graphmerge.errors import Problem, RecipeError
+from graphmerge.errors import GraphmergeError, Problem, RecipeError
 from graphmerge.methods.registry import BUILT_IN, METHODS, find_method
+from graphmerge.ops.custom import told
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from graphmerge.methods.base import Method
@@ -52,8 +55,7 @@ def require_method(name: str) -> Method:
         clash = _clash(name, points)
         if clash:
             raise RecipeError(clash)
-        if name not in METHODS:
-            _load(points[0])
+        _load(points[0])
     return find_method(name, also=tuple(_entry_points()))
 
 
@@ -65,23 +67,56 @@ def load_plugin_file(path: Path) -> None:
     """
     if not path.is_file():
         raise RecipeError(Problem("no such plug-in file", str(path)))
-    name = f"graphmerge_plugin_{path.stem}"
-    if name in sys.modules:
-        return
+    path = path.resolve()
+    name = _module_name(path)
+    if name not in sys.modules:
+        _import("the plug-in", str(path), lambda: _execute(path, name))
+
+
+def _module_name(path: Path) -> str:
+    """What a file is imported as; numbered where another file of its name is loaded."""
+    for number in count(1):
+        name = f"graphmerge_plugin_{path.stem}" + (f"_{number}" if number > 1 else "")
+        if name not in sys.modules or sys.modules[name].__file__ == str(path):
+            break
+    return name
+
+
+def _execute(path: Path, name: str) -> None:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise RecipeError(Problem("not a Python file", str(path), wanted="a name ending in .py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+        raise RecipeError(Problem("not a Python file", wanted="a name ending in .py"))
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except RecipeError:
+    except BaseException:
         del sys.modules[name]
         raise
-    except Exception as error:
-        del sys.modules[name]
-        what = f"the plug-in fails to import: {type(error).__name__}: {error}"
-        raise RecipeError(Problem(what, str(path))) from error
+
+
+def _import(what: str, where: str, load: Callable[[], object]) -> None:
+    """Import what registers methods; where that fails, those of modules that failed are forgotten.
+
+    Raises:
+        RecipeError: it fails.
+    """
+    before = set(METHODS)
+    try:
+        load()
+    except BaseException as error:
+        for name, method in tuple(METHODS.items()):
+            module, _, _ = method.formula.rpartition(".")
+            if name not in before and module not in sys.modules:
+                del METHODS[name]
+        if isinstance(error, GraphmergeError):
+            raise RecipeError(*(_within(where, problem) for problem in error.problems)) from error
+        if isinstance(error, (Exception, SystemExit)):  # a script may end its process
+            raise RecipeError(Problem(f"{what} fails to import: {told(error)}", where)) from error
+        raise
+
+
+def _within(where: str, problem: Problem) -> Problem:
+    return evolve(problem, where=", ".join(filter(None, (where, problem.where))))
 
 
 def installed_plugins() -> tuple[PluginReport, ...]:
@@ -119,22 +154,18 @@ def _clash(name: str, points: list[EntryPoint]) -> Problem | None:
 
 def _problem_of(point: EntryPoint) -> str:
     try:
-        if point.name not in METHODS:
-            _load(point)
+        _load(point)
     except RecipeError as error:
-        return str(error)
+        return "; ".join(map(str, error.problems))
     return ""
 
 
 def _load(point: EntryPoint) -> None:
-    try:
-        point.load()
-    except Exception as error:
-        what = f"plug-in method {point.name!r} fails to import: {type(error).__name__}: {error}"
-        raise RecipeError(Problem(what, f"package {_package(point)}, {point.value}")) from error
+    where = f"package {_package(point)}, {point.value}"
+    _import(f"plug-in method {point.name!r}", where, point.load)
     if point.name not in METHODS:
         what = f"the package promises a method {point.name!r} and does not register it"
-        raise RecipeError(Problem(what, f"package {_package(point)}, {point.value}"))
+        raise RecipeError(Problem(what, where))
 
 
 def _package(point: EntryPoint) -> str:

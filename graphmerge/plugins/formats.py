@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.checkpoint.reading import register_reader
+from graphmerge.checkpoint.values import Checkpoint
+from graphmerge.errors import CheckpointError, GraphmergeError, Problem
+from graphmerge.ops.custom import REPORT_IT, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from graphmerge.checkpoint.values import Checkpoint
 
     Reader = Callable[[Path], Checkpoint]
 
@@ -23,11 +24,34 @@ def checkpoint_reader(suffix: str) -> Callable[[Reader], Reader]:
     little-endian. graphmerge streams them from there.
 
     Raises:
-        CheckpointError: the suffix has a reader already.
+        CheckpointError: the suffix has a reader already, or no file has such a suffix.
     """
+    if not suffix.startswith(".") or suffix.count(".") > 1:
+        what = "no suffix of a file"
+        raise CheckpointError(Problem(what, got=repr(suffix), wanted="one such as '.npt'"))
 
     def decorate(function: Reader) -> Reader:
-        register_reader(suffix, function)
+        register_reader(suffix, lambda path: _read(function, path))
         return function
 
     return decorate
+
+
+def _read(function: Reader, path: Path) -> Checkpoint:
+    """What a reader makes of a file.
+
+    Raises:
+        CheckpointError: it fails, or returns something else than a checkpoint.
+    """
+    where = f"{path}, read by {function.__module__}.{function.__qualname__}"
+    try:
+        found: object = function(path)
+    except (GraphmergeError, OSError):  # names the file
+        raise
+    except Exception as error:
+        what = f"the reader fails: {told(error)}"
+        raise CheckpointError(Problem(what, where, hint=REPORT_IT)) from error
+    if not isinstance(found, Checkpoint):
+        what, got = "the reader returns no checkpoint", type(found).__name__
+        raise CheckpointError(Problem(what, where, got, "Checkpoint", REPORT_IT))
+    return found

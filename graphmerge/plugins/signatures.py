@@ -6,15 +6,14 @@ import inspect
 import typing
 from typing import TYPE_CHECKING, Any, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from graphmerge.errors import Problem, RecipeError
-from graphmerge.recipe.signature import REQUIRED, ParameterSpec, Required
+from graphmerge.recipe.coercion import coerce, wanted
+from graphmerge.recipe.signature import REQUIRED, ParameterSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from graphmerge.recipe.values import Scalar
 
 _KINDS: dict[object, type] = {float: float, int: int, bool: bool, str: str}
 _WANTED = "float, int, bool, str, Literal of texts, or list[...] of one for a value per model"
@@ -46,17 +45,18 @@ def signature_of(function: Callable[..., Any], context_type: type | None = None)
     specs: list[ParameterSpec] = []
     names: list[str] = []
     context = ""
-    first, *rest = inspect.signature(function).parameters.values()
-    if first.kind is first.KEYWORD_ONLY:
-        problems.append(_problem(function, first.name, "the first parameter takes the tensors"))
+    first, *rest = inspect.signature(function).parameters.values() or (None,)
+    if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
+        what = "the first parameter takes the list of tensors"
+        problems.append(Problem(what, _place(function, first)))
     for parameter in rest:
-        annotation = _evaluated(parameter.annotation, function)
+        annotation = _evaluated(parameter.annotation, function, context_type)
         if context_type is not None and annotation is context_type:
             context = parameter.name
             continue
-        spec = _spec(parameter, annotation)
-        if spec is None:
-            problems.append(_problem(function, parameter.name, "no annotation that recipes know"))
+        spec = _spec(function, parameter, annotation)
+        if isinstance(spec, Problem):
+            problems.append(spec)
         else:
             specs.append(spec)
             names.append(parameter.name)
@@ -65,19 +65,29 @@ def signature_of(function: Callable[..., Any], context_type: type | None = None)
     return Signature(tuple(specs), tuple(names), context)
 
 
-def _evaluated(annotation: Any, function: Callable[..., Any]) -> Any:
-    """An annotation as an object: `from __future__ import annotations` leaves texts."""
+def _evaluated(annotation: Any, function: Callable[..., Any], context_type: type | None) -> Any:
+    """An annotation as an object: `from __future__ import annotations` leaves texts.
+
+    What it names may be imported for type checkers only.
+    """
     if not isinstance(annotation, str):
         return annotation
-    known = {"Literal": Literal, "typing": typing, "list": list, "List": list}
+    known: dict[str, Any] = {"Literal": Literal, "typing": typing}
+    if context_type is not None:
+        known[context_type.__name__] = context_type
     try:
         return eval(annotation, {**known, **getattr(function, "__globals__", {})})
     except Exception:  # noqa: BLE001 - whatever the annotation names may be missing
         return None
 
 
-def _spec(parameter: inspect.Parameter, annotation: Any) -> ParameterSpec | None:
-    """One parameter; None if its annotation is not one that recipes know."""
+def _spec(
+    function: Callable[..., Any], parameter: inspect.Parameter, annotation: Any
+) -> ParameterSpec | Problem:
+    """One parameter, or what is wrong with it."""
+    where = _place(function, parameter)
+    if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+        return Problem("a parameter that cannot be given by name", where, str(parameter))
     is_list = typing.get_origin(annotation) is list
     inner = typing.get_args(annotation)[0] if is_list else annotation
     choices: tuple[str, ...] = ()
@@ -85,14 +95,21 @@ def _spec(parameter: inspect.Parameter, annotation: Any) -> ParameterSpec | None
         choices = typing.get_args(inner)
         inner = str if all(isinstance(choice, str) for choice in choices) else None
     if inner not in _KINDS:
-        return None
-    default: Scalar | Required = REQUIRED
-    if parameter.default is not parameter.empty:
-        default = parameter.default
+        return Problem("no annotation that recipes know", where, str(parameter), _WANTED)
     name = parameter.name.rstrip("_")
-    return ParameterSpec(name, _KINDS[inner], default, is_list, "", choices)
+    spec = ParameterSpec(name, _KINDS[inner], REQUIRED, is_list, "", choices)
+    default = parameter.default
+    if default is parameter.empty:
+        return spec
+    if is_list and isinstance(default, (list, tuple)) and len(default) == 1:
+        (default,) = default
+    value = coerce(spec, default) if isinstance(default, (float, int, bool, str)) else None
+    if value is None:
+        allowed = wanted(spec) + (", the same for every model" if is_list else "")
+        return Problem("a default that recipes could not give", where, str(parameter), allowed)
+    return evolve(spec, default=value)
 
 
-def _problem(function: Callable[..., Any], name: str, what: str) -> Problem:
-    where = f"{function.__module__}.{function.__qualname__}, parameter {name}"
-    return Problem(what, where, wanted=_WANTED)
+def _place(function: Callable[..., Any], parameter: inspect.Parameter | None) -> str:
+    name = f"{function.__module__}.{function.__qualname__}"
+    return f"{name}, parameter {parameter.name}" if parameter else name

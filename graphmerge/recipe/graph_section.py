@@ -10,12 +10,13 @@ from attrs import evolve
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.recipe.cursor import Cursor
 from graphmerge.recipe.parameters import read_parameters
-from graphmerge.recipe.parse import KEYS, read_dtype, read_recipe, read_text
+from graphmerge.recipe.parse import read_dtype, read_recipe, read_text
 from graphmerge.recipe.references import read_reference
 from graphmerge.recipe.suggestions import suggest
 from graphmerge.recipe.values import (
     Conditional,
     Entry,
+    ModelReference,
     Module,
     Recipe,
     RecipeGraph,
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _GRAPH_KEYS = ("graph", "output", "dtype", "out_dtype")
-_OPERATION_KEYS = ("op", "inputs", "weights", "tensors", "dtype")
-_ENTRY_KEYS = tuple(key for key in KEYS if key not in ("tokenizer", "tokenizer_source"))
+_OPERATION_KEYS = ("op", "inputs", "weights", "tensors", "dtype", "out_dtype")
 ONLY = ""
 """Name of the only entry of a file that has no names."""
 
@@ -63,13 +63,35 @@ def parse_recipe_graph(
     else:
         recipe = read_recipe(root)
         entries, output = [Entry(ONLY, recipe)] if recipe else [], ONLY
-    _refuse_problems(root)
-    return RecipeGraph(_ordered(entries, output, origin), output, text, origin)
-
-
-def _refuse_problems(root: Cursor) -> None:
     if root.problems:
         raise RecipeError(*root.problems)
+    return RecipeGraph(_ordered(_linked(entries), origin), output, text, origin)
+
+
+def renamed(recipe: Recipe, names: Mapping[ModelReference, ModelReference]) -> Recipe:
+    """The recipe with its models called otherwise."""
+
+    def new(reference: ModelReference | None) -> ModelReference | None:
+        return names.get(reference, reference) if reference else None
+
+    modules = tuple(
+        evolve(
+            module,
+            slices=tuple(
+                evolve(
+                    part,
+                    base_model=new(part.base_model),
+                    sources=tuple(
+                        evolve(source, model=names.get(source.model, source.model))
+                        for source in part.sources
+                    ),
+                )
+                for part in module.slices
+            ),
+        )
+        for module in recipe.modules
+    )
+    return evolve(recipe, modules=modules, base_model=new(recipe.base_model))
 
 
 def _read_documents(root: Cursor, documents: Sequence[object]) -> tuple[list[Entry], str]:
@@ -124,7 +146,7 @@ def _read_entry(place: Cursor) -> Recipe | None:
     if isinstance(place.value, dict) and "op" in place.value:
         return _read_operation(place)
     if isinstance(place.value, dict) and "merge_method" in place.value:
-        return read_recipe(place, keys=_ENTRY_KEYS)
+        return read_recipe(place)
     place.report("not an entry", wanted="a mapping with 'op' and 'inputs', or with 'merge_method'")
     return None
 
@@ -142,7 +164,7 @@ def _read_operation(place: Cursor) -> Recipe | None:
     parameters = read_parameters(evolve(place, value=own))
     if "tensors" in entries:
         parameters["other"] = _read_tensors(entries["tensors"])
-    dtype = read_dtype(entries.get("dtype"))
+    dtype, out_dtype = read_dtype(entries.get("dtype")), read_dtype(entries.get("out_dtype"))
     if operation is None or None in inputs:
         return None
     sources = [
@@ -155,7 +177,8 @@ def _read_operation(place: Cursor) -> Recipe | None:
         (Module(None, (Slice(tuple(sources)),), is_whole_model=True),),
         parameters=parameters,
         is_operation=True,
-        out_dtype=dtype,
+        dtype=dtype,
+        out_dtype=out_dtype,
     )
 
 
@@ -181,7 +204,17 @@ def _read_tensors(place: Cursor) -> tuple[Conditional, ...]:
     )
 
 
-def _ordered(entries: Sequence[Entry], output: str, origin: str) -> tuple[Entry, ...]:
+def _linked(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries that refer to one another by name alone, whatever `@` or `+` the name has."""
+    names = {entry.name for entry in entries}
+    return [evolve(entry, recipe=renamed(entry.recipe, _links(entry, names))) for entry in entries]
+
+
+def _links(entry: Entry, names: set[str]) -> dict[ModelReference, ModelReference]:
+    return {ref: ModelReference(str(ref)) for ref in entry.inputs() if str(ref) in names}
+
+
+def _ordered(entries: Sequence[Entry], origin: str) -> tuple[Entry, ...]:
     """Entries with inputs before users.
 
     Raises:

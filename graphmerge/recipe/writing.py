@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from graphmerge.errors import Problem, RecipeError
-from graphmerge.recipe.values import Conditional, PerTensor
+from graphmerge.recipe.values import Conditional, PerTensor, TokenKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
         RecipeGraph,
         Slice,
         Source,
+        TokenizerSettings,
+        TokenSource,
     )
+
+_WHOLE_MODEL = "default"
+"""What the only module of a model is called where it has parameters of its own."""
 
 
 def write_recipe(recipes: RecipeGraph) -> str:
@@ -39,19 +45,58 @@ def write_recipe(recipes: RecipeGraph) -> str:
     return _dump({"graph": graph, "output": recipes.output})
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts that recipes read as numbers and YAML 1.1 does not, such as `08` and `-.5`."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\Z"),
+    list("-+.0123456789"),
+)
+
+
 def _dump(content: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def _recipe(recipe: Recipe) -> dict[str, Any]:
     content: dict[str, Any] = {"merge_method": recipe.merge_method}
-    if [module.name for module in recipe.modules] == [None]:
-        content |= _module(recipe.modules[0])
+    first = recipe.modules[0]
+    if first.name is None and not first.parameters:
+        content |= _module(first)
     else:
-        content["modules"] = {str(module.name): _module(module) for module in recipe.modules}
+        content["modules"] = {
+            module.name or _WHOLE_MODEL: _module(module) for module in recipe.modules
+        }
     if recipe.base_model:
         content["base_model"] = _reference(recipe.base_model)
-    return content | _parameters(recipe.parameters) | _dtypes(recipe)
+    content |= _parameters(recipe.parameters) | _dtypes(recipe)
+    if recipe.tokenizer:
+        content["tokenizer"] = _tokenizer(recipe.tokenizer)
+    if recipe.chat_template is not None:
+        content["chat_template"] = recipe.chat_template
+    return content
+
+
+def _tokenizer(settings: TokenizerSettings) -> dict[str, Any]:
+    source = settings.source
+    content: dict[str, Any] = {"source": source if isinstance(source, str) else _reference(source)}
+    if settings.tokens:
+        content["tokens"] = {token: _token(given) for token, given in settings.tokens.items()}
+    if settings.pad_to_multiple_of:
+        content["pad_to_multiple_of"] = settings.pad_to_multiple_of
+    return content
+
+
+def _token(given: TokenSource) -> dict[str, Any]:
+    model = _reference(given.model) if given.model else None
+    if given.kind is TokenKind.MODEL:
+        source = model
+    else:
+        named = {"model": model, "token": given.token, "token_id": given.token_id}
+        source = {"kind": given.kind.value} | {k: v for k, v in named.items() if v is not None}
+    return {"source": source} | ({"force": True} if given.force else {})
 
 
 def _dtypes(recipe: Recipe) -> dict[str, Any]:
@@ -68,15 +113,13 @@ def _operation(recipe: Recipe) -> dict[str, Any]:
     }
     weights = [source.parameters.get("weight") for source in part.sources]
     if any(weights):
-        content["weights"] = [_value(weight) if weight else 1.0 for weight in weights]
+        content["weights"] = [_value(weight or ()) for weight in weights]
     for name, value in recipe.parameters.items():
         if name == "other" and all(candidate.value is True for candidate in value):
             content["tensors"] = [candidate.filter or "*" for candidate in value]
         else:
             content[name] = _value(value)
-    if recipe.out_dtype:
-        content["dtype"] = recipe.out_dtype.torch_name
-    return content
+    return content | _dtypes(recipe)
 
 
 def _module(module: Module) -> dict[str, Any]:
@@ -102,10 +145,22 @@ def _source(source: Source) -> dict[str, Any]:
 
 
 def _reference(reference: ModelReference) -> Any:
-    if reference.override_architecture is None:
+    """A text, or a mapping where the text would say something else."""
+    parts = [part for part in (reference, reference.lora) if part]
+    has_marks = any(mark in f"{part.path}{part.revision}" for part in parts for mark in "@+")
+    if not has_marks and reference.override_architecture is None:
         return str(reference)
-    base = str(reference)
-    return {"model": base, "override_architecture": reference.override_architecture}
+    content: dict[str, Any] = {"model": _part(reference)}
+    if reference.lora:
+        content["lora"] = _part(reference.lora)
+    if reference.override_architecture is not None:
+        content["override_architecture"] = reference.override_architecture
+    return content
+
+
+def _part(reference: ModelReference) -> dict[str, Any]:
+    revision = {"revision": reference.revision} if reference.revision else {}
+    return {"path": reference.path} | revision
 
 
 def _parameters(parameters: Mapping[str, ParameterValue]) -> dict[str, Any]:

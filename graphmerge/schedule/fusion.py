@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from graphmerge.schedule.program import Instruction, Program
     from graphmerge.spec import TensorSpec
 
-CHUNK_ELEMENTS = SUM_LANES
-"""Elements of a chunk: a block's sum has a lane for each."""
+CHUNK_ELEMENTS = 1024
+"""Elements of a chunk: enough that calling is cheap, few enough that buffers stay in cache."""
 _WIDEST_BYTES = 8
 _MOST = 64
 """Loads, or instructions, that a native function can tell about one by one."""
@@ -146,9 +146,10 @@ def _buffered(steps: tuple[Step, ...], loops: tuple[int, ...]) -> tuple[int, ...
 
 def _scratch_bytes(steps: tuple[Step, ...], buffered: tuple[int, ...], loads: int) -> int:
     """A chunk of the widest dtype for every buffer, load and output; lanes; masks and memory."""
-    chunks = len(buffered) + loads + 1 + sum(step.needs.sum_columns for step in steps)
+    chunks = len(buffered) + loads + 1
     masks = sum(step.needs.mask for step in steps)
-    return CHUNK_ELEMENTS * (_WIDEST_BYTES * chunks + masks) + 64 * len(steps)
+    lanes = SUM_LANES * sum(step.needs.sum_columns for step in steps)
+    return CHUNK_ELEMENTS * (_WIDEST_BYTES * chunks + masks) + 8 * lanes + 64 * len(steps)
 
 
 def _signature(program: Program, steps: tuple[Step, ...]) -> Hashable:

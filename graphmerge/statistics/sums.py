@@ -1,7 +1,7 @@
 """Sums over a tensor: float64 sums of numerics blocks, then added up exactly.
 
 The sum of a block is defined to the last bit, so that every executor gives the same: element j is
-added to lane j mod 1024, in order; then the upper half of the lanes is added to the lower half
+added to lane j mod 128, in order; then the upper half of the lanes is added to the lower half
 until one is left. The blocks' sums are added without rounding, so in any order.
 """
 

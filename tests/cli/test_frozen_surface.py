@@ -48,7 +48,8 @@ def test_commands_and_flags():
                 parameter.opts if parameter.param_type_name == "option" else [parameter.name]
             )
         }
-        for name, command in group.commands.items()
+        for name in group.list_commands(None)
+        for command in [group.get_command(None, name)]
     }
     assert found == COMMANDS
 

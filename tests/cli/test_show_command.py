@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from graphmerge.reporting import svg
 from graphmerge.reporting.drawing import VARIES, merged_settings
 from graphmerge.testing.checkpoints import write_header_only
 from graphmerge.testing.llama_shapes import LLAMA_70B
@@ -159,6 +160,38 @@ def test_copies_are_apart_and_say_why(folder):
     assert "1 tensor, copied: taken from base\n  lm_head.weight\n" in tree
 
 
+PLUGIN = """
+import graphmerge as gm
+
+@gm.merge_method("first_own", access="elementwise")
+def first_own(tensors: list, *, share: float = 1.0):
+    return tensors[0] * share
+
+@gm.merge_method("other_own", access="elementwise")
+def other_own(tensors: list, *, share: float = 1.0):
+    return tensors[1] * share
+"""
+WITH_PLUGIN = """
+graph:
+  one: {merge_method: first_own, models: [{model: first}, {model: second}],
+        parameters: {share: [0, 1]}}
+  two: {merge_method: other_own, models: [{model: first}, {model: second}],
+        parameters: {share: [0, 1]}}
+  out: {op: where, inputs: [one, two], tensors: mlp}
+output: out
+"""
+
+
+def test_methods_of_plugins_are_apart_by_name(folder):
+    folder.write("recipe.yml", WITH_PLUGIN)
+    (folder.path / "own.py").write_text(PLUGIN)
+    result = folder.process("show", "recipe.yml", "--json", "--plugin", "own.py")
+    assert result.returncode == 0, result.stderr
+    nodes = json.loads(result.stdout)["nodes"]
+    settings = [node["settings"] for node in nodes if node["kind"] == "custom"]
+    assert sorted(settings) == ["first_own, share=0.0..1.0", "other_own, share=0.0..1.0"]
+
+
 @pytest.mark.parametrize("recipe", [LINEAR, SLICES])
 def test_json_is_whole(folder, recipe):
     content = drawn(folder, recipe)
@@ -247,40 +280,46 @@ def test_characters_that_xml_has_not_are_replaced(folder):
     assert "a\N{REPLACEMENT CHARACTER}[31m" in texts
 
 
+def are_apart(one, other):
+    """Whether two rectangles have nothing in common."""
+    (x1, y1, w1, h1), (x2, y2, w2, h2) = one, other
+    return x1 + w1 < x2 or x2 + w2 < x1 or y1 + h1 < y2 or y2 + h2 < y1
+
+
 @pytest.mark.parametrize("recipe", ["ties.yml", "recipe.yml"])
 def test_svg_has_a_rect_for_each_node_and_none_overlap(folder, recipe):
     folder.write("recipe.yml", SLICES)
     content = drawn(folder, recipe)
-    root = picture(folder, recipe)
-    rects = node_rects(root)
+    rects = node_rects(picture(folder, recipe))
     assert list(rects) == [node["id"] for node in content["nodes"]]
     for names in groups_of(content):
         for one, other in itertools.combinations(names, 2):
-            (x1, y1, w1, h1), (x2, y2, w2, h2) = rects[one], rects[other]
-            assert x1 + w1 < x2 or x2 + w2 < x1 or y1 + h1 < y2 or y2 + h2 < y1, (one, other)
+            assert are_apart(rects[one], rects[other]), (one, other)
     for edge in content["edges"]:
         assert rects[edge["from"]][1] + rects[edge["from"]][3] < rects[edge["to"]][1]
 
 
-def test_frames_hold_their_nodes_and_do_not_overlap(folder):
+@pytest.mark.parametrize("sheet_width", [10, 900, 2000])
+@pytest.mark.parametrize("recipe", ["ties.yml", "recipe.yml"])
+def test_frames_hold_their_nodes_and_do_not_overlap(folder, monkeypatch, recipe, sheet_width):
+    monkeypatch.setattr(svg, "SHEET_WIDTH", sheet_width)
     folder.write("recipe.yml", SLICES)
-    root = picture(folder, "recipe.yml")
+    root = picture(folder, recipe)
     _, _, width, height = map(float, root.get("viewBox").split())
-    right = 0.0
-    frames = [group for group in root if group.tag == f"{SVG}g"]
-    assert len(frames) == 3
-    for frame in frames:
+    frames = []
+    for frame in root.findall(f"{SVG}g"):
         left, top = offset(frame)
-        (border,) = (rect for rect in frame.findall(f"{SVG}rect"))
+        border = frame.find(f"{SVG}rect")
         frame_width, frame_height = float(border.get("width")), float(border.get("height"))
-        assert left > right
-        right = left + frame_width
-        assert right < width
-        assert top + frame_height < height
+        assert 0 < left < left + frame_width < width
+        assert 0 < top < top + frame_height < height
         inner_left, inner_top = offset(frame.find(f"{SVG}g"))
         for x, y, w, h in node_rects(frame).values():
             assert 0 < inner_left + x < inner_left + x + w < frame_width
             assert 0 < inner_top + y < inner_top + y + h < frame_height
+        frames.append((left, top, frame_width, frame_height))
+    assert len(frames) == (1 if recipe == "ties.yml" else 3)
+    assert all(itertools.starmap(are_apart, itertools.combinations(frames, 2)))
 
 
 def offset(group):

@@ -1,0 +1,72 @@
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from attrs import frozen
+from typer.testing import CliRunner
+
+from graphmerge.checkpoint import reading
+from graphmerge.cli.app import app
+from graphmerge.methods.registry import METHODS
+from graphmerge.pipeline import compile_recipe
+from graphmerge.testing.merging import merge
+from graphmerge.testing.stored_models import write_model
+
+EXAMPLE = Path(__file__).parents[2] / "plugins" / "graphmerge-example"
+LAYERS = 4
+ELEMENTS = 24
+
+
+@pytest.fixture(autouse=True)
+def registries(tmp_path):
+    """What a test registers and imports is unknown to the next one."""
+    methods, readers, modules = dict(METHODS), dict(reading._READERS), set(sys.modules)
+    yield
+    for known, before in ((METHODS, methods), (reading._READERS, readers)):
+        known.clear()
+        known.update(before)
+    for name in set(sys.modules) - modules:
+        file = Path(getattr(sys.modules[name], "__file__", None) or "/")
+        if file.is_relative_to(tmp_path) or file.is_relative_to(EXAMPLE):
+            del sys.modules[name]
+
+
+@frozen
+class Folder:
+    """A working directory with the small models base, one and two, of four layers."""
+
+    path: Path
+
+    def write(self, name, content):
+        """Write a file: a recipe as a mapping, or a text."""
+        text = content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False)
+        (self.path / name).write_text(text)
+        return self.path / name
+
+    def compiled(self, recipe):
+        """The graph of a recipe."""
+        return compile_recipe(self.write("recipe.yml", recipe))
+
+    def merged(self, recipe, out="out", **limits):
+        """The tensors that a recipe gives."""
+        return merge(recipe, self.path / out, **limits).tensors()
+
+    def invoke(self, *arguments):
+        """Run a command of the command line in this process."""
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("base", "one", "two")):
+        generator = torch.Generator().manual_seed(number)
+        tensors = {
+            f"model.layers.{layer}.{part}.weight": torch.randn(ELEMENTS, generator=generator)
+            for layer in range(LAYERS)
+            for part in ("mlp", "attn")
+        }
+        write_model(tmp_path / name, tensors, config={"num_hidden_layers": LAYERS})
+    return Folder(tmp_path)

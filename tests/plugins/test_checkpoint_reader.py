@@ -1,0 +1,140 @@
+"""Files of other formats are models, once there is a reader of their directory."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from plugin_recipes import recipe
+
+import graphmerge as gm
+from graphmerge.testing.merging import merge
+from graphmerge.testing.stored_models import same_bytes, weights_digest, write_model
+
+READER = '''
+import json
+import math
+
+import graphmerge as gm
+from graphmerge.checkpoint.values import Checkpoint, TensorEntry
+from graphmerge.spec import DType, TensorSpec
+
+
+@gm.checkpoint_reader(".toy")
+def read_toy(path):
+    """A line of JSON with dtype and shape of every tensor, then their bytes in that order."""
+    with path.open("rb") as file:
+        directory = json.loads(file.readline())
+        position = file.tell()
+    tensors = {}
+    for name, (dtype, shape) in directory.items():
+        spec = TensorSpec(tuple(shape), DType(dtype))
+        tensors[name] = TensorEntry(name, spec, path, position)
+        position += spec.nbytes
+    return Checkpoint(path, tensors, config={}, files=(path,), side_files=())
+'''
+NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+
+
+def write_toy(path, tensors):
+    directory = {name: (NAMES[x.dtype], list(x.shape)) for name, x in tensors.items()}
+    raw = b"".join(x.contiguous().view(torch.uint8).numpy().tobytes() for x in tensors.values())
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(json.dumps(directory).encode() + b"\n" + raw)
+
+
+@pytest.fixture
+def two_formats(tmp_path, monkeypatch):
+    """The same models as one.toy, toys/weights.toy and as safetensors in plain-one, plain-two."""
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("one", "two")):
+        drawn = torch.randn(6, 70, generator=torch.Generator().manual_seed(number))
+        tensors = {"a": drawn, "b": drawn[:3].bfloat16(), "c": drawn[3].half()}
+        write_model(tmp_path / f"plain-{name}", tensors)
+        write_toy(tmp_path / ("one.toy" if name == "one" else "toys/weights.toy"), tensors)
+    (tmp_path / "toy_reader.py").write_text(READER)
+    return tmp_path
+
+
+TOYS = ("one.toy", {"weight": 0.3}), ("toys", {"weight": 0.6})
+PLAIN = ("plain-one", {"weight": 0.3}), ("plain-two", {"weight": 0.6})
+
+
+def test_a_file_and_a_folder_with_one_are_planned(folder, two_formats):
+    folder.write("recipe.yml", recipe("linear", *TOYS))
+    result = folder.invoke("plan", "recipe.yml", "--plugin", "toy_reader.py")
+    assert result.exit_code == 0, result.stderr
+    assert "output  3 tensors" in result.stdout
+
+
+def test_without_the_reader_it_is_no_model(folder, two_formats):
+    folder.write("recipe.yml", recipe("linear", *TOYS))
+    result = folder.invoke("plan", "recipe.yml")
+    assert result.exit_code == 2
+    assert "not a safetensors file" in result.stderr
+
+
+def test_stored_tensors_are_read_where_the_reader_says(folder, two_formats):
+    gm.checkpoint_reader(".toy")(reader_function(two_formats))
+    toy, plain = gm.load("one.toy"), gm.load("plain-one")
+    for name in ("a", "b", "c"):
+        assert same_bytes(toy.tensor(name), plain.tensor(name))
+
+
+def reader_function(root):
+    namespace = {}
+    exec(READER.replace('@gm.checkpoint_reader(".toy")\n', ""), namespace)
+    return namespace["read_toy"]
+
+
+@pytest.mark.xfail(
+    raises=gm.CheckpointError,
+    reason="fingerprints read safetensors headers: checkpoint/fingerprint.py",
+)
+def test_a_merge_gives_the_bytes_of_the_same_models_as_safetensors(two_formats):
+    gm.checkpoint_reader(".toy")(reader_function(two_formats))
+    merge(recipe("linear", *PLAIN), two_formats / "from-plain")
+    merge(recipe("linear", *TOYS), two_formats / "from-toys")
+    assert weights_digest(two_formats / "from-plain") == weights_digest(two_formats / "from-toys")
+
+
+def test_a_folder_with_both_formats_is_read_as_safetensors(folder, two_formats):
+    gm.checkpoint_reader(".toy")(reader_function(two_formats))
+    (two_formats / "plain-one" / "weights.toy").write_bytes(b"no directory")
+    assert gm.load("plain-one").tensor("a").shape == (6, 70)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no json\n", "the reader fails: JSONDecodeError: Expecting value"),
+        (b'{"a": ["F33", [2]]}\n', "the reader fails: ValueError: 'F33' is not a valid DType"),
+    ],
+)
+def test_a_reader_that_fails_is_named_with_the_file(folder, two_formats, content, message):
+    (two_formats / "one.toy").write_bytes(content)
+    folder.write("recipe.yml", recipe("linear", *TOYS))
+    result = folder.invoke("plan", "recipe.yml", "--plugin", "toy_reader.py")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "one.toy, read by graphmerge_plugin_toy_reader.read_toy" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_reader_must_return_a_checkpoint(tmp_path, two_formats):
+    gm.checkpoint_reader(".toy")(lambda path: {"a": path})
+    with pytest.raises(gm.CheckpointError, match=r"returns no checkpoint @ .*got dict"):
+        gm.load("one.toy")
+
+
+@pytest.mark.parametrize("suffix", ["toy", ".tar.toy", ""])
+def test_a_suffix_that_no_file_has_is_refused(suffix):
+    with pytest.raises(gm.CheckpointError, match=r"wanted one such as '\.npt'"):
+        gm.checkpoint_reader(suffix)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".toy"])
+def test_a_suffix_has_one_reader(suffix):
+    gm.checkpoint_reader(".toy")(Path)
+    with pytest.raises(gm.CheckpointError, match="have a reader already"):
+        gm.checkpoint_reader(suffix)(Path)
