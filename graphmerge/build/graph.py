@@ -10,10 +10,10 @@ from attrs import evolve, frozen
 
 from graphmerge.build.lift import Lifted, common_kind, lift
 from graphmerge.errors import InputError, Problem, RecipeError
-from graphmerge.graph import Graph, Omission, Output, make_node, simplify, verify_graph
+from graphmerge.graph import Graph, Node, Omission, Output, make_node, simplify, verify_graph
 from graphmerge.methods.operations import KEEPING
 from graphmerge.methods.registry import find_method, find_operation, parameter_names
-from graphmerge.ops import Cast, LoadTensor
+from graphmerge.ops import Cast, LoadTensor, StackLayer
 from graphmerge.recipe.check import check_parameters
 from graphmerge.recipe.values import ModelReference
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from graphmerge.build.models import Model, ModelTensor
     from graphmerge.methods.base import Method
     from graphmerge.recipe.values import Entry, Recipe, RecipeGraph, Scalar
+    from graphmerge.spec import DType
 
 SHOWN_NAMES = 3
 """Names that a note lists; the rest are counted."""
@@ -146,15 +147,19 @@ def derived_key(recipe: Recipe, inputs: Models) -> str:
 
 def _outputs(tensors: Mapping[str, ModelTensor]) -> Iterator[Output]:
     """Every tensor in its stored dtype, simplified."""
-    final = {
-        name: tensor.node
-        if tensor.node.spec.dtype is tensor.stored
-        else make_node(Cast(tensor.stored), tensor.node)
-        for name, tensor in tensors.items()
-    }
+    final = {name: _cast(tensor.node, tensor.stored) for name, tensor in tensors.items()}
     simplified = simplify(final.values())
     for name, tensor in tensors.items():
         yield Output(name, simplified[final[name]], tensor.reason)
+
+
+def _cast(node: Node, dtype: DType) -> Node:
+    """The node in another dtype; cast below the layer's place, so that copies of it share work."""
+    if node.spec.dtype is dtype:
+        return node
+    if isinstance(node.op, StackLayer):
+        return make_node(node.op, _cast(node.inputs[0], dtype))
+    return make_node(Cast(dtype), node)
 
 
 def _omissions(graph: Graph, stored: Models, made: Iterable[Lifted]) -> Iterator[Omission]:
