@@ -41,7 +41,6 @@ _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 class MergePlan:
     """How an expression would be computed; `print` it, or pass it to `save`."""
 
-    _expression: Expression
     _compiled: Compiled
     _plan: Plan
 
@@ -86,8 +85,12 @@ class MergePlan:
         return plan_html(plan_lines(self._compiled, self.report(), verbose=False), self.report())
 
     def is_of(self, value: Expression) -> bool:
-        """Whether it is a plan of this expression."""
-        return self._expression is value
+        """Whether it is a plan of this expression, or of one that says the same."""
+        inputs, own_inputs = stored_models(value), self._compiled.models
+        return recipe_graph(value) == self._compiled.recipe and all(
+            model.checkpoint.tensors == own_inputs[reference].checkpoint.tensors
+            for reference, model in inputs.items()
+        )
 
     def run(self, out: Path, *, overwrite: bool = False, strict: bool = False) -> RunReport:
         """Compute it and publish the checkpoint: see `Expression.save`."""
@@ -124,7 +127,7 @@ def plan_of(
     budget = auto_budget_bytes() if memory_budget == "auto" else parse_bytes(memory_budget)
     compiled = _compiled(value, seed)
     request = Request(budget, workers or default_workers(), device)
-    return MergePlan(value, compiled, make_plan(compiled, request, calibrate=True))
+    return MergePlan(compiled, make_plan(compiled, request, calibrate=True))
 
 
 def single_tensor(value: Expression, name: str, *, seed: int) -> torch.Tensor:

@@ -59,8 +59,8 @@ class Workspace:
 class Fusion:
     """What an op needs as a part of a native function, which goes through chunks of a tile.
 
-    The last chunk of a tensor is padded with zeros. An elementwise op with native code maps zeros to
-    zero, so that what is summed of the padding is zero.
+    The last chunk of a tensor is padded with zeros. An elementwise op with native code maps zeros
+    to zero, so that what is summed of the padding is zero.
     """
 
     reads_chunk: bool = False

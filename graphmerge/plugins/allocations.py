@@ -1,11 +1,11 @@
-"""Count what torch allocates while a function runs on tensors without data.
+"""Count what torch allocates while a function runs, on tensors with or without data.
 
-Tensors of the device "meta" have a shape and a dtype only. torch's own fake tensors are such, too,
-and pretend to be on a CPU; but they load torch's compiler, which takes 80 MB and two seconds.
+Tensors of the device "meta" have a shape and a dtype only.
 """
 
 from __future__ import annotations
 
+import gc
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +24,18 @@ _META = torch.device("meta")
 class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
     """Bytes of all storages that come to be within the context, and the most at one time.
 
-    What the function makes itself, or has at hand, has no data either once it is used.
-
     Args of the constructor:
-        given: Tensors that were there before, which do not count.
+        given: Tensors that were there before, which do not count. If they have no data, then what
+            is made beside them and with them has none either.
     """
 
     def __init__(self, given: Iterable[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.peak_bytes = 0
         self._live_bytes = 0
-        self._known = {x.untyped_storage()._cdata for x in given}
         self._given = list(given)
+        self._known = {x.untyped_storage()._cdata for x in self._given}
+        self._has_data = all(x.device != _META for x in self._given)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -50,7 +50,9 @@ class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run an op, count the storages of its results and what it takes while it runs."""
-        args, kwargs = _without_data(func, args, kwargs or {})
+        kwargs = kwargs or {}
+        if not self._has_data:
+            args, kwargs = _without_data(func, args, kwargs)
         result = func(*args, **kwargs)
         for value in tree_leaves(result):
             if isinstance(value, torch.Tensor):
@@ -64,6 +66,8 @@ class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 
         if key in self._known:
             return
         size = storage.nbytes()
+        if not self._has_data and self._live_bytes + size > self.peak_bytes:
+            gc.collect()  # torch's Python code for such tensors leaves cycles, which hold some
         self._known.add(key)
         self._live_bytes += size
         self.peak_bytes = max(self.peak_bytes, self._live_bytes)

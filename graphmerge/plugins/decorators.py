@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 from attrs import evolve
 
 from graphmerge.errors import GraphmergeError, Problem, RecipeError
-from graphmerge.graph import Node, Workspace, make_node
+from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, MergeInputs, Method, ModelInput
 from graphmerge.methods.registry import METHODS, register_method
 from graphmerge.methods.sparsifiers import register_sparsifier
 from graphmerge.ops.custom import CUSTOM_OPS, REPORT_IT, told
+from graphmerge.plugins.access import access_check
 from graphmerge.plugins.signatures import Signature, signature_of
-from graphmerge.plugins.tracing import access_check, traced_workspace
+from graphmerge.plugins.tracing import stated_workspace, traced_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,8 @@ def merge_method(
             (shape (rows, row length)), or single elements (`elementwise`, shape (elements,)). The
             last two are cut into tiles, which is checked on random tensors when a plan is made.
         workspace_bytes_per_element: What it allocates at most, result included, per element of one
-            input; None finds it by running the function on fake tensors.
+            input; None finds it by running the function, on tensors without data where these would
+            be large.
         summary: What it does; the first line of the docstring by default.
         use_when: When to choose it.
         paper: Where it comes from.
@@ -64,7 +66,7 @@ def merge_method(
         workspace = (
             traced_workspace
             if workspace_bytes_per_element is None
-            else lambda op, inputs: Workspace(workspace_bytes_per_element)
+            else lambda op, inputs: stated_workspace(op, workspace_bytes_per_element)
         )
 
         def build(merge: MergeInputs) -> Node:

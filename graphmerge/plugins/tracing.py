@@ -1,29 +1,33 @@
-"""What a function over tensors allocates, and whether it may be cut into tiles: found by trying."""
+"""What a function over tensors allocates: found by running it while its allocations are counted."""
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from graphmerge.errors import Problem, RecipeError
+from graphmerge.errors import RecipeError
 from graphmerge.graph import Access, Workspace
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Iterator
 
     from graphmerge.ops.custom import Custom
     from graphmerge.spec import TensorSpec
 
-_PROBE_ROWS = 101
-_PROBE_COLUMNS = 16
-_CUTS = {Access.ROWS: (64, 7), Access.ELEMENTWISE: (1024, 115)}
-"""Where vectors of any width end, and where they do not: in rows, in elements."""
-_CLOSE = 1e-4
-"""How far apart results may be of which one was computed by vector instructions and one was not."""
-_FEW, _MANY = 64, 2**26
-"""Rows of the smallest tile that is tried, and elements of the largest."""
+_FEW_ELEMENTS, _SAMPLE_ELEMENTS = 64, 2**17
+"""Elements of the small tile, and of the smaller of the large ones; plans have up to 2**18."""
+_REUSED = 2
+"""Tiles of a function take this many times what it allocates: the C library keeps what was freed,
+which does not fit what is allocated next. Measured 1.8 at most."""
+_CODE_BYTES = 16 * 2**20
+"""Code of torch that a function is the first to use, and what is left of trying it."""
+_TRACER_BYTES = 88 * 2**20
+"""What torch loads (its compiler) to run a function on tensors without data. It is loaded once in a
+process, and counted for each worker, which is on the safe side."""
 _NO_DATA = (
     "it was run on tensors without data; if it looks at values (.item(), if, numpy), give "
     "merge_method(workspace_bytes_per_element=...)"
@@ -31,42 +35,80 @@ _NO_DATA = (
 
 
 def traced_workspace(op: Custom, inputs: tuple[TensorSpec, ...]) -> Workspace:
-    """Bytes that the function allocates, by running it on tensors without data.
-
-    For a function of whole tensors at their true shape; else what it takes whatever the tile, and
-    what for each element of a tile, from a small and a huge one: what is needed in between is less
-    than on the line between them, since it is the largest of several lines.
+    """Bytes that a process needs for what the function allocates.
 
     Raises:
-        RecipeError: the function cannot be run without data.
+        RecipeError: the function cannot be run, or not without data.
     """
-    spec = inputs[0]
+    is_small = op.access is not Access.WHOLE and _has_data(op, inputs[0])
+    return _with_waste(op, allocated(op, inputs), _CODE_BYTES if is_small else _TRACER_BYTES)
+
+
+def stated_workspace(op: Custom, bytes_per_element: int) -> Workspace:
+    """Bytes that a process needs for what the author says that the function allocates."""
+    return _with_waste(op, Workspace(bytes_per_element), _CODE_BYTES)
+
+
+def _with_waste(op: Custom, found: Workspace, more_bytes: int) -> Workspace:
+    factor = 1 if op.access is Access.WHOLE else _REUSED
+    return Workspace(factor * found.per_element_bytes, factor * found.fixed_bytes + more_bytes)
+
+
+def allocated(op: Custom, inputs: tuple[TensorSpec, ...]) -> Workspace:
+    """Bytes that the function allocates.
+
+    A function of whole tensors runs at their true shape, on tensors without data. One of tiles runs
+    on a small tile and on two large ones: what it takes is the largest of several lines, so that
+    the one that rises like the last and begins where the first does is above all.
+
+    Raises:
+        RecipeError: the function cannot be run, or not without data.
+    """
+    spec, count, bits = inputs[0], len(inputs), inputs[0].dtype.bits
     if op.access is Access.WHOLE:
-        return Workspace(fixed_bytes=_traced_peak(op, len(inputs), spec.shape, spec.dtype.bits))
-    row = max(spec.shape[-1], 1) if spec.shape and op.access is Access.ROWS else 1
+        return Workspace(fixed_bytes=_peak(op, count, spec.shape, bits, has_data=False))
+    row = _row_elements(op, spec)
     columns = (row,) if op.access is Access.ROWS else ()
-    few, many = _FEW, max(_MANY // row, 2 * _FEW)
-    least, most = (
-        _traced_peak(op, len(inputs), (rows, *columns), spec.dtype.bits) for rows in (few, many)
+    few, half = max(_FEW_ELEMENTS // row, 1), max(_SAMPLE_ELEMENTS // row, 2)
+    small, middle, large = (
+        _peak(op, count, (rows, *columns), bits, has_data=_has_data(op, spec))
+        for rows in (few, half, 2 * half)
     )
-    per_element = -(-max(most - least, 0) // ((many - few) * row))
-    return Workspace(per_element, max(least - per_element * few * row, 0))
+    per_element = -(-max(large - middle, 0) // (half * row))
+    return Workspace(per_element, max(small - per_element * few * row, 0))
+
+
+def _row_elements(op: Custom, spec: TensorSpec) -> int:
+    """Elements of which a tile has a whole number."""
+    return max(spec.shape[-1], 1) if spec.shape and op.access is Access.ROWS else 1
+
+
+def _has_data(op: Custom, spec: TensorSpec) -> bool:
+    """Whether tiles to try the function on are small enough to be there."""
+    return 2 * _row_elements(op, spec) <= _SAMPLE_ELEMENTS
 
 
 @lru_cache(maxsize=4096)
-def _traced_peak(op: Custom, count: int, shape: tuple[int, ...], bits: int) -> int:
+def _peak(op: Custom, count: int, shape: tuple[int, ...], bits: int, *, has_data: bool) -> int:
+    """Most bytes at one time in one call."""
     import torch  # noqa: PLC0415 - only plans with such a method need it
 
     from graphmerge.kernels.custom import result_of  # noqa: PLC0415 - as above
     from graphmerge.plugins.allocations import Allocations  # noqa: PLC0415 - as above
 
     dtype = torch.float64 if bits == 64 else torch.float32
-    tensors = [torch.empty(shape, dtype=dtype, device="meta") for _ in range(count)]
-    with Allocations(tensors) as allocations:
+    generator = torch.Generator().manual_seed(0)
+    tensors = [
+        torch.randn(shape, dtype=dtype, generator=generator)
+        if has_data
+        else torch.empty(shape, dtype=dtype, device="meta")
+        for _ in range(count)
+    ]
+    with _short_collections(), Allocations(tensors) as allocations:
         try:
             result_of(op, tensors)
         except RecipeError as error:
-            if error.__cause__ is None:  # it runs, and returns something wrong
+            if has_data or error.__cause__ is None:  # it runs, and returns something wrong
                 raise
             (problem,) = error.problems
             what = f"cannot find out what is allocated: {problem.what}"
@@ -74,71 +116,11 @@ def _traced_peak(op: Custom, count: int, shape: tuple[int, ...], bits: int) -> i
     return int(allocations.peak_bytes)
 
 
-def access_check(op: Custom, count: int) -> None:
-    """Check on random tensors that a function may be cut into tiles as it says.
-
-    Raises:
-        RecipeError: pieces give something else than the whole, or the inputs are written to.
-    """
-    _check_access(op, count)
-
-
-@lru_cache(maxsize=256)
-def _check_access(op: Custom, count: int) -> None:
-    import torch  # noqa: PLC0415 - only plans with such a method need it
-
-    generator = torch.Generator().manual_seed(0)
-    shape = (_PROBE_ROWS, _PROBE_COLUMNS)
-    tensors = [torch.randn(shape, generator=generator) for _ in range(count)]
-    if op.access is Access.ELEMENTWISE:
-        tensors = [x.reshape(-1) for x in tensors]
-    kept = [x.clone() for x in tensors]
-    whole = _called(op, tensors).clone()
-    if not all(torch.equal(x, y) for x, y in zip(tensors, kept, strict=True)):
-        what = f"method {op.name} writes to its inputs"
-        raise RecipeError(Problem(what, hint="copy a tensor before changing it"))
-    if not _same(whole, _called(op, tensors)):
-        what = f"method {op.name} gives another result when it is called again"
-        raise RecipeError(Problem(what, hint="draw random numbers from a seeded generator"))
-    if op.access is not Access.WHOLE:
-        _check_pieces(op, tensors, whole)
-
-
-def _check_pieces(op: Custom, tensors: list[torch.Tensor], whole: torch.Tensor) -> None:
-    """Compare with two pieces, cut where tiles may be cut and somewhere else.
-
-    Elements that do not fill a vector may be rounded in another way (torch's pow, sigmoid). Tiles
-    end where vectors do, so that pieces must have the same bytes there; elsewhere they may differ
-    by that.
-    """
-    import torch  # noqa: PLC0415 - only plans with such a method need it
-
-    even, ragged = (
-        torch.cat(
-            [_called(op, [x[:cut] for x in tensors]), _called(op, [x[cut:] for x in tensors])]
-        )
-        for cut in _CUTS[op.access]
-    )
-    expected, found = whole.double(), ragged.double()  # booleans have no distance
-    close = torch.allclose(found, expected, rtol=_CLOSE, atol=_CLOSE, equal_nan=True)
-    if not (close and _same(whole, even)):
-        raise RecipeError(
-            Problem(
-                f"method {op.name} is not {op.access.value} as it says",
-                got="another result for the pieces of a tensor than for the whole",
-                hint='declare access="rows" or access="whole", or let it look at single elements',
-            )
-        )
-
-
-def _called(op: Custom, tensors: list[torch.Tensor]) -> torch.Tensor:
-    import torch  # noqa: PLC0415 - only plans with such a method need it
-
-    from graphmerge.kernels.custom import result_of  # noqa: PLC0415 - as above
-
-    with torch.inference_mode():
-        return result_of(op, list(tensors))
-
-
-def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return bool(((a == b) | (a.isnan() & b.isnan())).all())
+@contextmanager
+def _short_collections() -> Iterator[None]:
+    """Let collections look at new objects only: the graph of a large model has many."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

@@ -453,6 +453,8 @@ def test_a_plan_is_of_one_expression(models, tmp_path):
     with pytest.raises(gm.GraphError, match=r"of another expression @ base \+ \(?math - base"):
         other.save(tmp_path / "out", plan=plan)
     assert list(tmp_path.iterdir()) == []
+    made_anew = ties_by_hand(*(gm.load(name) for name in NAMES))
+    made_anew.save(tmp_path / "out", plan=plan)
 
 
 def test_the_budget_changes_no_byte(models, tmp_path):
