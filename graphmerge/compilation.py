@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import xxhash
-from attrs import frozen
+from attrs import evolve, frozen
 
 from graphmerge.build.graph import Build, build_graph
 from graphmerge.build.models import Model, open_model
 from graphmerge.checkpoint.fingerprint import fingerprint
 from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.collection import paused_collection
-from graphmerge.errors import InputError, Problem
+from graphmerge.errors import InputError, Problem, RecipeError
 from graphmerge.methods.registry import find_operation
 from graphmerge.plugins.discovery import require_method
 from graphmerge.recipe.graph_section import load_recipe_graph
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from graphmerge.recipe.values import ModelReference, Recipe, RecipeGraph
+    from graphmerge.recipe.values import Entry, ModelReference, Recipe, RecipeGraph
 
 
 @frozen(eq=False)
@@ -74,13 +74,24 @@ def compile_graph(
         InputError: everything that is wrong with the recipe or its models.
         MachineError: a file cannot be read.
     """
-    for entry in recipe.needed():
-        find = find_operation if entry.recipe.is_operation else require_method
-        find(entry.recipe.merge_method)
+    problems = [problem for entry in recipe.needed() for problem in _unknown(entry)]
+    if problems:
+        raise RecipeError(*problems)
     models = {reference: open_one(reference) for reference in recipe.stored()}
     for entry in recipe.needed():
         _refuse_unsupported(entry.recipe, models)
     return Compiled(recipe, models, build_graph(recipe, models, seed=seed), seed)
+
+
+def _unknown(entry: Entry) -> tuple[Problem, ...]:
+    """What is wrong with the name of the entry's method or operation."""
+    find = find_operation if entry.recipe.is_operation else require_method
+    try:
+        find(entry.recipe.merge_method)
+    except RecipeError as error:
+        within = f"entry {entry.name}, " if entry.name else ""
+        return tuple(evolve(p, where=f"{within}{p.where}") for p in error.problems)
+    return ()
 
 
 def open_stored(reference: ModelReference, folder: Path) -> Model:

@@ -133,7 +133,8 @@ def run(
 def _identity(
     compiled: Compiled, layout: ShardLayout, fingerprints: Mapping[str, str]
 ) -> JournalIdentity:
-    recipe = f"{compiled.recipe!r} seed={compiled.seed}"
+    values = dict(compiled.build.parameters)  # a function has a name in the recipe, no more
+    recipe = f"{compiled.recipe!r} seed={compiled.seed} {values!r}"
     return JournalIdentity(
         recipe_digest=xxhash.xxh3_128_hexdigest(recipe.encode()),
         inputs=fingerprints,

@@ -85,7 +85,7 @@ class TensorBuilder:
         return make_node(Cast(given), tensor.node) if given and is_cast else tensor.node
 
     def _merge(self, match: Match, inputs: list[ModelTensor], dtypes: list[DType]) -> ModelTensor:
-        _require_mergeable(match, dtypes)
+        _require_mergeable(match, dtypes, is_cast=self.recipe.dtype is not None)
         stored = self.recipe.dtype or promoted(dtypes)
         compute = DType.F64 if stored is DType.F64 else DType.F32
         loaded = [
@@ -200,7 +200,7 @@ def _shape_hint(tensors: list[ModelTensor]) -> str:
     return "only models of one architecture and size can be merged"
 
 
-def _require_mergeable(match: Match, dtypes: list[DType]) -> None:
+def _require_mergeable(match: Match, dtypes: list[DType], *, is_cast: bool) -> None:
     for source, dtype in zip(match.sources, dtypes, strict=True):
         if not (dtype.is_mergeable_float or dtype.is_integer):
             raise CheckpointError(
@@ -212,7 +212,7 @@ def _require_mergeable(match: Match, dtypes: list[DType]) -> None:
                     "dequantise the model first",
                 )
             )
-    if any(dtype.is_integer for dtype in dtypes) and len(set(dtypes)) > 1:
+    if not is_cast and any(dtype.is_integer for dtype in dtypes) and len(set(dtypes)) > 1:
         got = ", ".join(dtype.value for dtype in dtypes)
         raise CheckpointError(
             Problem(

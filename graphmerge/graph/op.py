@@ -83,8 +83,6 @@ class Op(ABC):
     """Name in recipes, plans and drawings: `task-vector`."""
     access: ClassVar[Access]
     """How the op may be tiled."""
-    needs_blocks: ClassVar[bool] = False
-    """Whether tiles must begin at numerics blocks, as those of reductions do."""
     in_place: ClassVar[bool] = False
     """Whether the output may take over the buffer of the first input when nothing else needs it.
     False is the safe answer: a kernel that reads an input after writing its output must say so."""

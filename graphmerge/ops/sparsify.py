@@ -145,7 +145,6 @@ class KeepLargest(Op):
 
     kind: ClassVar[str] = "sparsify"
     access: ClassVar[Access] = Access.ELEMENTWISE
-    needs_blocks: ClassVar[bool] = True
 
     density: float
     """The fraction that was asked for, for readers; the cutoff decides."""
@@ -200,7 +199,6 @@ class RandomDrop(Op):
 
     kind: ClassVar[str] = "sparsify"
     access: ClassVar[Access] = Access.ELEMENTWISE
-    needs_blocks: ClassVar[bool] = True
     in_place: ClassVar[bool] = True
 
     density: float

@@ -25,8 +25,8 @@ _REUSED = 2
 which does not fit what is allocated next. Measured 1.8 at most."""
 _CODE_BYTES = 16 * 2**20
 """Code of torch that a function is the first to use, and what is left of trying it."""
-_TRACER_BYTES = 88 * 2**20
-"""What torch loads (its compiler) to run a function on tensors without data. It is loaded once in a
+_TRACER_BYTES = 112 * 2**20
+"""That, and what torch loads (its compiler) to run it on tensors without data. It is loaded once in a
 process, and counted for each worker, which is on the safe side."""
 _NO_DATA = (
     "it was run on tensors without data; if it looks at values (.item(), if, numpy), give "
@@ -85,7 +85,7 @@ def _row_elements(op: Custom, spec: TensorSpec) -> int:
 
 def _has_data(op: Custom, spec: TensorSpec) -> bool:
     """Whether tiles to try the function on are small enough to be there."""
-    return 2 * _row_elements(op, spec) <= _SAMPLE_ELEMENTS
+    return _row_elements(op, spec) <= _SAMPLE_ELEMENTS
 
 
 @lru_cache(maxsize=4096)

@@ -17,16 +17,14 @@ def tile_step(program: Program, numel: int) -> int:
     """What the tiles of a program must be a multiple of, in elements; the last one may be short.
 
     Elementwise ops take any number. Where an op looks at rows a tile is a whole number of rows, and
-    of numerics blocks too where another op counts by those; where an op looks at the whole tensor
+    of numerics blocks, by which checksums and reductions go; where an op looks at the whole tensor
     it is all of it.
     """
     nodes = [instruction.node for instruction in program.instructions]
     if any(node.op.access is Access.WHOLE for node in nodes):
         return max(numel, 1)
     step = math.lcm(1, *(row_elements(node) for node in nodes if node.op.access is Access.ROWS))
-    if step > 1 and any(node.op.access is Access.REDUCE or node.op.needs_blocks for node in nodes):
-        return math.lcm(step, BLOCK_ELEMENTS)
-    return step
+    return math.lcm(step, BLOCK_ELEMENTS) if step > 1 else 1
 
 
 def row_elements(node: Node) -> int:

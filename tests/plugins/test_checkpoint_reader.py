@@ -87,10 +87,6 @@ def reader_function(root):
     return namespace["read_toy"]
 
 
-@pytest.mark.xfail(
-    raises=gm.CheckpointError,
-    reason="fingerprints read safetensors headers: checkpoint/fingerprint.py",
-)
 def test_a_merge_gives_the_bytes_of_the_same_models_as_safetensors(two_formats):
     gm.checkpoint_reader(".toy")(reader_function(two_formats))
     merge(recipe("linear", *PLAIN), two_formats / "from-plain")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from console_blocks import commands, missing_lines
 
-from graphmerge.methods.registry import METHODS
+from graphmerge.methods.registry import BUILT_IN
 from graphmerge.testing.checkpoints import write_base, write_fine_tune
 from graphmerge.testing.llama_shapes import TINY
 from graphmerge.units import KIB
@@ -66,7 +66,7 @@ def test_the_set_up_is_two_commands():
 
 def test_the_table_of_methods_is_that_of_the_registry():
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|$", README, re.MULTILINE)
-    assert rows == [(method.name, method.summary, method.use_when) for method in METHODS.values()]
+    assert rows == [(method.name, method.summary, method.use_when) for method in BUILT_IN.values()]
 
 
 def test_links_lead_somewhere():
