@@ -26,8 +26,8 @@ which does not fit what is allocated next. Measured 1.8 at most."""
 _CODE_BYTES = 16 * 2**20
 """Code of torch that a function is the first to use, and what is left of trying it."""
 _TRACER_BYTES = 112 * 2**20
-"""That, and what torch loads (its compiler) to run it on tensors without data. It is loaded once in a
-process, and counted for each worker, which is on the safe side."""
+"""That, and what torch loads (its compiler) to run it on tensors without data. It is loaded once in
+a process, and counted for each worker, which is on the safe side."""
 _NO_DATA = (
     "it was run on tensors without data; if it looks at values (.item(), if, numpy), give "
     "merge_method(workspace_bytes_per_element=...)"

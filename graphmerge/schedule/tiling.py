@@ -12,19 +12,23 @@ if TYPE_CHECKING:
     from graphmerge.graph import Node
     from graphmerge.schedule.program import Program
 
+ROW_GROUP = 64
+"""Tiles of rows are a multiple of this many rows."""
+
 
 def tile_step(program: Program, numel: int) -> int:
     """What the tiles of a program must be a multiple of, in elements; the last one may be short.
 
-    Elementwise ops take any number. Where an op looks at rows a tile is a whole number of rows, and
-    of numerics blocks, by which checksums and reductions go; where an op looks at the whole tensor
-    it is all of it.
+    Elementwise ops take any number. Where an op looks at rows a tile is a whole number of rows, in
+    groups that fill the vectors of any processor (a row's norm is the same then wherever the tiles
+    are cut), and of numerics blocks, by which checksums and reductions go. Where an op looks at the
+    whole tensor it is all of it.
     """
     nodes = [instruction.node for instruction in program.instructions]
     if any(node.op.access is Access.WHOLE for node in nodes):
         return max(numel, 1)
-    step = math.lcm(1, *(row_elements(node) for node in nodes if node.op.access is Access.ROWS))
-    return math.lcm(step, BLOCK_ELEMENTS) if step > 1 else 1
+    rows = [row_elements(node) for node in nodes if node.op.access is Access.ROWS]
+    return math.lcm(BLOCK_ELEMENTS, *(ROW_GROUP * row for row in rows)) if rows else 1
 
 
 def row_elements(node: Node) -> int:

@@ -42,6 +42,8 @@ def write_tiny_models(root: Path, models: Sequence[str] = MODELS) -> Path:
 
         tensors = {
             "long.weight": drawn(LONG // 64, 64).bfloat16(),
+            "uneven.weight": drawn(BLOCK_ELEMENTS // 90, 100),
+            "wide.weight": drawn(20, BLOCK_ELEMENTS // 8).half(),
             "layers.0.weight": drawn(48, 32),
             "layers.1.weight": drawn(48, 32).half(),
             "layers.1.norm": drawn(32).bfloat16(),
