@@ -41,7 +41,7 @@ imports: $(DEV_INSTALLED)  ## which package may import which, by import-linter
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports --no-logo
 
 unit: $(DEV_INSTALLED)  ## tests, by pytest
-	timeout $(TEST_SECONDS) $(BIN)/python -m pytest -m '$(UNMARKED)'
+	timeout $(TEST_SECONDS) $(BIN)/python -m pytest -n auto -m '$(UNMARKED)'
 
 slow: $(DEV_INSTALLED)  ## tests that take minutes
 	$(BIN)/python -m pytest -m 'slow and not gpu and not parity' || [ $$? -eq 5 ]  # 5: there is none
