@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -78,11 +78,15 @@ def test_the_mean_of_1_2_or_4_identical_models_is_the_model(folder, count, x):
 @quick
 @given(data=st.data(), weights=st.lists(st.floats(0.01, 2), min_size=1, max_size=6))
 def test_identical_16_bit_models_merge_into_the_model(folder, dtype, data, weights):
-    """Bit for bit for linear with any weights, and for slerp: float32 has bits to spare."""
+    """Bit for bit for linear with any weights, and for slerp: float32 has bits to spare.
+
+    But for slerp of vectors shorter than 1e-8, whose cosine is taken as it is, as mergekit does.
+    """
     x = data.draw(values(dtype))
     found = merged(folder, "linear", [x] * len(weights), weighted(*weights), base=False)
     assert same_bytes(found, x)
     t = data.draw(st.floats(0, 1))
+    assume(not 0 < x.double().norm() <= 1e-7)
     assert same_bytes(merged(folder, "slerp", [x, x], [{}, {}], own={"t": t}), x)
 
 
