@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -94,4 +95,7 @@ def _root(_version: _Version = False) -> None:
 
 def main() -> None:
     """Entry point of the `graphmerge` script."""
-    app()
+    try:
+        app()
+    finally:
+        gc.freeze()  # else the interpreter looks for cycles in a large plan before it ends

@@ -12,6 +12,7 @@ from rich.text import Text
 from graphmerge.cli import options
 from graphmerge.cli.console import stdout_console
 from graphmerge.cli.explain import explanation
+from graphmerge.collection import paused_collection
 from graphmerge.pipeline import Compiled, compile_recipe, make_plan
 from graphmerge.reporting.plan_text import plan_lines
 from graphmerge.reporting.wording import shard_count
@@ -25,6 +26,7 @@ JSON_FORMAT_VERSION = 1
 """Raised when a field changes its meaning or goes away; see docs/plan-json.md."""
 
 
+@paused_collection()
 def plan(
     recipe: options.RecipePath,
     dry_run: Annotated[
@@ -63,9 +65,10 @@ def plan(
     if as_json:
         typer.echo(json.dumps(_content(compiled, made, shards), indent=2))
     else:
+        console = stdout_console()
         for line in plan_lines(compiled, report(made, shards=shards), verbose=verbose):
             style = "red" if line.is_error else "yellow" if line.is_warning else ""
-            stdout_console().print(Text(line.text, style=style), soft_wrap=True)
+            console.print(Text(line.text, style=style), soft_wrap=True)
     made.validate()
 
 
