@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from contextlib import contextmanager
 from functools import lru_cache
@@ -23,7 +24,7 @@ _FEW_ELEMENTS, _SAMPLE_ELEMENTS = 64, 2**17
 _REUSED = 2
 """Tiles of a function take this many times what it allocates: the C library keeps what was freed,
 which does not fit what is allocated next. Measured 1.8 at most."""
-_CODE_BYTES = 16 * 2**20
+_CODE_BYTES = 8 * 2**20
 """Code of torch that a function is the first to use, and what is left of trying it."""
 _TRACER_BYTES = 112 * 2**20
 """That, and what torch loads (its compiler) to run it on tensors without data. It is loaded once in
@@ -104,7 +105,7 @@ def _peak(op: Custom, count: int, shape: tuple[int, ...], bits: int, *, has_data
         else torch.empty(shape, dtype=dtype, device="meta")
         for _ in range(count)
     ]
-    with _short_collections(), Allocations(tensors) as allocations:
+    with _trial(), Allocations(tensors) as allocations:
         try:
             result_of(op, tensors)
         except RecipeError as error:
@@ -117,10 +118,17 @@ def _peak(op: Custom, count: int, shape: tuple[int, ...], bits: int, *, has_data
 
 
 @contextmanager
-def _short_collections() -> Iterator[None]:
-    """Let collections look at new objects only: the graph of a large model has many."""
+def _trial() -> Iterator[None]:
+    """Let collections look at new objects only, and give back the memory of what was freed.
+
+    The graph of a large model has many objects; and a run would have that memory beside its own.
+    Other C libraries than glibc have no malloc_trim.
+    """
     gc.freeze()
     try:
         yield
     finally:
         gc.unfreeze()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

@@ -1,5 +1,7 @@
 """What a function allocates is known before it has seen a weight."""
 
+import gc
+
 import pytest
 import torch
 from plugin_recipes import recipe
@@ -63,6 +65,20 @@ def test_a_function_of_tiles_takes_as_much_for_each_element(name):
     found = predicted(function, access="elementwise")
     assert found.per_element_bytes == per_element
     assert 0 <= found.fixed_bytes <= 64
+
+
+def test_it_is_the_same_while_plans_pause_the_collection_of_garbage():
+    """torch's Python code leaves cycles that hold tensors; a run has none of them."""
+
+    def doubled_mean(tensors):
+        return torch.stack(tensors).mean(dim=0) * 2
+
+    gc.disable()
+    try:
+        found = predicted(doubled_mean, shape=(ROWS + 1, COLUMNS))
+    finally:
+        gc.enable()
+    assert found.fixed_bytes == (12 + 4) * (ROWS + 1) * COLUMNS
 
 
 def test_in_float64_it_takes_twice_that():
