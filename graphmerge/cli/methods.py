@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from graphmerge.methods.base import Method
-    from graphmerge.plugins import installed_plugins
-from graphmerge.recipe.signature import ParameterSpec
+    from graphmerge.recipe.signature import ParameterSpec
 
 
 def methods(

@@ -7,7 +7,7 @@ import typer
 
 from graphmerge.cli.app import app
 from graphmerge.errors import InputError
-from graphmerge.methods.registry import METHODS
+from graphmerge.methods.registry import BUILT_IN
 from graphmerge.recipe.parse import parse_recipe
 
 PLANNING = {
@@ -55,7 +55,7 @@ def test_commands_and_flags():
 
 
 def test_methods():
-    assert list(METHODS) == [
+    assert list(BUILT_IN) == [
         "linear", "slerp", "task_arithmetic", "ties", "dare_linear", "dare_ties", "passthrough",
     ]  # fmt: skip
 
