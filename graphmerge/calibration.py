@@ -7,12 +7,12 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import xxhash
 
 from graphmerge.errors import MachineError, Problem
+from graphmerge.machine import installed_version
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.plan import Reserved
 from graphmerge.units import MIB
@@ -86,14 +86,7 @@ def _remember(executor: Executor, reserved: Reserved) -> None:
 def _cache_file(executor: Executor) -> Path:
     """One file per executor, interpreter, machine and versions of packages."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    packages = [f"{name}=={_version(name)}" for name in _PACKAGES]
+    packages = [f"{name}=={installed_version(name)}" for name in _PACKAGES]
     identity = [sys.version, sys.prefix, platform.platform(), platform.processor(), *packages]
     digest = xxhash.xxh3_64_hexdigest("\0".join(identity).encode())
     return Path(root) / "graphmerge" / f"reserved-{executor.value}-{digest}.json"
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"

@@ -13,8 +13,7 @@ from graphmerge.checkpoint.fingerprint import fingerprint
 from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.collection import paused_collection
 from graphmerge.errors import InputError, Problem, RecipeError
-from graphmerge.methods.registry import find_operation
-from graphmerge.plugins.discovery import require_method
+from graphmerge.plugins.discovery import require_method_of
 from graphmerge.recipe.graph_section import load_recipe_graph
 from graphmerge.recipe.references import resolve_local
 
@@ -85,9 +84,8 @@ def compile_graph(
 
 def _unknown(entry: Entry) -> tuple[Problem, ...]:
     """What is wrong with the name of the entry's method or operation."""
-    find = find_operation if entry.recipe.is_operation else require_method
     try:
-        find(entry.recipe.merge_method)
+        require_method_of(entry.recipe)
     except RecipeError as error:
         within = f"entry {entry.name}, " if entry.name else ""
         return tuple(evolve(p, where=f"{within}{p.where}") for p in error.problems)
@@ -101,10 +99,15 @@ def open_stored(reference: ModelReference, folder: Path) -> Model:
         InputError: there is none, or it is not what it should be.
         MachineError: a file cannot be read.
     """
-    return open_model(reference, read_checkpoint(_local(reference, folder)))
+    return open_model(reference, read_checkpoint(local_path(reference, folder)))
 
 
-def _local(reference: ModelReference, recipe_folder: Path) -> Path:
+def local_path(reference: ModelReference, recipe_folder: Path) -> Path:
+    """Where the files of a reference are.
+
+    Raises:
+        InputError: they are not on this machine, or an adapter is wanted, too.
+    """
     if reference.lora is not None:
         what = "adapters (LoRA) are not supported yet"
         raise InputError(

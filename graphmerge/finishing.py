@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from platform import python_version
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from graphmerge.machine import installed_version
 from graphmerge.output import (
     INDEX_NAME,
     Manifest,
@@ -95,7 +95,6 @@ def _config(compiled: Compiled) -> dict[str, object]:
     final = compiled.recipe.final
     return output_config(
         compiled.build.model.config,
-        layer_counts={},
         dtype=final.out_dtype or final.dtype or _promoted_dtype(compiled.build),
     )
 
@@ -116,13 +115,13 @@ def _manifest(
     report: RunReport,
 ) -> Manifest:
     return Manifest(
-        graphmerge_version=version("graphmerge"),
+        graphmerge_version=installed_version("graphmerge"),
         recipe=compiled.recipe.text,
         method=compiled.recipe.methods,
         parameters=compiled.build.parameters,
         seed=compiled.seed,
         versions={"python": python_version()}
-        | {name: version(name) for name in ("torch", "llvmlite", "numpy", "safetensors")},
+        | {name: installed_version(name) for name in ("torch", "llvmlite", "numpy", "safetensors")},
         inputs=tuple(
             ManifestInput(model.label, str(model.checkpoint.path), report.fingerprints[model.label])
             for model in compiled.models.values()

@@ -3,12 +3,40 @@
 from __future__ import annotations
 
 import os
+import re
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from graphmerge.errors import InputError, Problem
 from graphmerge.units import GIB
 
 AUTO_BUDGET_SHARE = 0.8
 """Share of the memory that is available now which `--memory-budget auto` allows."""
+
+
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+
+
+def check_device(device: str, where: str) -> None:
+    """Check that a text names a kind of device; whether it is there is another question.
+
+    Args:
+        device: `cpu`, `cuda` or `cuda:N`.
+        where: Where the text was given, for the message.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not _DEVICE.fullmatch(device):
+        raise InputError(Problem("unknown device", where, device, "cpu, cuda or cuda:N"))
+
+
+def installed_version(package: str) -> str:
+    """The version of a package; `none` where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
 
 
 def default_workers() -> int:

@@ -193,7 +193,5 @@ def _config(recipe: Recipe, donor: Model) -> Mapping[str, object]:
         for part in module.slices:
             first, _ = donor_of(part, part.base_model or recipe.base_model).layer_range or (0, 0)
             sources.extend(range(first, first + slice_length(part)))
-        return (
-            with_layers(donor.config, {key: len(sources)}, {key: sources}) if key else donor.config
-        )
+        return with_layers(donor.config, key, sources) if key else donor.config
     return donor.config

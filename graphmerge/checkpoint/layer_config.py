@@ -14,28 +14,22 @@ _NOT_PER_LAYER = ("architectures", "token")
 """Parts of keys whose lists are as long as a small model is deep by accident only."""
 
 
-def with_layers(
-    config: Mapping[str, Any],
-    layer_counts: Mapping[str, int],
-    layer_sources: Mapping[str, Sequence[int]],
-) -> dict[str, Any]:
+def with_layers(config: Mapping[str, Any], key: str, sources: Sequence[int]) -> dict[str, Any]:
     """A copy of a config with other layers.
 
     Args:
         config: config.json of the donor model.
-        layer_counts: Number of layers by dotted key: `text_config.num_hidden_layers`.
-        layer_sources: By the same keys, the donor's layer that each layer takes the place of. Lists
-            beside the key with one item per layer (`layer_types`) follow it.
+        key: Dotted key of its number of layers: `text_config.num_hidden_layers`.
+        sources: The donor's layer that each layer takes the place of. Lists beside the key with one
+            item per layer (`layer_types`) follow it.
 
     Raises:
         CheckpointError: the donor has no such key, or has fewer layers than the sources want.
     """
     changed = copy.deepcopy(dict(config))
-    for key, count in layer_counts.items():
-        section, name = _find(changed, key)
-        if key in layer_sources:
-            _rearrange(section, section[name], layer_sources[key], key)
-        section[name] = count
+    section, name = _find(changed, key)
+    _rearrange(section, section[name], sources, key)
+    section[name] = len(sources)
     return changed
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from attrs import evolve
 
-from graphmerge.errors import InputError, Problem
-from graphmerge.machine import auto_budget_bytes, default_workers
+from graphmerge.errors import InputError
+from graphmerge.machine import auto_budget_bytes, check_device, default_workers
 from graphmerge.plugins import load_plugin_file
 from graphmerge.schedule.executors import Kernels
 from graphmerge.schedule.plan import Request
@@ -60,8 +59,6 @@ TileElements = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
-
 
 def size(option: str, text: str) -> int:
     """Bytes that an option gives.
@@ -102,7 +99,6 @@ def request(
     is_auto = memory_budget.strip().lower() == "auto"
     budget = auto_budget_bytes() if is_auto else size("--memory-budget", memory_budget)
     gpu_budget = size("--gpu-memory-budget", gpu_memory_budget) if gpu_memory_budget else None
-    if not _DEVICE.fullmatch(device):
-        raise InputError(Problem("unknown device", "--device", device, "cpu, cuda or cuda:N"))
+    check_device(device, "--device")
     workers = workers or default_workers()
     return Request(budget, workers, device, gpu_budget, tile_elements, kernels)

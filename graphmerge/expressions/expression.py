@@ -14,8 +14,7 @@ from graphmerge.build.lift import lift
 from graphmerge.errors import GraphError, GraphmergeError, Problem
 from graphmerge.expressions.parameters import parameter_value
 from graphmerge.graph import Space
-from graphmerge.methods.registry import find_operation
-from graphmerge.plugins.discovery import require_method
+from graphmerge.plugins.discovery import require_method_of
 from graphmerge.recipe.parse import dtype_named
 from graphmerge.recipe.values import (
     Conditional,
@@ -281,11 +280,10 @@ def expression(recipe: Recipe, inputs: tuple[Expression, ...], text: str) -> Exp
         GraphmergeError: names, shapes or meanings do not fit; the message shows the expression.
     """
     models = {placeholder(index): value._model for index, value in enumerate(inputs)}
-    find = find_operation if recipe.is_operation else require_method
     with shown_in(text):
         lifted = lift(
             recipe,
-            find(recipe.merge_method),
+            require_method_of(recipe),
             models,
             seed=0,
             reference=ModelReference(_cut(text)),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from graphmerge.build.models import open_model
 from graphmerge.checkpoint.reading import read_checkpoint
-from graphmerge.compilation import open_stored
+from graphmerge.compilation import local_path
 from graphmerge.errors import GraphError, Problem, RecipeError
 from graphmerge.expressions.expression import (
     Expression,
@@ -20,7 +20,7 @@ from graphmerge.expressions.expression import (
 from graphmerge.expressions.parameters import parameter_value, shown_parameter
 from graphmerge.plugins.discovery import require_method
 from graphmerge.recipe.parse import dtype_named
-from graphmerge.recipe.references import parse_reference, resolve_local
+from graphmerge.recipe.references import parse_reference
 from graphmerge.recipe.values import Conditional, Module, Recipe, Slice, Source
 
 if TYPE_CHECKING:
@@ -54,11 +54,8 @@ def stored(reference: ModelReference, folder: Path) -> Expression:
 
     Its files are found again wherever the working directory is by then.
     """
-    path = None if reference.lora else resolve_local(reference, folder)
-    if path is None:
-        model = open_stored(reference, folder)  # which says why not
-    else:
-        model = open_model(reference, read_checkpoint(path.absolute()))
+    path = local_path(reference, folder).absolute()
+    model = open_model(reference, read_checkpoint(path))
     return Expression(None, (), model, Path(reference.path).name or str(reference))
 
 

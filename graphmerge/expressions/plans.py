@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import warnings
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from graphmerge.compilation import Compiled, compile_graph
 from graphmerge.errors import GraphError, InputError, Problem, RecipeError
 from graphmerge.expressions.conversion import recipe_graph, stored_models
 from graphmerge.graph import Graph
-from graphmerge.machine import auto_budget_bytes, default_workers
+from graphmerge.machine import auto_budget_bytes, check_device, default_workers
 from graphmerge.pipeline import DEFAULT_SHARD_BYTES, RunOptions, check_output, make_plan, run
 from graphmerge.recipe.writing import write_recipe
 from graphmerge.reporting.plan_text import plan_lines
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from graphmerge.finishing import RunReport
     from graphmerge.schedule.plan import Plan
     from graphmerge.schedule.report_values import PlanReport
-
-_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
 @frozen(eq=False, repr=False)
@@ -120,8 +117,7 @@ def plan_of(
     seed: int,
 ) -> MergePlan:
     """The plan of an expression: see `Expression.plan`."""
-    if not _DEVICE.fullmatch(device):
-        raise InputError(Problem("unknown device", "device", device, "cpu, cuda or cuda:N"))
+    check_device(device, "device")
     if workers is not None and workers < 1:
         raise InputError(Problem("not a number of workers", "workers", f"{workers}", "1 or more"))
     budget = auto_budget_bytes() if memory_budget == "auto" else parse_bytes(memory_budget)

@@ -18,6 +18,8 @@ from graphmerge.methods.operations import OPERATIONS
 from graphmerge.recipe.suggestions import suggest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from graphmerge.methods.base import Method
 
 BUILT_IN: dict[str, Method] = {
@@ -53,31 +55,22 @@ def find_method(name: str, *, also: tuple[str, ...] = ()) -> Method:
     Raises:
         RecipeError: there is none; with the nearest names.
     """
-    if name not in METHODS:
-        names = tuple(dict.fromkeys((*METHODS, *also)))
-        raise RecipeError(
-            Problem(
-                f"unknown merge method {name!r}",
-                "$.merge_method",
-                wanted="one of " + ", ".join(names),
-                hint=suggest(name, names),
-            )
-        )
-    return METHODS[name]
+    return _found(METHODS, name, "merge method", "$.merge_method", also)
 
 
 def find_operation(name: str) -> Method:
     """The operation of this name. Raises RecipeError with the nearest names for an unknown one."""
-    if name not in OPERATIONS:
-        raise RecipeError(
-            Problem(
-                f"unknown operation {name!r}",
-                "$.op",
-                wanted="one of " + ", ".join(OPERATIONS),
-                hint=suggest(name, OPERATIONS),
-            )
-        )
-    return OPERATIONS[name]
+    return _found(OPERATIONS, name, "operation", "$.op")
+
+
+def _found(
+    known: Mapping[str, Method], name: str, kind: str, where: str, also: tuple[str, ...] = ()
+) -> Method:
+    if name not in known:
+        names = tuple(dict.fromkeys((*known, *also)))
+        what, wanted = f"unknown {kind} {name!r}", "one of " + ", ".join(names)
+        raise RecipeError(Problem(what, where, wanted=wanted, hint=suggest(name, names)))
+    return known[name]
 
 
 def parameter_names() -> frozenset[str]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from graphmerge.checkpoint.layer_config import with_layers
 from graphmerge.output.failures import write_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from graphmerge.spec import DType
@@ -21,27 +20,19 @@ _DTYPE_KEYS = ("torch_dtype", "dtype")
 
 
 def output_config(
-    donor_config: Mapping[str, Any],
+    model_config: Mapping[str, Any],
     *,
-    layer_counts: Mapping[str, int],
-    layer_sources: Mapping[str, Sequence[int]] = MappingProxyType({}),
     dtype: DType | None = None,
     vocabulary_size: int | None = None,
 ) -> dict[str, Any]:
     """The output's config.json.
 
     Args:
-        donor_config: config.json of the donor model.
-        layer_counts: Number of layers by dotted key: `text_config.num_hidden_layers`.
-        layer_sources: By the same keys, the donor's layer that each layer of the output takes the
-            place of. Lists beside the key with one item per layer (`layer_types`) follow it.
+        model_config: Config of the model that is written, its layers already right.
         dtype: Dtype of the weights; None leaves it as it is.
         vocabulary_size: Rows of the embeddings; None leaves it as it is.
-
-    Raises:
-        CheckpointError: the donor has no such key, or has fewer layers than the sources want.
     """
-    config = with_layers(donor_config, layer_counts, layer_sources)
+    config = copy.deepcopy(dict(model_config))
     if dtype is not None:
         _set_dtype(config, dtype.torch_name)
     if vocabulary_size is not None:

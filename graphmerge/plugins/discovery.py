@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from graphmerge.errors import GraphmergeError, Problem, RecipeError
-from graphmerge.methods.registry import BUILT_IN, METHODS, find_method
+from graphmerge.methods.registry import BUILT_IN, METHODS, find_method, find_operation
 from graphmerge.ops.custom import told
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from graphmerge.methods.base import Method
+    from graphmerge.recipe.values import Recipe
 
 GROUP = "graphmerge.methods"
 """Entry point group of methods."""
@@ -50,13 +51,24 @@ def require_method(name: str) -> Method:
     Raises:
         RecipeError: there is none, packages clash over the name, or the package fails to import.
     """
-    points = _entry_points().get(name, [])
+    found = _entry_points()
+    points = found.get(name, [])
     if points:
         clash = _clash(name, points)
         if clash:
             raise RecipeError(clash)
         _load(points[0])
-    return find_method(name, also=tuple(_entry_points()))
+    return find_method(name, also=tuple(found))
+
+
+def require_method_of(recipe: Recipe) -> Method:
+    """The method, or the operation, that a recipe names.
+
+    Raises:
+        RecipeError: as `require_method`; or there is no such operation.
+    """
+    find = find_operation if recipe.is_operation else require_method
+    return find(recipe.merge_method)
 
 
 def load_plugin_file(path: Path) -> None:

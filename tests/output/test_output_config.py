@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from graphmerge.checkpoint.layer_config import with_layers
 from graphmerge.errors import CheckpointError
 from graphmerge.output.side_files import copy_side_files, output_config, write_config
 from graphmerge.spec import DType
@@ -18,11 +19,12 @@ COUNT = "num_hidden_layers"
 
 
 def test_without_changes_the_config_stays():
-    assert output_config(LLAMA, layer_counts={COUNT: 2}) == LLAMA
+    assert with_layers(LLAMA, COUNT, [0, 1]) == LLAMA
+    assert output_config(LLAMA) == LLAMA
 
 
 def test_layers_and_their_lists_follow_the_sources():
-    config = output_config(LLAMA, layer_counts={COUNT: 3}, layer_sources={COUNT: [1, 0, 1]})
+    config = with_layers(LLAMA, COUNT, [1, 0, 1])
     expected = {"num_hidden_layers": 3, "layer_types": ["sliding", "full", "sliding"]}
     assert config == LLAMA | expected
     assert LLAMA["layer_types"] == ["full", "sliding"]
@@ -31,7 +33,7 @@ def test_layers_and_their_lists_follow_the_sources():
 def test_a_dotted_key_reaches_into_its_section_only():
     donor = {"layer_types": ["x", "y"], "text_config": dict(LLAMA), "vision_config": dict(LLAMA)}
     key = f"text_config.{COUNT}"
-    config = output_config(donor, layer_counts={key: 1}, layer_sources={key: [1]})
+    config = with_layers(donor, key, [1])
     assert config["text_config"] == LLAMA | {COUNT: 1, "layer_types": ["sliding"]}
     assert config["vision_config"] == LLAMA
     assert config["layer_types"] == ["x", "y"]
@@ -40,12 +42,12 @@ def test_a_dotted_key_reaches_into_its_section_only():
 
 def test_a_key_that_the_donor_lacks_is_named():
     with pytest.raises(CheckpointError, match=r"no such key @ text_config\.num_hidden_layers"):
-        output_config(LLAMA, layer_counts={f"text_config.{COUNT}": 1})
+        with_layers(LLAMA, f"text_config.{COUNT}", [0])
 
 
 def test_a_source_beyond_the_donor_is_named():
     with pytest.raises(CheckpointError, match="layer_types has no such layer @ num_hidden_layers"):
-        output_config(LLAMA, layer_counts={COUNT: 1}, layer_sources={COUNT: [2]})
+        with_layers(LLAMA, COUNT, [2])
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_a_source_beyond_the_donor_is_named():
     ],
 )
 def test_the_dtype_is_set_where_it_was(donor, expected):
-    assert output_config(donor, layer_counts={}, dtype=DType.BF16) == expected
+    assert output_config(donor, dtype=DType.BF16) == expected
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_the_dtype_is_set_where_it_was(donor, expected):
     ],
 )
 def test_the_vocabulary_size_is_set_where_it_was(donor, expected):
-    assert output_config(donor, layer_counts={}, vocabulary_size=7) == expected
+    assert output_config(donor, vocabulary_size=7) == expected
 
 
 def test_side_files_keep_their_places_and_links_are_followed(tmp_path):
