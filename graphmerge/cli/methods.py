@@ -10,7 +10,7 @@ from rich.table import Table
 from graphmerge.cli import options
 from graphmerge.cli.console import stdout_console
 from graphmerge.errors import InputError, Problem
-from graphmerge.methods.base import BaseRule
+from graphmerge.methods.base import BaseRule, Group
 from graphmerge.methods.registry import METHODS
 from graphmerge.plugins import installed_plugins
 from graphmerge.recipe.signature import REQUIRED
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
     from graphmerge.methods.base import Method
     from graphmerge.recipe.signature import ParameterSpec
+
+_BASE = {
+    BaseRule.NONE: "not needed",
+    BaseRule.OPTIONAL: "optional",
+    BaseRule.REQUIRED: "needed",
+}
 
 
 def methods(
@@ -47,9 +53,15 @@ def methods(
 
 
 def _overview() -> Table:
-    table = Table("method", "what it does", "use it when", box=None, pad_edge=False)
-    for method in METHODS.values():
-        table.add_row(method.name, method.summary, method.use_when)
+    table = Table("method", "models", "base", "use it when", "paper", box=None, pad_edge=False)
+    for group in Group:
+        listed = [method for method in METHODS.values() if method.group is group]
+        if listed:
+            table.add_section()
+            table.add_row(group.value, style="bold")
+        for method in listed:
+            count, base = _count(method), method.base.value
+            table.add_row(f"  {method.name}", count, base, method.use_when, method.paper)
     return table
 
 
@@ -58,7 +70,7 @@ def _description(method: Method) -> Iterator[str]:
     yield f"use it when  {method.use_when}"
     yield f"formula      {method.formula}"
     yield f"paper        {method.paper}"
-    yield f"base model   {'needed' if method.base is BaseRule.REQUIRED else 'not needed'}"
+    yield f"base model   {_BASE[method.base]}"
     yield f"models       {_models(method)}"
     yield "parameters" if method.parameters else "parameters   none"
     for parameter in method.parameters:
@@ -66,10 +78,14 @@ def _description(method: Method) -> Iterator[str]:
 
 
 def _models(method: Method) -> str:
+    count = _count(method)
+    return f"{count}, the base included" if method.base is BaseRule.REQUIRED else count
+
+
+def _count(method: Method) -> str:
     least, most = method.least_models, method.most_models
     span = str(least) if least == most else f"{least} to {most}"
-    count = f"{least} or more" if most is None else span
-    return f"{count}, the base included" if method.base is BaseRule.REQUIRED else count
+    return f"{least} or more" if most is None else span
 
 
 def _kind(parameter: ParameterSpec) -> str:

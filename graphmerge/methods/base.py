@@ -20,9 +20,30 @@ class BaseRule(Enum):
 
     NONE = "no"
     """Takes none; a base that is given is one more input."""
+    OPTIONAL = "optional"
+    """Works on task vectors where one is given, else on the models themselves."""
     REQUIRED = "yes"
     """Cannot do without: task vectors are taken against it, or it is one end of an
     interpolation."""
+
+
+class Group(Enum):
+    """What kind of method it is: how a list of methods is ordered."""
+
+    AVERAGES = "averages"
+    """Combinations of the models themselves, entry by entry."""
+    INTERPOLATION = "interpolation"
+    """Points between models as vectors."""
+    TASK_VECTORS = "task vectors"
+    """What fine-tunes have changed, thinned, combined, and added to their base."""
+    SUBSPACES = "subspaces"
+    """Task vectors of matrices by their singular vectors."""
+    STATISTICS = "with statistics of data"
+    """Combinations that need more than weights."""
+    LAYERS = "layers"
+    """Layers copied or stacked."""
+    OTHERS = "of plug-ins"
+    """What does not say."""
 
 
 @frozen(eq=False)
@@ -94,6 +115,8 @@ class Method:
     """Builds the subgraph of one output tensor."""
     base: BaseRule
     """Whether a base model is needed."""
+    group: Group = Group.OTHERS
+    """What kind of method it is."""
     parameters: tuple[ParameterSpec, ...] = ()
     """Its parameters."""
     least_models: int = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.methods.base import BaseRule, MergeInputs, Method
+from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import DENSITY, INT8_MASK, SCALE, WEIGHT, normalize, rescale
 from graphmerge.methods.task_vectors import add_weighted, keep_random, sparse_task_vectors
 
@@ -25,6 +25,7 @@ METHOD = Method(
     paper="Language models are super Mario, arXiv 2311.03099",
     build=build,
     base=BaseRule.REQUIRED,
+    group=Group.TASK_VECTORS,
     parameters=(WEIGHT, DENSITY, normalize(default=False), rescale(default=True), SCALE, INT8_MASK),
     least_models=2,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphmerge.graph import Node, make_node
-from graphmerge.methods.base import BaseRule, MergeInputs, Method
+from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import WEIGHT, normalize
 from graphmerge.ops import WeightedSum
 
@@ -23,5 +23,6 @@ METHOD = Method(
     paper="Model soups, arXiv 2203.05482",
     build=build,
     base=BaseRule.NONE,
+    group=Group.AVERAGES,
     parameters=(WEIGHT, normalize(default=True)),
 )

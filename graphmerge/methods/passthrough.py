@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphmerge.graph import Node, make_node
-from graphmerge.methods.base import BaseRule, MergeInputs, Method
+from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.ops import Scale
 from graphmerge.recipe.signature import ParameterSpec
 
@@ -23,6 +23,7 @@ METHOD = Method(
     paper="SOLAR depth up-scaling, arXiv 2312.15166",
     build=build,
     base=BaseRule.NONE,
+    group=Group.LAYERS,
     parameters=(
         ParameterSpec("scale", float, 1.0, per_model=True, doc="What the tensor is multiplied by."),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphmerge.graph import Node, make_node
-from graphmerge.methods.base import BaseRule, MergeInputs, Method
+from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.ops import Combine, Gram, SphericalCoefficients
 from graphmerge.recipe.signature import REQUIRED, ParameterSpec
 
@@ -30,6 +30,7 @@ METHOD = Method(
     paper="Shoemake, Animating rotation with quaternion curves, 1985",
     build=build,
     base=BaseRule.REQUIRED,
+    group=Group.INTERPOLATION,
     parameters=(
         ParameterSpec(
             "t",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.methods.base import BaseRule, MergeInputs, Method
+from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import SCALE, WEIGHT, normalize
 from graphmerge.methods.task_vectors import add_weighted, task_vector
 
@@ -25,6 +25,7 @@ METHOD = Method(
     paper="Editing models with task arithmetic, arXiv 2212.04089",
     build=build,
     base=BaseRule.REQUIRED,
+    group=Group.TASK_VECTORS,
     parameters=(WEIGHT, normalize(default=False), SCALE),
     least_models=2,
 )

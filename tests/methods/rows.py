@@ -1,0 +1,120 @@
+"""What a row of the table of methods is: a recipe fragment, its parameters, and its reference."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import reference
+from attrs import field, frozen
+
+from graphmerge.kernels.random_drop import keep_mask
+from graphmerge.ops import MaskKey
+
+PLAIN = (0.5, 0.25, 1.0, 0.75, 0.375)
+NEGATIVE = (-0.5, 1.5, -0.25, 1.0, 0.5)
+WITH_ZERO = (0.0, 0.5, 1.0, 0.0, 0.25)
+CANCELLING = (0.5, -0.5, 0.25, -0.25, 0.0)
+"""Weights of models; sums of few bits, so that exact draws in a vote are exact in float32 too."""
+
+
+@frozen(eq=False, slots=False)
+class Given:
+    """What a reference computes from: one tensor of every model."""
+
+    tensors: list[np.ndarray]
+    """Values in float64; the base first, if there is one."""
+    per_model: list[dict[str, float]]
+    """Parameters of every model but the base."""
+    own: dict[str, Any]
+    """Parameters of the method."""
+    labels: list[str]
+    """Labels of every model but the base."""
+    name: str
+    """Tensor name."""
+    seed: int
+    """Seed of the run."""
+    arithmetic: type[np.floating]
+    """float32 or float64."""
+
+    def values(self, parameter, default=None):
+        return [parameters.get(parameter, default) for parameters in self.per_model]
+
+    @cached_property
+    def deltas(self):
+        return reference.task_vectors(self.tensors[0], self.tensors[1:], self.arithmetic)
+
+    @cached_property
+    def sparse(self):
+        """Trimmed task vectors."""
+        dense = self.deltas
+        densities = self.values("density", 1.0)
+        return self._restored(dense, map(reference.trim, dense, densities), default=False)
+
+    @cached_property
+    def dropped(self):
+        """Randomly dropped task vectors, by the masks of the product."""
+        dense, kept = self.deltas, []
+        for delta, label, density in zip(
+            dense, self.labels, self.values("density", 1.0), strict=True
+        ):
+            mask = keep_mask(MaskKey(self.seed, label, self.name), density, 0, delta.size)
+            kept.append(delta * mask.reshape(delta.shape))
+        return self._restored(dense, kept, default=True)
+
+    def _restored(self, dense, sparse, *, default):
+        if not self.own.get("rescale", default):
+            return list(sparse)
+        return [reference.rescaled(*pair) for pair in zip(dense, sparse, strict=True)]
+
+
+Reference = Callable[[Given], np.ndarray]
+
+
+@frozen(eq=False)
+class Row:
+    """A method with settings."""
+
+    method: str
+    """Name in recipes."""
+    settings: str
+    """What is special about this row; the test's id."""
+    reference: Reference
+    """What the output must be, to rounding."""
+    own: dict[str, Any] = field(factory=dict)
+    """Parameters of the method."""
+    per_model: dict[str, tuple[float, ...]] = field(factory=dict)
+    """Parameters of the models, by position (the base left out)."""
+    needs_base: bool = True
+    """Whether the first model is named as the base, and not listed."""
+    counts: tuple[int, ...] = (5,)
+    """Numbers of models to try, the base included: several in the plain row of each method."""
+    votes: str = ""
+    """The deltas that elect a sign, as `Given` calls them, if any do."""
+
+    def __str__(self):
+        return f"{self.method}-{self.settings}"
+
+    def parameters_of(self, position):
+        return {name: values[position] for name, values in self.per_model.items()}
+
+    def recipe(self, labels, **more):
+        """The recipe for models in folders of these names."""
+        listed = labels[1:] if self.needs_base else labels
+        models = [
+            {"model": label, "parameters": self.parameters_of(position)}
+            for position, label in enumerate(listed)
+        ]
+        base = {"base_model": labels[0]} if self.needs_base else {}
+        return {
+            "merge_method": self.method,
+            **base,
+            "models": models,
+            "parameters": self.own,
+            **more,
+        }
+
+    def given(self, labels, tensors, *, name, seed, arithmetic):
+        listed = labels[1:] if self.needs_base else labels
+        per_model = [self.parameters_of(position) for position in range(len(listed))]
+        return Given(tensors, per_model, self.own, listed, name, seed, arithmetic)
