@@ -57,11 +57,12 @@ def _overview() -> Table:
     for group in Group:
         listed = [method for method in METHODS.values() if method.group is group]
         if listed:
-            table.add_section()
-            table.add_row(group.value, style="bold")
+            table.add_row()
+            table.add_row(f"{group.value}:", style="bold")
         for method in listed:
             count, base = _count(method), method.base.value
-            table.add_row(f"  {method.name}", count, base, method.use_when, method.paper)
+            use_when = method.use_when or method.summary
+            table.add_row(method.name, count, base, use_when, method.paper)
     return table
 
 
