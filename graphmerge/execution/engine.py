@@ -10,6 +10,7 @@ from graphmerge.errors import CheckpointError, Problem
 from graphmerge.execution.allocator import keep_freed_pages
 from graphmerge.execution.buffers import BufferPool
 from graphmerge.execution.reading import FileReader
+from graphmerge.execution.row_reading import RowReaders
 from graphmerge.execution.running import RunningUnit, TileTask
 from graphmerge.execution.worker import TileResult, Worker
 from graphmerge.ops import LoadTensor
@@ -76,6 +77,7 @@ class _Engine:
         self._sink = sink
         self._progress = progress
         self._reader = reader
+        self._rows = RowReaders(reader)
         self._strict = strict
         self._most_live_bytes = plan.memory.live_bytes - shared_bytes(plan.units)
         states = max((unit.unit.facts.state_bytes for unit in plan.units), default=0)
@@ -127,7 +129,7 @@ class _Engine:
         with self._changed:
             self._working += 1
         try:
-            worker = Worker(self._reader, self._arena_bytes)
+            worker = Worker(self._reader, self._rows, self._arena_bytes)
             while (task := self._claim()) is not None:
                 self._finish(task, worker.run(task))
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
@@ -204,9 +206,10 @@ class _Engine:
 
     def _report(self, not_finite: tuple[Node, ...]) -> None:
         for load in not_finite:
-            assert isinstance(load.op, LoadTensor)
-            where = f"{load.op.entry.file}, tensor {load.op.entry.name}"
-            problem = Problem(f"{load.op.model} has NaN or infinity", where)
+            op = (load.inputs or (load,))[0].op  # rows are gathered from the first input mostly
+            assert isinstance(op, LoadTensor)
+            where = f"{op.entry.file}, tensor {op.entry.name}"
+            problem = Problem(f"{op.model} has NaN or infinity", where)
             if self._strict:
                 raise CheckpointError(problem)
             self._progress.warn(str(problem))

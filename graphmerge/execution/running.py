@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from graphmerge.ops import LoadTensor
+from graphmerge.schedule.program import is_read
 from graphmerge.schedule.steps import Free, RunPass
 from graphmerge.statistics import reduction, small
 
@@ -134,7 +134,7 @@ class RunningUnit:
 
     def _release(self, values: tuple[Node, ...]) -> None:
         for value in values:
-            if isinstance(value.op, LoadTensor):
+            if is_read(value):
                 self._pool.give(self.kept.pop(value))
             else:
                 self.statistics.pop(value, None)

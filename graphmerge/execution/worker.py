@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from graphmerge.execution.reading import Bytes, FileReader
+    from graphmerge.execution.row_reading import RowReaders
     from graphmerge.execution.running import TileTask
     from graphmerge.execution.tiles import Tiles
     from graphmerge.graph import Node
@@ -47,8 +48,9 @@ class TileResult:
 class Worker:
     """Runs tiles in one thread, in memory that it holds from beginning to end."""
 
-    def __init__(self, reader: FileReader, arena_bytes: int) -> None:
+    def __init__(self, reader: FileReader, rows: RowReaders, arena_bytes: int) -> None:
         self._reader = reader
+        self._rows = rows
         self._arena = Arena(arena_bytes)
         self._views: _Views | None = None
 
@@ -94,11 +96,16 @@ class Worker:
                 first, last = _byte_range(load, task.start, task.stop)
                 buffer, wanted = task.unit.kept[load][first:last], load in task.first_reads
             if wanted:
-                assert isinstance(load.op, LoadTensor)
-                self._reader.read(load.op.entry, task.start, buffer)
+                self._read(load, task.start, buffer)
                 read_bytes += buffer.nbytes
             stored[load] = buffer
         return stored, read_bytes
+
+    def _read(self, load: Node, start: int, buffer: Bytes) -> None:
+        if isinstance(load.op, LoadTensor):
+            self._reader.read(load.op.entry, start, buffer)
+        else:
+            self._rows.of(load).read(start, buffer)
 
 
 class _CopiedTiles:

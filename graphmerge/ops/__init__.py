@@ -4,6 +4,7 @@ from graphmerge.ops.arithmetic import AddDelta, Cast, Scale, TaskVector, Weighte
 from graphmerge.ops.consensus import SignConsensus
 from graphmerge.ops.custom import CustomElementwise, CustomRows, CustomWhole
 from graphmerge.ops.rescale import AbsoluteSum, Ratio, Rescale
+from graphmerge.ops.rows import GatherRows, RowMap
 from graphmerge.ops.sources import LoadTensor, RequireIdentical, StackLayer
 from graphmerge.ops.sparsify import KeepLargest, MagnitudeDigits, MaskKey, RandomDrop, TieCutoff
 from graphmerge.ops.spherical import Combine, Gram, SphericalCoefficients
@@ -16,6 +17,7 @@ __all__ = [
     "CustomElementwise",
     "CustomRows",
     "CustomWhole",
+    "GatherRows",
     "Gram",
     "KeepLargest",
     "LoadTensor",
@@ -25,6 +27,7 @@ __all__ = [
     "Ratio",
     "RequireIdentical",
     "Rescale",
+    "RowMap",
     "Scale",
     "SignConsensus",
     "SphericalCoefficients",

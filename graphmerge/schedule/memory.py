@@ -46,16 +46,23 @@ def tile_memory(part: Pass, kept: Iterable[Node], tile_elements: int) -> TileMem
     program, held = part.program, set(kept)
     buffers = [load.spec.dtype.bits for load in program.loads if load not in held]
     buffer_bytes = sum((bits * elements + 7) // 8 for bits in buffers)
+    reading = max(map(_gathering_bytes, program.loads), default=0)
     if program.fused is not None:
         output = part.result.spec.dtype.bits * elements // 8 if part.result else 0
         working = output + program.fused.scratch_bytes + (2 + len(buffers)) * ALIGNMENT
-        return TileMemory(working, program.fused.histogram_bytes, buffer_bytes)
+        return TileMemory(working, max(program.fused.histogram_bytes, reading), buffer_bytes)
     slots = len(program.registers) + len(buffers)
     return TileMemory(
         program.register_bytes_per_element * elements + slots * ALIGNMENT,
-        max(need.at(elements) for need in (*program.workspaces, _check(part))),
+        max(reading, *(need.at(elements) for need in (*program.workspaces, _check(part)))),
         buffer_bytes,
     )
+
+
+def _gathering_bytes(load: Node) -> int:
+    """What reading a load takes beside its buffer."""
+    inputs = tuple(value.spec for value in load.inputs)
+    return load.op.workspace(inputs).fixed_bytes if inputs else 0
 
 
 def _check(part: Pass) -> Workspace:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from graphmerge.graph import Access, Node, Workspace
-from graphmerge.ops import LoadTensor, StackLayer
+from graphmerge.ops import GatherRows, LoadTensor, StackLayer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,8 +74,15 @@ def look_through(node: Node) -> Node:
     return node
 
 
+def is_read(node: Node) -> bool:
+    """Whether the node's values come from files: as they are stored, or row by row."""
+    return isinstance(node.op, LoadTensor | GatherRows)
+
+
 def tensor_inputs(node: Node) -> tuple[Node, ...]:
     """The inputs that are tiled along with the node, looked through."""
+    if is_read(node):
+        return ()
     return tuple(
         look_through(value)
         for value in node.inputs
@@ -112,7 +119,7 @@ class _Compiler:
     def __init__(self, nodes: list[Node], result: Node | None) -> None:
         self.nodes = nodes
         self.result = look_through(result) if result else None
-        self.loads = tuple(node for node in nodes if isinstance(node.op, LoadTensor))
+        self.loads = tuple(filter(is_read, nodes))
         self.place: dict[Node, int] = {load: -1 - i for i, load in enumerate(self.loads)}
         self.registers: list[DType] = []
         self.free: list[int] = []
@@ -121,9 +128,7 @@ class _Compiler:
             self.uses[self.result] += 1
 
     def compile(self) -> Program:
-        instructions = tuple(
-            self._instruction(node) for node in self.nodes if not isinstance(node.op, LoadTensor)
-        )
+        instructions = tuple(self._instruction(node) for node in self.nodes if not is_read(node))
         workspaces = {
             node.op.workspace(tuple(value.spec for value in node.inputs)): None
             for node in self.nodes

@@ -63,13 +63,16 @@ def _inputs(plan: Plan) -> tuple[InputReport, ...]:
     reads: dict[str, list[Node]] = {}
     for unit in plan.units:
         for load in unit.reads():
-            assert isinstance(load.op, LoadTensor), "only stored tensors are read"
-            reads.setdefault(load.op.model, []).append(load)
+            stored = load.inputs or (load,)  # rows are gathered from the first input mostly
+            op = stored[0].op
+            assert isinstance(op, LoadTensor), "only stored tensors are read"
+            reads.setdefault(op.model, []).append(load)
     return tuple(_input(model, loads) for model, loads in sorted(reads.items()))
 
 
 def _input(model: str, loads: list[Node]) -> InputReport:
-    entries = {load.op.entry for load in loads if isinstance(load.op, LoadTensor)}
+    stored = (value.op for load in loads for value in load.inputs[:1] or (load,))
+    entries = {op.entry for op in stored if isinstance(op, LoadTensor)}
     return InputReport(
         model=model,
         files=tuple(sorted({str(entry.file) for entry in entries})),

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from graphmerge.graph import Access, Graph, Node
 from graphmerge.kernels import ReducedTile, Tile, kernel, update
 from graphmerge.kernels.dtypes import TORCH_DTYPES
-from graphmerge.ops import LoadTensor
+from graphmerge.ops import GatherRows, LoadTensor
+from graphmerge.ops.rows import COMBINED_ROW, ZERO_ROW
 from graphmerge.schedule.program import look_through
 from graphmerge.schedule.tiling import tile_shape
 from graphmerge.statistics import Statistic, reduction, small
@@ -34,12 +35,38 @@ def evaluate(graph: Graph) -> dict[str, torch.Tensor]:
     return {output.name: _tensor(values[output.node]) for output in graph.outputs}
 
 
+def _gathered(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
+    """Row by row, in float64 where anything is computed."""
+    assert isinstance(node.op, GatherRows)
+    rows, dtype = node.op.rows, TORCH_DTYPES[node.spec.dtype]
+    stored = zip(inputs, node.inputs, strict=True)
+    tables = [tensor.reshape(value.spec.shape[0], -1) for tensor, value in stored]
+    sums = rows.combinations
+    made: list[torch.Tensor] = []
+    for source, row in zip(rows.source.tolist(), rows.row.tolist(), strict=True):
+        if source == ZERO_ROW:
+            made.append(torch.zeros_like(tables[0][0]).to(dtype))
+        elif source == COMBINED_ROW:
+            total = torch.zeros(tables[0].shape[1], dtype=torch.float64)
+            for place in range(sums.starts[row], sums.starts[row + 1]):
+                total += sums.weight[place] * tables[sums.source[place]][sums.row[place]].double()
+            made.append(total.to(dtype))
+        else:
+            made.append(tables[source][row].to(dtype))
+    if rows.padding:
+        mean = torch.stack(made).double().mean(dim=0).to(dtype)
+        made += [mean] * rows.padding
+    return torch.stack(made).reshape(-1)
+
+
 def _evaluate(node: Node, values: dict[Node, Value]) -> Value:
     if look_through(node) is not node:
         return values[node.inputs[0]]
     if isinstance(node.op, LoadTensor):
         return load_file(node.op.entry.file)[node.op.entry.name].reshape(-1)
     inputs = [values[value] for value in node.inputs]
+    if isinstance(node.op, GatherRows):
+        return _gathered(node, [_tensor(value) for value in inputs])
     tensors = [value for value in inputs if isinstance(value, torch.Tensor)]
     statistics = [value for value in inputs if isinstance(value, np.ndarray)]
     if node.op.access is Access.SMALL:

@@ -6,9 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from graphmerge.graph import Access
-from graphmerge.ops import LoadTensor
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
-from graphmerge.schedule.program import Instruction, Program, look_through, tensor_inputs
+from graphmerge.schedule.program import (
+    Instruction,
+    Program,
+    is_read,
+    look_through,
+    tensor_inputs,
+)
 from graphmerge.schedule.steps import RunPass
 
 if TYPE_CHECKING:
@@ -75,7 +80,7 @@ class _UnitReplay:
         assert len(found) == len(results), f"{unit.name}: its result is computed {len(found)} times"
 
     def _free(self, value: Node) -> None:
-        held = self._kept if isinstance(value.op, LoadTensor) else self._statistics
+        held = self._kept if is_read(value) else self._statistics
         assert value in held, f"{value} is freed, but not held"
         held.remove(value)
         self._freed.add(value)
