@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from graphmerge.checkpoint.layers import find_layers
-from graphmerge.checkpoint.names import natural_key
+from graphmerge.checkpoint.names import natural_sorted
 from graphmerge.checkpoint.vocabulary import tied_head
 from graphmerge.graph import Node, make_node
 from graphmerge.ops import LoadTensor
@@ -102,7 +102,7 @@ def derived_model(
 ) -> Model:
     """A model that a merge makes; `donor` gives what is not made of tensors."""
     tied = {head: embedding for head, embedding in donor.tied.items() if head not in tensors}
-    ordered = {name: tensors[name] for name in sorted(tensors, key=natural_key)}
+    ordered = {name: tensors[name] for name in natural_sorted(tensors)}
     return Model(reference, key, ordered, config, tied, donor.checkpoint, is_stored=False)
 
 

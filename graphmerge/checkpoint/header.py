@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from graphmerge.checkpoint.access import machine_errors
-from graphmerge.checkpoint.header_entry import RawEntry, layout_problems, parse_entry
+from graphmerge.checkpoint.header_entry import EntryReader
 from graphmerge.checkpoint.values import TensorEntry, read_only_tensors
 from graphmerge.errors import CheckpointError, Problem
 
@@ -94,19 +94,14 @@ def parse_header(data: bytes, file: Path, *, file_bytes: int) -> Header:
     """
     content = _load_object(data, file)
     metadata = content.pop("__metadata__", {})
-    parsed = [parse_entry(name, value, file) for name, value in content.items()]
-    problems = [entry for entry in parsed if isinstance(entry, Problem)]
-    entries = [entry for entry in parsed if isinstance(entry, RawEntry)]
     data_start = LENGTH_BYTES + len(data)
+    reader = EntryReader(file, data_start)
+    problems = [problem for item in content.items() if (problem := reader.read(*item))]
     if not _is_text_map(metadata):
         problems.append(Problem("invalid __metadata__", str(file), wanted="texts by name"))
     # Ranges are compared only if every tensor has one: else each fault would show again as a gap.
-    _refuse(problems or layout_problems(entries, file, file_bytes - data_start), file)
-    tensors = {
-        entry.name: TensorEntry(entry.name, entry.spec, file, data_start + entry.begin)
-        for entry in entries
-    }
-    return Header(tensors, metadata)
+    _refuse(problems or reader.layout_problems(file_bytes - data_start), file)
+    return Header(reader.tensors, metadata)
 
 
 def _load_object(data: bytes, file: Path) -> dict[str, Any]:

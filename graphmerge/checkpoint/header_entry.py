@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from attrs import frozen
+from attrs import evolve
 
+from graphmerge.checkpoint.values import TensorEntry
 from graphmerge.errors import Problem
 from graphmerge.spec import DType, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
 _DTYPES = {dtype.value: dtype for dtype in DType}
@@ -20,70 +22,82 @@ _MAX_LENGTH = 2**63 - 1
 """The longest axis, and the largest offset, that torch, numpy and files can have."""
 
 
-@frozen
-class RawEntry:
-    """A header entry that is sound by itself."""
+class EntryReader:
+    """Reads the entries of one header; a shape that many tensors have is checked once."""
 
-    name: str
-    """Name of the tensor."""
-    spec: TensorSpec
-    """Shape and stored dtype."""
-    begin: int
-    """First byte, counted from the start of the data section."""
-    end: int
-    """One past the last byte."""
+    def __init__(self, file: Path, data_start: int) -> None:
+        self.tensors: dict[str, TensorEntry] = {}
+        """Every tensor that is sound by itself."""
+        self.ranges: list[tuple[int, int, str]] = []
+        """Its first byte and one past its last, counted from the start of the data section, and its
+        name."""
+        self._file = file
+        self._data_start = data_start
+        self._specs: dict[str, TensorSpec | Problem] = {}
+
+    def read(self, name: str, value: Any) -> Problem | None:
+        """Take up the entry of one tensor, or say what is wrong with it."""
+        if not isinstance(value, dict):
+            return self._problem(name, "not a tensor entry", type(value).__name__, "a JSON object")
+        dtype, shape, offsets = map(value.get, ("dtype", "shape", "data_offsets"))
+        key = f"{dtype!r} {shape!r}"  # tells 1, 1.0 and true apart
+        spec = self._specs.get(key) or self._specs.setdefault(key, _parse_spec(dtype, shape))
+        if isinstance(spec, Problem):
+            return evolve(spec, where=self._where(name))
+        if not _is_list_of_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+            return self._problem(name, "invalid data_offsets", _short(offsets), "[begin, end]")
+        begin, end = offsets
+        if end - begin != spec.nbytes:
+            what, wanted = "data_offsets do not fit the shape", f"{spec.nbytes} for {spec}"
+            return self._problem(name, what, f"{end - begin} bytes", wanted)
+        self.ranges.append((begin, end, name))
+        self.tensors[name] = TensorEntry(name, spec, self._file, self._data_start + begin)
+        return None
+
+    def layout_problems(self, data_bytes: int) -> Iterator[Problem]:
+        """What is wrong with the byte ranges: overlaps, gaps, a data section of another size."""
+        last_end, last_name = 0, ""
+        for begin, end, name in sorted(self.ranges, key=itemgetter(0, 1)):
+            if begin < last_end:
+                overlap = f"overlaps {last_name!a} by {last_end - begin} bytes"
+                yield Problem(overlap, self._where(name))
+            elif begin > last_end:
+                yield Problem(f"gap of {begin - last_end} bytes before the tensor", self._where(name))
+            if end > last_end:
+                last_end, last_name = end, name
+        if last_end > data_bytes:
+            missing = f"truncated file: {last_end - data_bytes} bytes are missing"
+            where, got = self._where(last_name), f"{data_bytes} bytes of data"
+            yield Problem(missing, where, got, f"{last_end}", "download or copy the file again")
+        elif last_end < data_bytes:
+            yield Problem(f"{data_bytes - last_end} bytes after the last tensor", str(self._file))
+
+    def _problem(self, name: str, what: str, got: str, wanted: str) -> Problem:
+        return Problem(what, self._where(name), got, wanted)
+
+    def _where(self, name: str) -> str:
+        return f"{self._file}: {name!a}"
 
 
-def parse_entry(name: str, value: Any, file: Path) -> RawEntry | Problem:
-    """The entry of one tensor, or what is wrong with it."""
-    where = f"{file}: {name!a}"
-    if not isinstance(value, dict):
-        return Problem("not a tensor entry", where, type(value).__name__, "a JSON object")
-    dtype_name, shape = value.get("dtype"), value.get("shape")
+def _parse_spec(dtype_name: Any, shape: Any) -> TensorSpec | Problem:
+    """Shape and dtype as a header has them, or what is wrong with them."""
     dtype = _DTYPES.get(dtype_name) if isinstance(dtype_name, str) else None
     if dtype is None:
-        return Problem("unknown dtype", where, ascii(dtype_name), f"one of {', '.join(_DTYPES)}")
-    if not _is_shape(shape):
-        return Problem("invalid shape", where, _short(shape), "lengths from 0 on, 64 at most")
-    offsets = value.get("data_offsets")
-    if not _is_list_of_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        return Problem("invalid data_offsets", where, _short(offsets), "[begin, end]")
-    spec = TensorSpec(shape, dtype)
-    begin, end = offsets
-    if end - begin != spec.nbytes:
-        wanted = f"{spec.nbytes} for {spec}"
-        return Problem("data_offsets do not fit the shape", where, f"{end - begin} bytes", wanted)
-    return RawEntry(name, spec, begin, end)
-
-
-def layout_problems(entries: Sequence[RawEntry], file: Path, data_bytes: int) -> Iterator[Problem]:
-    """What is wrong with the byte ranges: overlaps, gaps, and a data section of another size."""
-    last_end, last_name = 0, ""
-    for entry in sorted(entries, key=lambda entry: (entry.begin, entry.end)):
-        where = f"{file}: {entry.name!a}"
-        if entry.begin < last_end:
-            yield Problem(f"overlaps {last_name!a} by {last_end - entry.begin} bytes", where)
-        elif entry.begin > last_end:
-            yield Problem(f"gap of {entry.begin - last_end} bytes before the tensor", where)
-        if entry.end > last_end:
-            last_end, last_name = entry.end, entry.name
-    if last_end > data_bytes:
-        missing = f"truncated file: {last_end - data_bytes} bytes are missing"
-        where = f"{file}: {last_name!a}"
-        hint = "download or copy the file again"
-        yield Problem(missing, where, f"{data_bytes} bytes of data", f"{last_end}", hint)
-    elif last_end < data_bytes:
-        yield Problem(f"{data_bytes - last_end} bytes after the last tensor", str(file))
-
-
-def _is_shape(value: Any) -> TypeGuard[list[int]]:
-    return _is_list_of_sizes(value) and len(value) <= _MAX_AXES
+        wanted = f"one of {', '.join(_DTYPES)}"
+        return Problem("unknown dtype", got=ascii(dtype_name), wanted=wanted)
+    if not _is_list_of_sizes(shape) or len(shape) > _MAX_AXES:
+        wanted = "lengths from 0 on, 64 at most"
+        return Problem("invalid shape", got=_short(shape), wanted=wanted)
+    return TensorSpec(shape, dtype)
 
 
 def _is_list_of_sizes(value: Any) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(
-        type(item) is int and 0 <= item <= _MAX_LENGTH for item in value
-    )
+    if not isinstance(value, list):
+        return False
+    for item in value:  # noqa: SIM110 - all() takes twice as long, and there are many
+        if type(item) is not int or not 0 <= item <= _MAX_LENGTH:
+            return False
+    return True
 
 
 def _short(value: Any) -> str:

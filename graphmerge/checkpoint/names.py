@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _DIGITS = re.compile(r"[0-9]+")
 _PADDED_DIGITS = 20
@@ -35,9 +39,19 @@ _TOWER_WORDS = frozenset(
 """Words in names and config keys of what feeds a language model: encoders of other senses."""
 
 
-def natural_key(name: str) -> tuple[str, str]:
-    """A sort key that puts `layers.2` before `layers.10`."""
-    return _DIGITS.sub(lambda digits: digits[0].zfill(_PADDED_DIGITS), name), name
+class _PaddedSegments(dict[str, str]):
+    """Segments of names, their numbers padded with zeros; many names have few segments."""
+
+    def __missing__(self, segment: str) -> str:
+        padded = _DIGITS.sub(lambda digits: digits[0].zfill(_PADDED_DIGITS), segment)
+        self[segment] = padded
+        return padded
+
+
+def natural_sorted(names: Iterable[str]) -> list[str]:
+    """The names in an order that puts `layers.2` before `layers.10`."""
+    padded = _PaddedSegments().__getitem__
+    return sorted(names, key=lambda name: (".".join(map(padded, name.split("."))), name))
 
 
 def split_block(name: str) -> tuple[str, int, str] | None:

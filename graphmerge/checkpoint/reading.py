@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.checkpoint.access import machine_errors, read_json_object
 from graphmerge.checkpoint.header import read_header
-from graphmerge.checkpoint.names import natural_key
+from graphmerge.checkpoint.names import natural_sorted
 from graphmerge.checkpoint.shards import Shards, find_shards
 from graphmerge.checkpoint.side_files import find_side_files
 from graphmerge.checkpoint.values import Checkpoint, TensorEntry
@@ -71,7 +71,7 @@ def _read(path: Path, folder: Path, shards: Shards) -> Checkpoint:
     config = folder / "config.json"
     return Checkpoint(
         path=path,
-        tensors={name: tensors[name] for name in sorted(tensors, key=natural_key)},
+        tensors={name: tensors[name] for name in natural_sorted(tensors)},
         config=read_json_object(config) if config.exists() else {},
         files=shards.files,
         side_files=find_side_files(folder),
@@ -85,17 +85,21 @@ def _select(
     """The tensors of the model, and `file: tensor` for those that the index leaves out."""
     if weight_map is None:
         return _union(stored), ()
-    lacking: defaultdict[Path, list[str]] = defaultdict(list)
+    listed: defaultdict[Path, dict[str, TensorEntry | None]] = defaultdict(dict)
     for name, file in weight_map.items():
-        if name not in stored[file]:
-            lacking[file].append(name)
+        listed[file][name] = stored[file].get(name)
+    lacking = {
+        file: [name for name, entry in entries.items() if entry is None]
+        for file, entries in listed.items()
+        if None in entries.values()
+    }
     if lacking:
         raise CheckpointError(*(_lacks(file, names) for file, names in sorted(lacking.items())))
     unlisted = [
         f"{file.name}: {name}"
         for file, entries in stored.items()
-        for name in sorted(entries, key=natural_key)
-        if weight_map.get(name) != file
+        if len(entries) > len(listed[file])
+        for name in natural_sorted(entries.keys() - listed[file].keys())
     ]
     return {name: stored[file][name] for name, file in weight_map.items()}, tuple(unlisted)
 
@@ -116,6 +120,6 @@ def _union(stored: Mapping[Path, Mapping[str, TensorEntry]]) -> dict[str, Tensor
 
 
 def _lacks(file: Path, names: list[str]) -> Problem:
-    shown = ", ".join(sorted(names, key=natural_key)[:_MAX_LISTED])
+    shown = ", ".join(natural_sorted(names)[:_MAX_LISTED])
     what = f"{len(names)} tensors of the index are not in their file"
     return Problem(what, str(file), shown + (", ..." if len(names) > _MAX_LISTED else ""))

@@ -12,7 +12,7 @@ from graphmerge.checkpoint.access import read_json_object
 from graphmerge.errors import CheckpointError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 INDEX_SUFFIX = ".safetensors.index.json"
 _SINGLE = "model.safetensors"
@@ -78,15 +78,17 @@ def _read_index(index: Path) -> Shards:
     if not isinstance(weight_map, dict) or not weight_map:
         wanted = "file names by tensor name"
         raise CheckpointError(Problem("no weight_map in the index", str(index), wanted=wanted))
-    problems = list(_index_problems(index, weight_map))
+    names = sorted(set(map(str, weight_map.values())))
+    problems = list(_index_problems(index, names))
     if problems:
         raise CheckpointError(*problems)
-    files = {tensor: index.parent / name for tensor, name in weight_map.items()}
-    return Shards(tuple(sorted(set(files.values()))), files)
+    files = {name: index.parent / name for name in names}
+    places = {tensor: files[name] for tensor, name in weight_map.items()}
+    return Shards(tuple(sorted(set(files.values()))), places)
 
 
-def _index_problems(index: Path, weight_map: Mapping[str, object]) -> Iterator[Problem]:
-    for name in sorted({str(name) for name in weight_map.values()}):
+def _index_problems(index: Path, names: Iterable[str]) -> Iterator[Problem]:
+    for name in names:
         path = PureWindowsPath(name)  # understands the separators of every system
         if not name.endswith(".safetensors"):
             yield Problem("not a safetensors file in the index", str(index), ascii(name))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphmerge.checkpoint import LayerPosition, LayerStack, find_layers, is_after_layers, tied_head
-from graphmerge.checkpoint.names import natural_key
+from graphmerge.checkpoint.names import natural_sorted
 
 
 def blocks(prefix, count, *suffixes):
@@ -160,7 +160,7 @@ def test_any_names_have_some_layout(names, config):
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 10**19)), unique=True))
 def test_natural_order_is_the_order_of_the_numbers(parts):
     names = [f"{letter}.{number}.w" for letter, number in parts]
-    assert sorted(names, key=natural_key) == [f"{x}.{number}.w" for x, number in sorted(parts)]
+    assert natural_sorted(names) == [f"{x}.{number}.w" for x, number in sorted(parts)]
 
 
 @pytest.mark.parametrize(
