@@ -10,7 +10,18 @@ from attrs import evolve, frozen
 
 from graphmerge.build.lift import Lifted, common_kind, lift
 from graphmerge.errors import InputError, Problem, RecipeError
-from graphmerge.graph import Graph, Node, Omission, Output, make_node, simplify, verify_graph
+from graphmerge.graph import (
+    Graph,
+    Node,
+    Omission,
+    Output,
+    Pattern,
+    Value,
+    make_node,
+    pruned,
+    simplify,
+    verify_graph,
+)
 from graphmerge.methods.operations import KEEPING
 from graphmerge.methods.registry import find_method, find_operation, parameter_names
 from graphmerge.ops import Cast, LoadTensor, StackLayer
@@ -59,9 +70,9 @@ def build_graph(recipes: RecipeGraph, stored: Models, *, seed: int) -> Build:
     """
     made = _lift_all(recipes.needed(), stored, seed=seed)
     final = made[recipes.output]
-    names = {name: final.model.tensors[name] for name in final.names}
+    tensors = {name: final.model.tensors[name] for name in final.names}
     warnings = (*_recipe_warnings(made), *_unused(recipes), *_warnings(stored))
-    graph = Graph(tuple(_outputs(names)), (), warnings)
+    graph = Graph(tuple(_outputs(tensors)), (), warnings)
     graph = evolve(graph, omissions=tuple(_omissions(graph, stored, made.values())))
     verify_graph(graph)
     return Build(graph, final.model, _parameters(made))
@@ -146,11 +157,19 @@ def derived_key(recipe: Recipe, inputs: Models) -> str:
 
 
 def _outputs(tensors: Mapping[str, ModelTensor]) -> Iterator[Output]:
-    """Every tensor in its stored dtype, simplified."""
-    final = {name: _cast(tensor.node, tensor.stored) for name, tensor in tensors.items()}
-    simplified = simplify(final.values())
+    """Every tensor in its stored dtype, simplified; worked out once for each pattern."""
+    kinds = {(tensor.value.pattern, tensor.stored): None for tensor in tensors.values()}
+    roots = {kind: _cast(kind[0].root, kind[1]) for kind in kinds}
+    simplified = simplify(roots.values())
+    finished = {
+        kind: pruned(Pattern(simplified[root], kind[0].leaves)) for kind, root in roots.items()
+    }
     for name, tensor in tensors.items():
-        yield Output(name, simplified[final[name]], tensor.reason)
+        pattern, chosen = finished[tensor.value.pattern, tensor.stored]
+        leaves = tensor.value.leaves
+        if len(chosen) < len(leaves):
+            leaves = tuple([leaves[index] for index in chosen])
+        yield Output(name, Value(pattern, leaves), tensor.reason)
 
 
 def _cast(node: Node, dtype: DType) -> Node:
@@ -164,8 +183,7 @@ def _cast(node: Node, dtype: DType) -> Node:
 
 def _omissions(graph: Graph, stored: Models, made: Iterable[Lifted]) -> Iterator[Omission]:
     """Stored tensors that nothing in the graph loads."""
-    loads = (node.op for node in graph.nodes() if isinstance(node.op, LoadTensor))
-    used = {(op.model, op.entry.name) for op in loads}
+    used = {(op.model, op.entry.name) for op in graph.sources() if isinstance(op, LoadTensor)}
     reasons = {
         (omission.model, omission.name): omission.reason
         for lifted in made

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from attrs import frozen
 
 from graphmerge.build.models import Model, in_module, stack_of
-from graphmerge.checkpoint.layer_layout import LayerStack, is_after_layers
+from graphmerge.checkpoint.layer_layout import LayerPosition, LayerStack, is_after_layers
 from graphmerge.recipe.lookup import layer_fraction
 from graphmerge.recipe.values import ModelReference, Module, Slice, Source
 
@@ -15,31 +15,32 @@ Models = Mapping[ModelReference, Model]
 
 
 @frozen(eq=False)
-class SourceTensor:
-    """One input of an output tensor, by name; whether it exists is not yet known."""
+class Place:
+    """The part of a recipe that output tensors belong to."""
 
-    model: Model
-    """The model."""
-    source: Source
-    """What the recipe says of it; without parameters for a base that is not listed."""
-    name: str
-    """Tensor name in the model."""
+    module: Module
+    """The module."""
+    part: Slice
+    """The slice."""
+    sources: tuple[Source, ...]
+    """What the recipe says of the models that take part, in recipe order; an unlisted base first,
+    without parameters."""
+    models: tuple[Model, ...]
+    """The models, in the same order."""
+    base: ModelReference | None
+    """Base model that holds here."""
 
 
 @frozen(eq=False)
 class Match:
-    """One output tensor and the stored tensors it is made from."""
+    """One output tensor and the tensors it is made from; whether they exist is not yet known."""
 
     name: str
     """Name in the output."""
-    module: Module
+    place: Place
     """Part of the recipe it belongs to."""
-    part: Slice
-    """Slice it belongs to."""
-    sources: tuple[SourceTensor, ...]
-    """Inputs in recipe order, an unlisted base first."""
-    base: ModelReference | None
-    """Base model that holds here."""
+    names: tuple[str, ...]
+    """Name in each of the models."""
     fraction: float
     """Place on gradients, 0 to 1."""
     layer: tuple[int | None, int] = (None, 0)
@@ -68,31 +69,41 @@ def donor_of(part: Slice, base: ModelReference | None) -> Source:
     return next((source for source in part.sources if source.model == base), part.sources[0])
 
 
+def _place(
+    module: Module,
+    part: Slice,
+    sources: tuple[Source, ...],
+    models: Models,
+    base: ModelReference | None,
+) -> Place:
+    return Place(module, part, sources, tuple(models[source.model] for source in sources), base)
+
+
 def _match_whole(module: Module, models: Models, base: ModelReference | None) -> Iterator[Match]:
     (part,) = module.slices
     holding_base = part.base_model or base
     sources = listed_sources(module, part, holding_base)
+    place = _place(module, part, sources, models, holding_base)
     donor = models[holding_base or sources[0].model]
-    for name in in_model_order(donor, module.name):
-        position = donor.layout.locate(name)
-        fraction = layer_fraction(position.index, position.stack.count) if position else 0.0
-        inputs = tuple(SourceTensor(models[source.model], source, name) for source in sources)
-        layer = (position.index, position.stack.count) if position else (None, 0)
-        yield Match(name, module, part, inputs, holding_base, fraction, layer)
+    for name, position in _in_model_order(donor, module.name):
+        index, count = (position.index, position.stack.count) if position else (None, 0)
+        names = (name,) * len(sources)
+        yield Match(name, place, names, layer_fraction(index, count), (index, count))
 
 
-def in_model_order(model: Model, module: str | None) -> list[str]:
-    """Tensor names of a model (of one module of it): before the layers, the layers, after them."""
-    before: list[str] = []
-    layers: list[str] = []
-    after: list[str] = []
+def _in_model_order(model: Model, module: str | None) -> list[tuple[str, LayerPosition | None]]:
+    """Tensors of a model (of one module of it): before the layers, the layers, after them."""
+    before: list[tuple[str, LayerPosition | None]] = []
+    layers: list[tuple[str, LayerPosition | None]] = []
+    after: list[tuple[str, LayerPosition | None]] = []
     for name in model.tensors:
         if module is not None and not in_module(name, module):
             continue
-        if model.layout.locate(name):
-            layers.append(name)
+        position = model.layout.locate(name)
+        if position:
+            layers.append((name, position))
         else:
-            (after if is_after_layers(name, model.layout) else before).append(name)
+            (after if is_after_layers(name, model.layout) else before).append((name, None))
     return before + layers + after
 
 
@@ -118,13 +129,11 @@ def _match_ends(
     """Tensors outside the layers, from the first slice (before) or the last (after)."""
     holding_base = part.base_model or base
     donor = models[donor_of(part, holding_base).model]
+    place = _place(module, part, part.sources, models, holding_base)
     for name in donor.tensors:
         outside = donor.layout.locate(name) is None and is_after_layers(name, donor.layout) is after
         if outside and (module.name is None or in_module(name, module.name)):
-            inputs = tuple(
-                SourceTensor(models[source.model], source, name) for source in part.sources
-            )
-            yield Match(name, module, part, inputs, holding_base, fraction=0.0)
+            yield Match(name, place, (name,) * len(part.sources), fraction=0.0)
 
 
 def _match_layers(
@@ -133,6 +142,7 @@ def _match_layers(
     """The layers of one slice, numbered from `output_start` in the output."""
     holding_base = part.base_model or base
     donor = donor_of(part, holding_base)
+    place = _place(module, part, part.sources, models, holding_base)
     length = slice_length(part)
     stacks = {
         source.model: _required_stack(models[source.model], module) for source in part.sources
@@ -142,15 +152,10 @@ def _match_layers(
         first, _ = donor.layer_range or (0, 0)
         moved = (first + offset, output_start + offset)
         for suffix in suffixes.get(first + offset, ()):
-            inputs = tuple(
-                SourceTensor(
-                    models[source.model], source, _layer_name(source, stacks, offset, suffix)
-                )
-                for source in part.sources
-            )
+            names = tuple(_layer_name(source, stacks, offset, suffix) for source in part.sources)
             name = f"{stacks[donor.model].prefix}{moved[1]}.{suffix}"
             fraction = layer_fraction(offset, length)
-            yield Match(name, module, part, inputs, holding_base, fraction, (offset, length), moved)
+            yield Match(name, place, names, fraction, (offset, length), moved)
 
 
 def _layer_name(
@@ -180,6 +185,6 @@ def used_names(matches: Iterable[Match]) -> dict[Model, set[str]]:
     """The names that each model gives to the merge."""
     used: dict[Model, set[str]] = {}
     for match in matches:
-        for source in match.sources:
-            used.setdefault(source.model, set()).add(source.name)
+        for model, name in zip(match.place.models, match.names, strict=True):
+            used.setdefault(model, set()).add(name)
     return used

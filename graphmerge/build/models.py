@@ -10,7 +10,7 @@ from attrs import frozen
 from graphmerge.checkpoint.layers import find_layers
 from graphmerge.checkpoint.names import natural_sorted
 from graphmerge.checkpoint.vocabulary import tied_head
-from graphmerge.graph import Node, make_node
+from graphmerge.graph import Pattern, Value, make_node
 from graphmerge.ops import LoadTensor
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from graphmerge.checkpoint.layer_layout import LayerLayout, LayerStack
     from graphmerge.checkpoint.values import Checkpoint
     from graphmerge.recipe.values import ModelReference, Recipe
-    from graphmerge.spec import DType
+    from graphmerge.spec import DType, TensorSpec
 
 
 @frozen(eq=False)
 class ModelTensor:
     """One tensor of a model: stored in a file, or made by the graph."""
 
-    node: Node
+    value: Value
     """What gives its values: in the stored dtype for a stored tensor, else in that of the
     arithmetic."""
     stored: DType
@@ -37,7 +37,7 @@ class ModelTensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """Its shape."""
-        return self.node.spec.shape
+        return self.value.spec.shape
 
 
 @frozen(eq=False)
@@ -82,15 +82,25 @@ def open_model(reference: ModelReference, checkpoint: Checkpoint) -> Model:
     return Model(
         reference,
         label,
-        {
-            name: ModelTensor(make_node(LoadTensor(label, entry)), entry.spec.dtype)
-            for name, entry in checkpoint.tensors.items()
-        },
+        _stored_tensors(label, checkpoint),
         checkpoint.config,
         dict(filter(None, [tied_head(names, checkpoint.config)])),
         checkpoint,
         is_stored=True,
     )
+
+
+def _stored_tensors(label: str, checkpoint: Checkpoint) -> dict[str, ModelTensor]:
+    """A load of every tensor; those of one shape and dtype share a pattern."""
+    patterns: dict[TensorSpec, Pattern] = {}
+    tensors: dict[str, ModelTensor] = {}
+    for name, entry in checkpoint.tensors.items():
+        load = LoadTensor(label, entry)
+        pattern = patterns.get(entry.spec)
+        if pattern is None:
+            pattern = patterns[entry.spec] = Pattern(make_node(load), (load,))
+        tensors[name] = ModelTensor(Value(pattern, (load,)), entry.spec.dtype)
+    return tensors
 
 
 def derived_model(

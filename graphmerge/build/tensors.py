@@ -1,4 +1,4 @@
-"""The node of one output tensor: load, cast, merge, cast."""
+"""The value of one output tensor: load, cast, merge, cast."""
 
 from __future__ import annotations
 
@@ -7,25 +7,49 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
+from graphmerge.build.dependence import Dependence, dependence_of
 from graphmerge.build.models import ModelTensor
 from graphmerge.errors import CheckpointError, Problem
-from graphmerge.graph import Node, make_node
+from graphmerge.graph import (
+    Node,
+    Pattern,
+    Value,
+    arrangement,
+    distinct,
+    make_node,
+    shared_pattern,
+)
 from graphmerge.methods.base import MergeInputs, Method, ModelInput
 from graphmerge.ops import Cast, RequireIdentical, StackLayer
 from graphmerge.recipe.lookup import evaluate
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
 
-    from graphmerge.build.matching import Match, SourceTensor
+    from graphmerge.build.matching import Match, Place
+    from graphmerge.graph import Op
     from graphmerge.recipe.signature import ParameterSpec
     from graphmerge.recipe.values import Recipe, Scalar
 
 
 @frozen(eq=False)
+class Made:
+    """What becomes of the tensors that are made alike."""
+
+    pattern: Pattern
+    """How they are computed, over the leaves of all inputs, each once."""
+    stored: DType
+    """Dtype that they will have in a file."""
+    reason: str
+    """Why they are copied instead of merged; empty for merged tensors."""
+    parameters: Mapping[str, Scalar] | None
+    """Parameters as they were looked up; None where none were needed."""
+
+
+@frozen(eq=False)
 class TensorBuilder:
-    """Builds the nodes of output tensors for one recipe."""
+    """Builds the values of output tensors for one recipe, working out each kind of tensor once."""
 
     recipe: Recipe
     """The recipe."""
@@ -33,8 +57,10 @@ class TensorBuilder:
     """Its method."""
     seed: int
     """Seed of random masks."""
-    resolved: dict[str, dict[str, Scalar]] = field(factory=dict)
+    resolved: dict[str, Mapping[str, Scalar]] = field(factory=dict)
     """Parameters as they were looked up, by output tensor."""
+    _dependences: dict[Place, Dependence] = field(factory=dict, init=False)
+    _made: dict[Hashable, Made] = field(factory=dict, init=False)
 
     def build(self, match: Match) -> ModelTensor:
         """What becomes of a match.
@@ -46,16 +72,56 @@ class TensorBuilder:
         if self.method.choose is not None:
             return self._chosen(match, self.method.choose)
         inputs = _inputs_of(match)
+        leaves = tuple([leaf for tensor in inputs for leaf in tensor.value.leaves])
+        repeats = arrangement(leaves)
+        key = (
+            match.place,
+            self._dependence(match.place).of(match),
+            match.moved,
+            tuple([(tensor.value.pattern, tensor.stored) for tensor in inputs]),
+            repeats,
+        )
+        own = distinct(leaves) if repeats else leaves
+        made = self._made.get(key)
+        if made is None:
+            made, is_shared = self._make(match, inputs, own)
+            if is_shared:
+                self._made[key] = made
+        if made.parameters is not None:
+            self.resolved[match.name] = made.parameters
+        value = Value(made.pattern, own if made.pattern.leaves else ())
+        return ModelTensor(value, made.stored, made.reason)
+
+    def _dependence(self, place: Place) -> Dependence:
+        found = self._dependences.get(place)
+        if found is None:
+            found = self._dependences[place] = dependence_of(self.recipe, place)
+        return found
+
+    def _make(
+        self, match: Match, inputs: list[ModelTensor], leaves: tuple[Op, ...]
+    ) -> tuple[Made, bool]:
+        """What becomes of a match, and whether it holds for all matches of the same key."""
+        _require_one_shape(match, inputs)
         dtypes = [tensor.stored for tensor in inputs]
+        parameters: dict[str, Scalar] | None = None
+        names_read: set[str] = set()
+        reason = ""
         if self._is_copied(dtypes):
-            made = _copy(match, inputs)
+            node, stored, reason = _copy(match, inputs)
+            names_read = {match.name}
         elif self.method.copies_lone_source and len(inputs) == 1:
-            made = self._converted(match, inputs[0])
+            node = self._loaded(match, 0, inputs[0])
+            stored = self.recipe.out_dtype or self.recipe.dtype or inputs[0].stored
+            reason = "the slice has a single source"
         else:
-            made = self._merge(match, inputs, dtypes)
+            parameters = {}
+            merge, stored = self._prepare(match, inputs, dtypes, parameters)
+            node, names_read = self.method.build(merge), merge.names_read
         if match.moved and match.moved[0] != match.moved[1]:
-            made = evolve(made, node=make_node(StackLayer(*match.moved), made.node))
-        return made
+            node = make_node(StackLayer(*match.moved), node)
+        pattern = None if names_read else shared_pattern(node, leaves)
+        return Made(pattern or Pattern(node), stored, reason, parameters), pattern is not None
 
     def _is_copied(self, dtypes: list[DType]) -> bool:
         """Whether arithmetic has no meaning: uncast integers, or a lone packed tensor."""
@@ -66,74 +132,71 @@ class TensorBuilder:
     def _chosen(self, match: Match, choose: Callable[[Mapping[str, Scalar]], int]) -> ModelTensor:
         """One of the inputs as it is."""
         own = {spec.name: self._value(match, spec, None) for spec in self.method.parameters}
-        source = match.sources[choose(own)]
-        (tensor,) = _inputs_of(evolve(match, sources=(source,)))
-        reason = f"taken from {source.model.label}" if source.model.is_stored else tensor.reason
+        index = choose(own)
+        (tensor,) = _inputs_of(match, only=index)
+        model = match.place.models[index]
+        reason = f"taken from {model.label}" if model.is_stored else tensor.reason
         return evolve(tensor, reason=reason)
 
-    def _converted(self, match: Match, tensor: ModelTensor) -> ModelTensor:
-        """A tensor that is copied, in the dtypes that the recipe sets for all tensors."""
-        given = self.recipe.dtype
-        node = self._loaded(match.sources[0], tensor)
-        stored = self.recipe.out_dtype or given or tensor.stored
-        return ModelTensor(node, stored, "the slice has a single source")
-
-    def _loaded(self, source: SourceTensor, tensor: ModelTensor) -> Node:
+    def _loaded(self, match: Match, index: int, tensor: ModelTensor) -> Node:
         """A stored tensor in the dtype that the recipe sets; a derived one as it was computed."""
-        given = self.recipe.dtype
-        is_cast = given and (source.model.is_stored or tensor.stored.is_integer)
-        return make_node(Cast(given), tensor.node) if given and is_cast else tensor.node
+        given, node = self.recipe.dtype, tensor.value.node
+        is_cast = given and (match.place.models[index].is_stored or tensor.stored.is_integer)
+        return make_node(Cast(given), node) if given and is_cast else node
 
-    def _merge(self, match: Match, inputs: list[ModelTensor], dtypes: list[DType]) -> ModelTensor:
+    def _prepare(
+        self,
+        match: Match,
+        inputs: list[ModelTensor],
+        dtypes: list[DType],
+        parameters: dict[str, Scalar],
+    ) -> tuple[MergeInputs, DType]:
+        """What the method gets, and the dtype of the result; looked up values go to parameters."""
         _require_mergeable(match, dtypes, is_cast=self.recipe.dtype is not None)
         stored = self.recipe.dtype or promoted(dtypes)
         compute = DType.F64 if stored is DType.F64 else DType.F32
-        loaded = [
-            self._loaded(source, tensor)
-            for source, tensor in zip(match.sources, inputs, strict=True)
-        ]
+        loaded = [self._loaded(match, index, tensor) for index, tensor in enumerate(inputs)]
         nodes = [
             node if node.spec.dtype is compute else make_node(Cast(compute), node)
             for node in loaded
         ]
-        merged = self.method.build(self._inputs(match, nodes))
-        return ModelTensor(merged, self.recipe.out_dtype or stored)
+        return self._inputs(match, nodes, parameters), self.recipe.out_dtype or stored
 
-    def _value(self, match: Match, spec: ParameterSpec, source: SourceTensor | None) -> Scalar:
-        """A parameter for a tensor: of one source, or of the method."""
-        outer = (match.part.parameters, match.module.parameters, self.recipe.parameters)
+    def _value(self, match: Match, spec: ParameterSpec, source: int | None) -> Scalar:
+        """A parameter for a tensor: of one source, by its number, or of the method."""
+        place = match.place
+        outer = (place.part.parameters, place.module.parameters, self.recipe.parameters)
         return evaluate(
             spec,
-            scopes=(source.source.parameters, *outer) if source else outer,
-            tensor_name=source.name if source else match.name,
+            scopes=outer if source is None else (place.sources[source].parameters, *outer),
+            tensor_name=match.name if source is None else match.names[source],
             t=match.fraction,
             layer=match.layer,
             method=self.method.name,
         )
 
-    def _inputs(self, match: Match, nodes: list[Node]) -> MergeInputs:
+    def _inputs(
+        self, match: Match, nodes: list[Node], parameters: dict[str, Scalar]
+    ) -> MergeInputs:
+        place = match.place
         specs = {spec.name: spec for spec in self.method.parameters}
 
-        def look_up(source: SourceTensor, label: str, name: str) -> Scalar:
+        def look_up(source: int, label: str, name: str) -> Scalar:
             found = self._value(match, specs[name], source)
-            self.resolved[match.name][f"{name} of {label}"] = found
+            parameters[f"{name} of {label}"] = found
             return found
 
+        labels = _numbered(place, [model.label for model in place.models])
+        keys = _numbered(place, [model.key for model in place.models])
         models = tuple(
             ModelInput(label, key, node, partial(look_up, source, label))
-            for label, key, node, source in zip(
-                _numbered(match, [source.model.label for source in match.sources]),
-                _numbered(match, [source.model.key for source in match.sources]),
-                nodes,
-                match.sources,
-                strict=True,
-            )
+            for source, (label, key, node) in enumerate(zip(labels, keys, nodes, strict=True))
         )
         base = next(
             (
                 model
-                for model, source in zip(models, match.sources, strict=True)
-                if source.source.model == match.base
+                for model, source in zip(models, place.sources, strict=True)
+                if source.model == place.base
             ),
             None,
         )
@@ -142,7 +205,7 @@ class TensorBuilder:
             for spec in specs.values()
             if not spec.per_model
         }
-        self.resolved[match.name] = dict(own)
+        parameters.update(own)
         return MergeInputs(match.name, models, base, own, self.seed)
 
 
@@ -154,41 +217,50 @@ def promoted(dtypes: list[DType]) -> DType:
     return DType.F64 if DType.F64 in distinct else DType.F32
 
 
-def _numbered(match: Match, names: list[str]) -> list[str]:
+def _numbered(place: Place, names: list[str]) -> list[str]:
     """A name for each source, numbered where a model takes part more than once."""
-    models = [source.model for source in match.sources]
-    before = [models[:index].count(model) for index, model in enumerate(models)]
+    before = [place.models[:index].count(model) for index, model in enumerate(place.models)]
     return [
         f"{name}#{count + 1}" if count else name for name, count in zip(names, before, strict=True)
     ]
 
 
-def _inputs_of(match: Match) -> list[ModelTensor]:
-    """The tensors of a match, all of one shape."""
-    found = [source.model.find(source.name) for source in match.sources]
-    missing = [
-        Problem(
-            f"{source.model.label} has no tensor {source.name}",
-            f"tensor {match.name}",
-            hint="every model that takes part must have it",
+def _inputs_of(match: Match, *, only: int | None = None) -> list[ModelTensor]:
+    """The tensors of a match: all, or that of one source.
+
+    Raises:
+        CheckpointError: a model does not have its tensor.
+    """
+    pairs = list(zip(match.place.models, match.names, strict=True))
+    if only is not None:
+        pairs = [pairs[only]]
+    found = [tensor for model, name in pairs if (tensor := model.find(name)) is not None]
+    if len(found) == len(pairs):
+        return found
+    raise CheckpointError(
+        *(
+            Problem(
+                f"{model.label} has no tensor {name}",
+                f"tensor {match.name}",
+                hint="every model that takes part must have it",
+            )
+            for model, name in pairs
+            if model.find(name) is None
         )
-        for source, tensor in zip(match.sources, found, strict=True)
-        if tensor is None
-    ]
-    if missing:
-        raise CheckpointError(*missing)
-    tensors = [tensor for tensor in found if tensor is not None]
+    )
+
+
+def _require_one_shape(match: Match, tensors: list[ModelTensor]) -> None:
     if len({tensor.shape for tensor in tensors}) > 1:
         shapes = ", ".join(
-            f"{source.model.label} {list(tensor.shape)}"
-            for source, tensor in zip(match.sources, tensors, strict=True)
+            f"{model.label} {list(tensor.shape)}"
+            for model, tensor in zip(match.place.models, tensors, strict=True)
         )
         raise CheckpointError(
             Problem(
                 "shapes differ", f"tensor {match.name}", shapes, "one shape", _shape_hint(tensors)
             )
         )
-    return tensors
 
 
 def _shape_hint(tensors: list[ModelTensor]) -> str:
@@ -201,12 +273,12 @@ def _shape_hint(tensors: list[ModelTensor]) -> str:
 
 
 def _require_mergeable(match: Match, dtypes: list[DType], *, is_cast: bool) -> None:
-    for source, dtype in zip(match.sources, dtypes, strict=True):
+    for model, name, dtype in zip(match.place.models, match.names, dtypes, strict=True):
         if not (dtype.is_mergeable_float or dtype.is_integer):
             raise CheckpointError(
                 Problem(
-                    f"{source.model.label} is quantised; its numbers cannot be merged as they are",
-                    f"tensor {source.name}",
+                    f"{model.label} is quantised; its numbers cannot be merged as they are",
+                    f"tensor {name}",
                     dtype.value,
                     "F16, BF16, F32 or F64",
                     "dequantise the model first",
@@ -225,14 +297,17 @@ def _require_mergeable(match: Match, dtypes: list[DType], *, is_cast: bool) -> N
         )
 
 
-def _copy(match: Match, inputs: list[ModelTensor]) -> ModelTensor:
+def _copy(match: Match, inputs: list[ModelTensor]) -> tuple[Node, DType, str]:
+    """Node, stored dtype, and the reason for copying."""
     first = inputs[0]
     if len(inputs) == 1:
-        return evolve(first, reason=f"{first.stored.value} tensor, the only input")
+        reason = f"{first.stored.value} tensor, the only input"
+        return first.value.node, first.stored, reason
     if len({tensor.stored for tensor in inputs}) > 1:
         got = ", ".join(tensor.stored.value for tensor in inputs)
         raise CheckpointError(
             Problem("integer dtypes differ", f"tensor {match.name}", got, "one dtype", "set dtype:")
         )
-    node = make_node(RequireIdentical(match.name), *(tensor.node for tensor in inputs))
-    return ModelTensor(node, first.stored, "integer tensor, equal in all models")
+    nodes = (tensor.value.node for tensor in inputs)
+    node = make_node(RequireIdentical(match.name), *nodes)
+    return node, first.stored, "integer tensor, equal in all models"

@@ -62,7 +62,9 @@ class EntryReader:
                 overlap = f"overlaps {last_name!a} by {last_end - begin} bytes"
                 yield Problem(overlap, self._where(name))
             elif begin > last_end:
-                yield Problem(f"gap of {begin - last_end} bytes before the tensor", self._where(name))
+                yield Problem(
+                    f"gap of {begin - last_end} bytes before the tensor", self._where(name)
+                )
             if end > last_end:
                 last_end, last_name = end, name
         if last_end > data_bytes:

@@ -80,13 +80,13 @@ class Expression:
         found = self._model.find(tensor)
         if found is None:
             raise GraphError(Problem(f"no tensor {tensor}", repr(self)))
-        return found.node.spec.with_dtype(found.stored)
+        return found.value.spec.with_dtype(found.stored)
 
     @property
     def is_task_vector(self) -> bool:
         """Whether it is a difference of models, which can be added to one."""
-        nodes = (tensor.node for tensor in self._model.tensors.values())
-        return any(node.space is Space.DELTA for node in nodes)
+        spaces = (tensor.value.space for tensor in self._model.tensors.values())
+        return any(space is Space.DELTA for space in spaces)
 
     def __sub__(self, other: Expression) -> Expression:
         """A task vector from two models; or a model or task vector less a task vector."""

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
-from graphmerge.graph.node import Node, postorder
+from graphmerge.graph.node import postorder
+from graphmerge.graph.pattern import Pattern, Value, value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from graphmerge.graph.node import Node
+    from graphmerge.graph.op import Op
+    from graphmerge.spec import TensorSpec
 
 
 @frozen(eq=False)
@@ -15,10 +25,20 @@ class Output:
 
     name: str
     """Tensor name in the output."""
-    node: Node
-    """What computes it."""
+    value: Value = field(converter=value_of)
+    """What computes it; a node stands for a value that shares its pattern with no other."""
     reason: str = ""
     """Why it is copied instead of merged; empty for merged tensors."""
+
+    @property
+    def node(self) -> Node:
+        """The node that computes it."""
+        return self.value.node
+
+    @property
+    def spec(self) -> TensorSpec:
+        """Its shape and dtype."""
+        return self.value.spec
 
 
 @frozen
@@ -33,7 +53,7 @@ class Omission:
     """Why it is left out."""
 
 
-@frozen(eq=False)
+@frozen(eq=False, slots=False)
 class Graph:
     """Every output tensor of a merge, in the order in which it is written."""
 
@@ -48,6 +68,50 @@ class Graph:
         """Every node, inputs before users."""
         return list(postorder(output.node for output in self.outputs))
 
+    def sources(self) -> set[Op]:
+        """Every op without inputs: what is loaded."""
+        found = {leaf for output in self.outputs for leaf in output.value.leaves}
+        for pattern in {output.value.pattern for output in self.outputs}:
+            found.update(pattern.fixed)
+        return found
+
+    @cached_property
+    def partition(self) -> Partition:
+        """Which outputs can be treated by their pattern, and which one by one."""
+        return _partition(self.outputs)
+
     def kinds(self) -> dict[str, int]:
         """Number of nodes of each kind, by falling number."""
-        return dict(Counter(node.op.kind for node in self.nodes()).most_common())
+        counts: Counter[str] = Counter()
+        for pattern, members in self.partition.alike.items():
+            for node in pattern.nodes:
+                counts[node.op.kind] += len(members)
+        single = postorder(output.node for output in self.partition.single)
+        counts.update(node.op.kind for node in single)
+        return dict(counts.most_common())
+
+
+@frozen(eq=False)
+class Partition:
+    """Outputs by whether they share nodes with others."""
+
+    alike: Mapping[Pattern, list[Output]]
+    """Outputs that share no node with any other, by pattern."""
+    single: tuple[Output, ...]
+    """All others."""
+
+
+def _partition(outputs: tuple[Output, ...]) -> Partition:
+    uses = Counter(leaf for output in outputs for leaf in output.value.leaves)
+    for output in outputs:
+        uses.update(output.value.pattern.fixed)
+    repeated = {leaf for leaf, count in uses.items() if count > 1}
+    alike: dict[Pattern, list[Output]] = {}
+    single: list[Output] = []
+    for output in outputs:
+        pattern, leaves = output.value.pattern, output.value.leaves
+        if leaves and not pattern.fixed and repeated.isdisjoint(leaves):
+            alike.setdefault(pattern, []).append(output)
+        else:
+            single.append(output)
+    return Partition(alike, tuple(single))

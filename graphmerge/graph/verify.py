@@ -32,11 +32,11 @@ def verify_graph(graph: Graph) -> None:
         Problem(
             "an output must be a weight",
             f"tensor {output.name}",
-            f"{output.node!r}, a {output.node.space.value}",
+            f"{output.node!r}, a {output.value.space.value}",
             hint="add the delta to a base",
         )
         for output in graph.outputs
-        if output.node.space is not Space.WEIGHT
+        if output.value.space is not Space.WEIGHT
     ]
     if problems:
         raise GraphError(*problems)

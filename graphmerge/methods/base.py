@@ -68,8 +68,7 @@ class ModelInput:
 class MergeInputs:
     """All that a method gets for one output tensor."""
 
-    tensor: str
-    """Name of the output tensor."""
+    _tensor: str
     models: tuple[ModelInput, ...]
     """Every input in recipe order; the base among them."""
     base: ModelInput | None
@@ -78,6 +77,15 @@ class MergeInputs:
     """The method's own parameters for this tensor."""
     seed: int
     """Seed of random masks."""
+    names_read: set[str] = field(factory=set, init=False, repr=False)
+    """The name of the output tensor, if the method has asked for it; else what it builds holds for
+    every tensor with the same shapes, dtypes and parameters."""
+
+    @property
+    def tensor(self) -> str:
+        """Name of the output tensor."""
+        self.names_read.add(self._tensor)
+        return self._tensor
 
     @property
     def fine_tunes(self) -> tuple[ModelInput, ...]:

@@ -1,0 +1,111 @@
+"""Graphs of single tensors that differ only in what they load, kept as one.
+
+A model of 80 layers has some ten kinds of tensors. What is made of a kind is worked out once, for
+its first tensor; of every other one only the leaves are kept. Nodes are made where somebody asks.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from graphmerge.graph.node import Node, make_node, postorder
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping
+
+    from graphmerge.graph.op import Op, Space
+    from graphmerge.spec import TensorSpec
+
+
+@frozen(eq=False, slots=False)
+class Pattern:
+    """The graph of one tensor; others have the same one over other leaves."""
+
+    root: Node
+    """What computes the first tensor."""
+    leaves: tuple[Op, ...] = ()
+    """Ops without inputs that the others have other ones for, each once; their specs are equal."""
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every node of the first tensor, inputs before users."""
+        return tuple(postorder([self.root]))
+
+    @cached_property
+    def fixed(self) -> tuple[Op, ...]:
+        """Ops without inputs that all of the tensors have in common."""
+        own = set(self.leaves)
+        return tuple(node.op for node in self.nodes if not node.inputs and node.op not in own)
+
+    def bind(self, leaves: tuple[Op, ...]) -> Mapping[Node, Node]:
+        """The nodes of the tensor that has these leaves, by those of the first."""
+        if leaves == self.leaves:
+            return {node: node for node in self.nodes}
+        given = dict(zip(self.leaves, leaves, strict=True))
+        bound: dict[Node, Node] = {}
+        for node in self.nodes:
+            op = node.op if node.inputs else given.get(node.op, node.op)
+            bound[node] = make_node(op, *(bound[value] for value in node.inputs))
+        return bound
+
+
+@frozen(eq=False)
+class Value:
+    """A tensor that is computed, or loaded: a pattern over leaves of its own."""
+
+    pattern: Pattern
+    """How it is computed."""
+    leaves: tuple[Op, ...] = ()
+    """From what: as many as the pattern has."""
+
+    @property
+    def node(self) -> Node:
+        """The node that computes it."""
+        if self.leaves is self.pattern.leaves:
+            return self.pattern.root
+        return self.pattern.bind(self.leaves)[self.pattern.root]
+
+    @property
+    def spec(self) -> TensorSpec:
+        """Its shape and dtype."""
+        return self.pattern.root.spec
+
+    @property
+    def space(self) -> Space:
+        """Its meaning."""
+        return self.pattern.root.space
+
+
+def value_of(made: Node | Value) -> Value:
+    """The value of a node that shares its pattern with no other."""
+    return made if isinstance(made, Value) else Value(Pattern(made))
+
+
+def shared_pattern(root: Node, leaves: tuple[Op, ...]) -> Pattern | None:
+    """The pattern of a root over leaves; None if it has further ones, so that none can share it."""
+    pattern = Pattern(root, leaves)
+    return None if pattern.fixed else pattern
+
+
+def pruned(pattern: Pattern) -> tuple[Pattern, tuple[int, ...]]:
+    """The pattern over the leaves that its root needs, and which of its leaves these are."""
+    needed = {node.op for node in pattern.nodes if not node.inputs}
+    chosen = tuple(index for index, leaf in enumerate(pattern.leaves) if leaf in needed)
+    if len(chosen) == len(pattern.leaves):
+        return pattern, chosen
+    return Pattern(pattern.root, tuple(pattern.leaves[index] for index in chosen)), chosen
+
+
+def arrangement(leaves: tuple[Hashable, ...]) -> tuple[int, ...]:
+    """Which leaves are the same: numbers of first occurrence, empty if all are different."""
+    if len(set(leaves)) == len(leaves):
+        return ()
+    return tuple(map(leaves.index, leaves))
+
+
+def distinct(leaves: Iterable[Op]) -> tuple[Op, ...]:
+    """The leaves, each once."""
+    return tuple(dict.fromkeys(leaves))
