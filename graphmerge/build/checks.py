@@ -41,7 +41,9 @@ def _check_sources(
     labels = ", ".join(models[source.model].label for source in sources)
     if method.copies_lone_source and len(sources) == 1:
         return
-    count, least, most = len(sources), method.least_models, method.most_models
+    least, most = method.least_models, method.most_models
+    counts_base = method.base is not BaseRule.OPTIONAL
+    count = sum(counts_base or source.model != base for source in sources)
     if count < least or (most is not None and count > most):
         wanted = (
             str(least) if most == least else f"{least} to {most}" if most else f"at least {least}"
@@ -50,16 +52,20 @@ def _check_sources(
             f"wrong number of models for {method.name}",
             where,
             f"{count} ({labels})",
-            f"{wanted}, the base included",
+            f"{wanted}, the base {'included' if counts_base else 'not counted'}",
         )
     if method.base is BaseRule.REQUIRED and base is None:
         yield Problem(f"{method.name} needs a base model", where, hint="add base_model:")
-    elif method.base is BaseRule.REQUIRED and all(source.model != base for source in sources):
+    elif (
+        method.base is not BaseRule.NONE
+        and base is not None
+        and all(source.model != base for source in sources)
+    ):
         yield Problem(
             f"the base model is not among the sources; {method.name} needs it there",
             where,
             labels,
-            models[base].label if base else "",
+            models[base].label,
             "add the base with its layer_range, or set the slice's base_model",
         )
 

@@ -7,6 +7,7 @@ from graphmerge.kernels import (  # noqa: F401 - importing them registers their 
     custom,
     identical,
     magnitude,
+    pointwise,
     random_drop,
 )
 from graphmerge.kernels.registry import ReducedTile, Tile, kernel, registered_ops, update

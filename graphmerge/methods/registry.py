@@ -6,13 +6,24 @@ from typing import TYPE_CHECKING
 
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.methods import (
+    add_perpendicular,
     dare_linear,
     dare_ties,
+    ema,
+    expo,
+    geometric_median,
+    karcher,
     linear,
+    model_stock,
+    multislerp,
+    nearswap,
+    nuslerp,
     passthrough,
     slerp,
     task_arithmetic,
     ties,
+    train_difference,
+    wsm,
 )
 from graphmerge.methods.operations import OPERATIONS
 from graphmerge.recipe.suggestions import suggest
@@ -24,7 +35,12 @@ if TYPE_CHECKING:
 
 BUILT_IN: dict[str, Method] = {
     module.METHOD.name: module.METHOD
-    for module in (linear, slerp, task_arithmetic, ties, dare_linear, dare_ties, passthrough)
+    for module in (
+        *(linear, geometric_median, ema, wsm),
+        *(slerp, nuslerp, multislerp, karcher, nearswap),
+        *(task_arithmetic, ties, dare_linear, dare_ties, model_stock),
+        *(expo, train_difference, add_perpendicular, passthrough),
+    )
 }
 """The methods of graphmerge itself, in the order in which they are listed."""
 METHODS: dict[str, Method] = dict(BUILT_IN)

@@ -11,6 +11,7 @@ from graphmerge.native import (  # noqa: F401 - importing them registers their c
     consensus,
     identical,
     magnitude,
+    pointwise,
     random_drop,
     sums,
 )

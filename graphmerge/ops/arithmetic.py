@@ -8,14 +8,12 @@ from attrs import field, frozen
 
 from graphmerge.errors import GraphError, Problem
 from graphmerge.graph import Access, Fusion, Node, Op, Space
-from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
+from graphmerge.ops.checks import all_in, require_divisor, same_compute_spec, shared_space
 from graphmerge.spec import DType, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-_CANCELLED = 1e-12
-"""A sum of weights below this share of their sizes is zero but for rounding: 0.1 + 0.2 - 0.3."""
 WIDER = {
     DType.BF16: (DType.F32, DType.F64),
     DType.F16: (DType.F32, DType.F64),
@@ -117,12 +115,7 @@ class WeightedSum(Op):
 
     @divisor.validator
     def _not_zero(self, _attribute: object, value: float) -> None:
-        if abs(value) <= _CANCELLED * sum(map(abs, self.weights)):
-            raise GraphError(
-                Problem("weights sum to zero, so they cannot be normalised",
-                got=str(list(self.weights)),
-                        hint="set normalize: false or other weights")
-            )  # fmt: skip
+        require_divisor(self.weights, value, setting="normalize")
 
     def structure(self) -> Hashable:
         """The class: settings are numbers."""

@@ -8,6 +8,8 @@ from graphmerge.spec import DType, TensorSpec
 
 COMPUTE_DTYPES = (DType.F32, DType.F64)
 """Dtypes that arithmetic happens in; everything else is cast first."""
+_CANCELLED = 1e-12
+"""A sum of weights below this share of their sizes is zero but for rounding: 0.1 + 0.2 - 0.3."""
 
 
 def same_compute_spec(inputs: tuple[TensorSpec, ...]) -> TensorSpec:
@@ -37,6 +39,21 @@ def same_compute_spec(inputs: tuple[TensorSpec, ...]) -> TensorSpec:
             )
         )
     return first
+
+
+def require_divisor(weights: tuple[float, ...], divisor: float, *, setting: str) -> None:
+    """Raises GraphError where the divisor is zero, or what rounding leaves of zero."""
+    if abs(divisor) <= _CANCELLED * sum(map(abs, weights)):
+        what = "weights sum to zero, so they cannot be normalised"
+        hint = f"set {setting}: false or other weights"
+        raise GraphError(Problem(what, got=str(list(weights)), hint=hint))
+
+
+def normalised(weights: tuple[float, ...], *, setting: str) -> tuple[float, ...]:
+    """Weights over their sum. Raises GraphError, naming the setting, where that is zero."""
+    total = sum(weights)
+    require_divisor(weights, total, setting=setting)
+    return tuple(weight / total for weight in weights)
 
 
 def all_in(space: Space, inputs: tuple[Space, ...], why: str) -> Space:

@@ -3,7 +3,13 @@
 Small numpy arrays on the host, whoever computed the partial results.
 """
 
-from graphmerge.statistics import magnitude, spherical, sums  # noqa: F401 - registers them
+from graphmerge.statistics import (  # noqa: F401 - registers them
+    coefficients,
+    karcher,
+    magnitude,
+    spherical,
+    sums,
+)
 from graphmerge.statistics.registry import (
     Partial,
     Reduction,

@@ -1,0 +1,77 @@
+"""Elementwise rules for a few models with roles: how far each entry goes from one to another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from attrs import frozen
+
+from graphmerge.graph import Access, Fusion, Op, Space
+from graphmerge.ops.checks import all_in, same_compute_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from graphmerge.spec import DType, TensorSpec
+
+
+class AbstractPointwise(Op):
+    """An entry of each weight in, an entry of a weight out."""
+
+    access: ClassVar[Access] = Access.ELEMENTWISE
+
+    def structure(self) -> Hashable:
+        """The class: settings are numbers."""
+        return type(self)
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """The common spec."""
+        return same_compute_spec(inputs)
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Arithmetic in the loop."""
+        return Fusion()
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A weight."""
+        return all_in(Space.WEIGHT, inputs, f"{self.kind} takes models")
+
+
+@frozen(cache_hash=True)
+class NearSwap(AbstractPointwise):
+    """b + w (x - b), of inputs (b, x), with w = min(max(t / max(|x - b|, least), 0), 1)."""
+
+    kind: ClassVar[str] = "near-swap"
+
+    t: float
+    """Entries this near are swapped."""
+    least: float = 1e-6
+    """Least distance that is divided by."""
+
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """The difference."""
+        return (inputs[0].dtype,)
+
+    def settings(self) -> str:
+        """The distance."""
+        return f"t={self.t:g}"
+
+
+@frozen(cache_hash=True)
+class TrainDifference(AbstractPointwise):
+    """a + (b - c) m, of inputs (a, b, c), with m = factor |b - a| / (|b - a| + |b - c|), or 0 for
+    0 / 0.
+    """
+
+    kind: ClassVar[str] = "train-difference"
+
+    factor: float
+    """What the share is multiplied by."""
+
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """The two distances."""
+        return (inputs[0].dtype,) * 2
+
+    def settings(self) -> str:
+        """The factor."""
+        return f"{self.factor:g}"

@@ -1,0 +1,63 @@
+"""The Riemannian mean of directions, found on their Gram matrix alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphmerge.ops import KarcherCoefficients
+from graphmerge.statistics.coefficients import norms
+from graphmerge.statistics.registry import Statistic, register_small
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LEAST_SINE = 1e-7
+"""Below this an angle is 0 or half a turn: a cosine in float64 does not tell. At half a turn no way
+is the shortest, and none is taken."""
+
+
+@register_small(KarcherCoefficients)
+@np.errstate(invalid="ignore", over="ignore")
+def karcher_coefficients(op: KarcherCoefficients, statistics: Sequence[Statistic]) -> Statistic:
+    """Coefficients of the mean; zero for vectors that have no direction."""
+    gram = statistics[0]
+    lengths = norms(gram)
+    kept = np.flatnonzero(~(lengths <= op.tol))
+    coefficients = np.zeros(len(lengths))
+    if len(kept):
+        cosines = gram[np.ix_(kept, kept)] / np.outer(lengths[kept], lengths[kept])
+        mean = _mean_direction(cosines, op)
+        coefficients[kept] = mean * lengths.mean() / lengths[kept]
+    return coefficients
+
+
+def _mean_direction(cosines: Statistic, op: KarcherCoefficients) -> Statistic:
+    """The mean as a combination of the directions, from their cosines."""
+    mean = np.full(len(cosines), 1 / len(cosines))
+    length = _length(cosines, mean)
+    mean = np.eye(len(cosines))[0] if length < max(op.tol, _LEAST_SINE) else mean / length
+    for _ in range(op.max_iter):
+        step = _step(cosines, mean)
+        length = _length(cosines, step)
+        if not length >= op.tol or length == 0:
+            break
+        mean = np.cos(length) * mean + np.sin(length) / length * step
+        mean /= _length(cosines, mean)
+    return mean
+
+
+def _step(cosines: Statistic, mean: Statistic) -> Statistic:
+    """The mean of the logarithms (W_i / sin W_i) (u_i - cos W_i u) of all directions."""
+    to_each = np.clip(cosines @ mean, -1.0, 1.0)
+    angles = np.arccos(to_each)
+    sines = np.sin(angles)
+    is_far = sines > _LEAST_SINE
+    factors = np.where(is_far, angles / np.where(is_far, sines, 1.0), to_each > 0) / len(cosines)
+    step: Statistic = factors - (factors @ to_each) * mean
+    return step
+
+
+def _length(cosines: Statistic, combination: Statistic) -> float:
+    return float(np.sqrt(max(combination @ cosines @ combination, 0.0)))
