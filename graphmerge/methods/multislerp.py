@@ -43,7 +43,11 @@ METHOD = Method(
     parameters=(
         WEIGHT,
         ParameterSpec(
-            "normalize_weights", bool, True, per_model=False, doc="Divide weights by their sum."
+            "normalize_weights",
+            bool,
+            default=True,
+            per_model=False,
+            doc="Divide weights by their sum.",
         ),
         ParameterSpec(
             "eps",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from graphmerge.graph import Node, make_node
@@ -26,7 +27,7 @@ def build(merge: MergeInputs) -> Node:
     count = len(merge.models)
     shape = SHAPES[str(merge.parameters["decay"])]
     rates = [1.0, *(shape(step / count) for step in range(1, count)), 0.0]
-    weights = tuple(rate - following for rate, following in zip(rates, rates[1:], strict=False))
+    weights = tuple(rate - following for rate, following in pairwise(rates))
     return make_node(WeightedSum(weights, sum(weights)), *(model.node for model in merge.models))
 
 

@@ -17,6 +17,10 @@ from graphmerge.spec import DType, TensorSpec
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+LEAST_LENGTH = 1e-7
+"""Of a combination of unit vectors: what is shorter is zero, as far as a Gram matrix in float64
+tells."""
+
 
 class AbstractCoefficients(Op):
     """Maps a Gram matrix to the coefficients of a combination of its tensors."""
@@ -51,8 +55,8 @@ class ArcCoefficients(AbstractCoefficients):
     """0 gives the first vector, 1 the second."""
     least_norm: float = 1e-7
     """Shorter vectors count as this long."""
-    least_sine: float = 1e-7
-    """Up to here interpolation is linear: float64 does not tell smaller angles from none."""
+    least_sine: float = LEAST_LENGTH
+    """Up to here interpolation is linear."""
 
     def settings(self) -> str:
         """The position between the two."""
@@ -64,8 +68,8 @@ class DirectionCoefficients(AbstractCoefficients):
     """The weighted mean of directions, as long as the weighted mean length.
 
     With u_i = x_i / (|x_i| + eps), M = |sum_i w_i u_i| and L = sum_i w_i |x_i|, the mean is
-    (L cos eps / M) sum_i w_i u_i; sum_i w_i x_i where M < eps. It is what one step of a mean on the
-    sphere gives that starts from the mean direction m = sum_i w_i u_i / M: its tangent,
+    (L cos eps / M) sum_i w_i u_i; sum_i w_i x_i where M < max(eps, 1e-7). It is what one step of a
+    mean on the sphere gives that starts from the mean direction m = sum_i w_i u_i / M: its tangent,
     sum_i w_i (u_i - <u_i, m> m) = M m - <M m, m> m, is zero.
     """
 

@@ -59,8 +59,9 @@ class NearSwap(AbstractPointwise):
 
 @frozen(cache_hash=True)
 class TrainDifference(AbstractPointwise):
-    """a + (b - c) m, of inputs (a, b, c), with m = factor |b - a| / (|b - a| + |b - c|), or 0 for
-    0 / 0.
+    """a + (b - c) m, of inputs (a, b, c).
+
+    With m = factor |b - a| / (|b - a| + |b - c|), where 0 / 0 is 0.
     """
 
     kind: ClassVar[str] = "train-difference"

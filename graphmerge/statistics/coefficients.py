@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from graphmerge.ops import (
     PerpendicularCoefficients,
     StockCoefficients,
 )
+from graphmerge.ops.coefficients import LEAST_LENGTH
 from graphmerge.statistics.registry import Statistic, register_small
 
 if TYPE_CHECKING:
@@ -26,7 +28,12 @@ _QUIET = np.errstate(invalid="ignore", over="ignore", divide="ignore")
 def norms(gram: Statistic) -> Statistic:
     """|x_i|, of shape (n, ...)."""
     squares = np.moveaxis(np.diagonal(gram, axis1=-2, axis2=-1), -1, 0)
-    return np.sqrt(np.maximum(squares, 0.0))
+    return np.asarray(np.sqrt(np.maximum(squares, 0.0)))
+
+
+def length_of(combination: Statistic, gram: Statistic) -> float:
+    """|sum_i c_i x_i|."""
+    return math.sqrt(max(float(combination @ gram @ combination), 0.0))
 
 
 def share(part: Statistic, whole: Statistic) -> Statistic:
@@ -56,10 +63,10 @@ def direction_coefficients(op: DirectionCoefficients, statistics: Sequence[Stati
     gram = statistics[0]
     weights, lengths = np.array(op.weights), norms(gram)
     scaled = share(weights, lengths + op.eps)
-    length = np.sqrt(max(scaled @ gram @ scaled, 0.0))
-    if not length >= op.eps or length == 0:
+    length = length_of(scaled, gram)
+    if not length >= max(op.eps, LEAST_LENGTH):
         return weights
-    return scaled * (weights @ lengths * np.cos(op.eps) / length)
+    return scaled * (float(weights @ lengths) * math.cos(op.eps) / length)
 
 
 @register_small(StockCoefficients)
@@ -96,7 +103,8 @@ def median_coefficients(op: MedianCoefficients, statistics: Sequence[Statistic])
 def _distances(gram: Statistic, shares: Statistic) -> Statistic:
     """|x_i - sum_j shares_j x_j| for every i."""
     products = gram @ shares
-    return np.sqrt(np.maximum(np.diagonal(gram) - 2 * products + shares @ products, 0.0))
+    squares = np.diagonal(gram) - 2 * products + shares @ products
+    return np.asarray(np.sqrt(np.maximum(squares, 0.0)))
 
 
 @register_small(PerpendicularCoefficients)
@@ -107,4 +115,4 @@ def perpendicular_coefficients(
     """(-alpha <x_0, x_1> / |x_0|^2, alpha)."""
     gram = statistics[0]
     along = share(gram[0, 1], gram[0, 0])
-    return op.alpha * np.array([-along, 1.0])
+    return np.array([-op.alpha * float(along), op.alpha])

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphmerge.ops import KarcherCoefficients
-from graphmerge.statistics.coefficients import norms
+from graphmerge.ops.coefficients import LEAST_LENGTH
+from graphmerge.statistics.coefficients import length_of, norms
 from graphmerge.statistics.registry import Statistic, register_small
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_LEAST_SINE = 1e-7
-"""Below this an angle is 0 or half a turn: a cosine in float64 does not tell. At half a turn no way
-is the shortest, and none is taken."""
 
 
 @register_small(KarcherCoefficients)
@@ -36,28 +33,27 @@ def karcher_coefficients(op: KarcherCoefficients, statistics: Sequence[Statistic
 def _mean_direction(cosines: Statistic, op: KarcherCoefficients) -> Statistic:
     """The mean as a combination of the directions, from their cosines."""
     mean = np.full(len(cosines), 1 / len(cosines))
-    length = _length(cosines, mean)
-    mean = np.eye(len(cosines))[0] if length < max(op.tol, _LEAST_SINE) else mean / length
+    length = length_of(mean, cosines)
+    mean = np.eye(len(cosines))[0] if length < max(op.tol, LEAST_LENGTH) else mean / length
     for _ in range(op.max_iter):
         step = _step(cosines, mean)
-        length = _length(cosines, step)
+        length = length_of(step, cosines)
         if not length >= op.tol or length == 0:
             break
         mean = np.cos(length) * mean + np.sin(length) / length * step
-        mean /= _length(cosines, mean)
+        mean /= length_of(mean, cosines)
     return mean
 
 
 def _step(cosines: Statistic, mean: Statistic) -> Statistic:
-    """The mean of the logarithms (W_i / sin W_i) (u_i - cos W_i u) of all directions."""
+    """The mean of the logarithms (W_i / sin W_i) (u_i - cos W_i u) of all directions.
+
+    To the opposite direction no way is the shortest, and none is taken.
+    """
     to_each = np.clip(cosines @ mean, -1.0, 1.0)
     angles = np.arccos(to_each)
     sines = np.sin(angles)
-    is_far = sines > _LEAST_SINE
+    is_far = sines > LEAST_LENGTH
     factors = np.where(is_far, angles / np.where(is_far, sines, 1.0), to_each > 0) / len(cosines)
     step: Statistic = factors - (factors @ to_each) * mean
     return step
-
-
-def _length(cosines: Statistic, combination: Statistic) -> float:
-    return float(np.sqrt(max(combination @ cosines @ combination, 0.0)))

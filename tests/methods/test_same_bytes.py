@@ -20,7 +20,10 @@ N = 3 * BLOCK_ELEMENTS + BLOCK_ELEMENTS // 2 + 17
 BUDGETS = (None, 4 * GIB)
 """The least that works, so that inputs are read again; and plenty, so that they are kept."""
 TILES = (BLOCK_ELEMENTS, 2 * BLOCK_ELEMENTS, 4 * BLOCK_ELEMENTS)
-MANY_PASSES = ("slerp", "ties", "dare_linear", "dare_ties")
+MANY_PASSES = (
+    *("slerp", "ties", "dare_linear", "dare_ties"),
+    *("nuslerp", "multislerp", "karcher", "model_stock", "geometric_median", "add_perpendicular"),
+)
 ROWS = [*ONE_EACH, *(row for row in TABLE if str(row) == "ties-rescaled")]
 
 

@@ -669,4 +669,111 @@ models:
 """,
 }
 
-RECIPES = LINEAR | SLERP | TASK_VECTORS | EXTREMES | PASSTHROUGH | DTYPES | OTHER_FAMILIES
+
+def _two(method, *, family="llama", more=""):
+    return f"""
+merge_method: {method}
+models:
+- {{model: {family}/a, parameters: {{weight: 0.7}}}}
+- {{model: {family}/b, parameters: {{weight: 0.2}}}}
+{more}
+"""
+
+
+def _three(method, *, family="llama", more=""):
+    third = f"- {{model: {family}/c, parameters: {{weight: 0.4}}}}"
+    return _two(method, family=family, more=f"{third}\n{more}")
+
+
+SPHERICAL = {
+    "nuslerp": _two("nuslerp"),
+    "nuslerp-base": _two("nuslerp", more="base_model: llama/base"),
+    "nuslerp-base-listed": """
+merge_method: nuslerp
+base_model: llama/base
+models:
+- {model: llama/a, parameters: {weight: 0.7}}
+- {model: llama/base, parameters: {weight: 5}}
+- {model: llama/b, parameters: {weight: [0.2, 1.4]}}
+""",
+    "nuslerp-bf16": _two("nuslerp", family="llama-bf16"),
+    "nuslerp-beyond": _two("nuslerp").replace("0.2", "-0.3"),
+    "nuslerp-weights-cancel": _two("nuslerp").replace("0.2", "-0.7"),
+    "nuslerp-zero": _two("nuslerp").replace("llama/b", "extreme/zero"),
+    "nuslerp-slices": """
+merge_method: nuslerp
+base_model: llama/base
+slices:
+- sources:
+  - {model: llama/base, layer_range: [0, 2]}
+  - {model: llama/a, layer_range: [0, 2], parameters: {weight: 0.7}}
+  - {model: llama/b, layer_range: [1, 3], parameters: {weight: 0.4}}
+""",
+    "multislerp-two": _two("multislerp"),
+    "multislerp-three": _three("multislerp"),
+    "multislerp-base": _three("multislerp", more="base_model: llama/base"),
+    "multislerp-fp16": _three("multislerp", family="llama-fp16"),
+    "multislerp-not-normalized": _three(
+        "multislerp", more="parameters: {normalize_weights: false}"
+    ),
+    "multislerp-eps": _three("multislerp", more="parameters: {eps: 0.3}"),
+    "multislerp-one": """
+merge_method: multislerp
+models: [{model: llama/a, parameters: {weight: 0.7}}]
+""",
+    "multislerp-one-fine-tune": """
+merge_method: multislerp
+base_model: llama/base
+models: [{model: llama/a, parameters: {weight: 0.7}}]
+""",
+    "multislerp-opposite": """
+merge_method: multislerp
+models:
+- {model: llama/a, parameters: {weight: 0.5}}
+- {model: extreme/minus-a, parameters: {weight: 0.5}}
+""",
+    "multislerp-zero": _two("multislerp").replace("llama/b", "extreme/zero"),
+    "karcher": _three("karcher"),
+    "karcher-base": _three("karcher", more="base_model: llama/base"),
+    "karcher-bf16": _three("karcher", family="llama-bf16"),
+    "karcher-few-steps": _three("karcher", more="parameters: {max_iter: 1, tol: 1e-9}"),
+    "karcher-no-step": _three("karcher", more="parameters: {max_iter: 0}"),
+    "karcher-zero": _three("karcher").replace("llama/b", "extreme/zero"),
+    "karcher-one": """
+merge_method: karcher
+models: [{model: llama/a}]
+""",
+    "model-stock": _three("model_stock", more="base_model: llama/base"),
+    "model-stock-two": _two("model_stock", more="base_model: llama/base"),
+    "model-stock-bf16": _three(
+        "model_stock", family="llama-bf16", more="base_model: llama-bf16/base"
+    ),
+    "model-stock-opposite": _two("model_stock", more="base_model: llama/base").replace(
+        "llama/b,", "extreme/base-minus-update,"
+    ),
+    "model-stock-same": _two("model_stock", more="base_model: llama/base").replace(
+        "llama/b,", "extreme/same-as-a,"
+    ),
+    "nearswap": """
+merge_method: nearswap
+base_model: llama/base
+models: [{model: llama/a}]
+parameters: {t: 0.005}
+""",
+    "nearswap-gradient": """
+merge_method: nearswap
+base_model: llama/base
+models: [{model: llama/base}, {model: llama/b}]
+parameters: {t: [0.0001, 0.02, -1]}
+""",
+    "nearswap-bf16": """
+merge_method: nearswap
+base_model: llama-bf16/base
+models: [{model: llama-bf16/a}]
+parameters: {t: 0.005}
+""",
+}
+
+RECIPES = (
+    LINEAR | SLERP | TASK_VECTORS | EXTREMES | PASSTHROUGH | DTYPES | OTHER_FAMILIES | SPHERICAL
+)
