@@ -56,7 +56,10 @@ def test_commands_and_flags():
 
 def test_methods():
     assert list(BUILT_IN) == [
-        "linear", "slerp", "task_arithmetic", "ties", "dare_linear", "dare_ties", "passthrough",
+        "linear", "geometric_median", "ema", "wsm",
+        "slerp", "nuslerp", "multislerp", "karcher", "nearswap",
+        "task_arithmetic", "ties", "dare_linear", "dare_ties", "model_stock",
+        "expo", "train_difference", "add_perpendicular", "passthrough",
     ]  # fmt: skip
 
 
