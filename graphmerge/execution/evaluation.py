@@ -80,7 +80,9 @@ class TorchTiles:
         statistics = [task.statistics[value] for value in instruction.statistics]
         scratch = [registers[place] for place in instruction.scratch]
         if instruction.output is None:
-            partials[node] = update(node.op)(node.op, ReducedTile(inputs, statistics, scratch))
+            shape = tile_shape(node, task.stop - task.start)
+            tile = ReducedTile(inputs, statistics, scratch, task.start, shape)
+            partials[node] = update(node.op)(node.op, tile)
             return
         output = registers[instruction.output]
         shape = tile_shape(node, task.stop - task.start)

@@ -83,6 +83,8 @@ class Op(ABC):
     """Name in recipes, plans and drawings: `task-vector`."""
     access: ClassVar[Access]
     """How the op may be tiled."""
+    row_wise: ClassVar[bool] = False
+    """Whether a reduction must have whole rows in a tile."""
     in_place: ClassVar[bool] = False
     """Whether the output may take over the buffer of the first input when nothing else needs it.
     False is the safe answer: a kernel that reads an input after writing its output must say so."""

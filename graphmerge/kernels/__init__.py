@@ -3,12 +3,18 @@
 from graphmerge.kernels import (  # noqa: F401 - importing them registers their kernels
     arithmetic,
     block_sums,
+    blockwise,
     consensus,
     custom,
     identical,
+    importance,
+    joint_masks,
     magnitude,
     pointwise,
     random_drop,
+    ranked,
+    regions,
+    variance,
 )
 from graphmerge.kernels.registry import ReducedTile, Tile, kernel, registered_ops, update
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from graphmerge.kernels.registry import ReducedTile, Tile, register_kernel, register_update
-from graphmerge.ops import KeepLargest, MagnitudeDigits, TieCutoff
+from graphmerge.ops import DropLargest, KeepLargest, MagnitudeDigits, TieCutoff
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.ops.sparsify import DIGIT_BITS
 from graphmerge.spec import DType
@@ -61,22 +61,36 @@ def _digits_after(bits: torch.Tensor, prefix: int, below: int, width: int) -> to
 @register_update(MagnitudeDigits)
 def magnitude_digits(op: MagnitudeDigits, tile: ReducedTile) -> Partial:
     """The histogram of one digit, over the magnitudes that share the digits before it."""
+    if op.digit:
+        return later_digit(op.digit, tile)
     (x,) = tile.inputs
     bits, wide = tile.scratch
     magnitude_bits(x, out=bits)
     _, widths = _BITS_DTYPES[x.dtype]
-    below = sum(widths[op.digit + 1 :])
-    if op.digit == 0:
-        digits = wide.copy_(bits.bitwise_right_shift_(below))
-    else:
-        digits = _digits_after(bits, int(tile.statistics[0][0]), below, widths[op.digit])
-    counts: Partial = torch.bincount(digits, minlength=1 << widths[op.digit]).cpu().numpy()
+    digits = wide.copy_(bits.bitwise_right_shift_(sum(widths[1:])))
+    counts: Partial = torch.bincount(digits, minlength=1 << widths[0]).cpu().numpy()
+    return counts
+
+
+def later_digit(digit: int, tile: ReducedTile) -> Partial:
+    """The histogram of a digit that is not the first."""
+    (x,) = tile.inputs
+    bits = magnitude_bits(x, out=tile.scratch[0])
+    _, widths = _BITS_DTYPES[x.dtype]
+    below = sum(widths[digit + 1 :])
+    digits = _digits_after(bits, int(tile.statistics[0][0]), below, widths[digit])
+    counts: Partial = torch.bincount(digits, minlength=1 << widths[digit]).cpu().numpy()
     return counts
 
 
 @register_update(TieCutoff)
 def tie_cutoff(op: TieCutoff, tile: ReducedTile) -> Partial:
     """Ties in each block of the tile."""
+    return ties_of_blocks(tile)
+
+
+def ties_of_blocks(tile: ReducedTile) -> Partial:
+    """How many magnitudes of each block have the bits that the statistic begins with."""
     bits = magnitude_bits(tile.inputs[0], out=tile.scratch[0])
     ties = _equal(bits, int(tile.statistics[0][0]))
     starts = range(0, ties.numel(), BLOCK_ELEMENTS)
@@ -90,14 +104,29 @@ def _count(mask: torch.Tensor) -> int:
 @register_kernel(KeepLargest)
 def keep_largest(op: KeepLargest, tile: Tile) -> None:
     """Entries above the threshold, and ties up to the cutoff; zero elsewhere."""
+    _largest(tile, tile.output)
+
+
+@register_kernel(DropLargest)
+def drop_largest(op: DropLargest, tile: Tile) -> None:
+    """Everything else."""
+    largest = _largest(tile, tile.scratch[1])
+    tile.output.copy_(tile.inputs[0]).masked_fill_(largest != 0, 0.0)
+
+
+def _largest(tile: Tile, output: torch.Tensor) -> torch.Tensor:
+    """What is kept of a tile, in `output`."""
     x = tile.inputs[0]
     bits, block, in_block = (int(value) for value in tile.statistics[0])
     threshold = _from_bits(bits, x.dtype)
+    if np.isnan(threshold):  # nothing is above it
+        return output.zero_()
     first = block * BLOCK_ELEMENTS - tile.start
     end = _end_of_ties(x, first, bits, in_block, tile.scratch[0])
     just_below = float(np.nextafter(threshold, threshold.dtype.type(0)))
-    _hardshrink(x[:end], just_below, tile.output[:end])
-    _hardshrink(x[end:], float(threshold), tile.output[end:])
+    _hardshrink(x[:end], just_below, output[:end])
+    _hardshrink(x[end:], float(threshold), output[end:])
+    return output
 
 
 def _from_bits(bits: int, dtype: torch.dtype) -> np.floating[Any]:

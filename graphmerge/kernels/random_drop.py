@@ -12,6 +12,8 @@ from graphmerge.ops import MaskKey, RandomDrop
 from graphmerge.ops.masks import INCREMENT, MIXING, WORD_ELEMENTS, mask_parameters
 
 Mask: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
+Bytes: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
+Places: TypeAlias = "np.ndarray[Any, np.dtype[np.intp]]"
 Words: TypeAlias = "np.ndarray[Any, np.dtype[np.uint64]]"
 
 
@@ -30,14 +32,25 @@ def keep_mask(key: MaskKey, density: float, start: int, count: int) -> Mask:
     threshold = parameters.threshold
     if threshold > 255:
         return np.ones(count, dtype=np.bool_)
-    first = start // WORD_ELEMENTS
-    numbers = np.arange(first, first - (-count // WORD_ELEMENTS), dtype=np.uint64)
-    drawn = _split_mix(numbers, parameters.seed).astype("<u8").view(np.uint8)[:count]
+    drawn = drawn_bytes(parameters.seed, start, count)
     mask: Mask = drawn < np.uint8(threshold)
     undecided = np.flatnonzero(drawn == np.uint8(threshold))
-    flat = undecided.astype(np.uint64) + np.uint64(start)
-    mask[undecided] = _split_mix(flat, parameters.second_seed) < np.uint64(parameters.rest)
+    mask[undecided] = second_draws(parameters.second_seed, undecided, start) < np.uint64(
+        parameters.rest
+    )
     return mask
+
+
+def drawn_bytes(seed: int, start: int, count: int) -> Bytes:
+    """The random byte of each element from a flat index (a multiple of 8) on."""
+    first = start // WORD_ELEMENTS
+    numbers = np.arange(first, first - (-count // WORD_ELEMENTS), dtype=np.uint64)
+    return _split_mix(numbers, seed).astype("<u8").view(np.uint8)[:count]
+
+
+def second_draws(seed: int, places: Places, start: int) -> Words:
+    """64 random bits for elements at some places after a flat index."""
+    return _split_mix(places.astype(np.uint64) + np.uint64(start), seed)
 
 
 def _split_mix(numbers: Words, seed: int) -> Words:

@@ -51,6 +51,10 @@ class ReducedTile:
     """The statistics among the op's inputs, in order."""
     scratch: Sequence[torch.Tensor]
     """Buffers to write to, as the op asked for."""
+    start: int = 0
+    """Flat index of the tile's first element."""
+    shape: tuple[int, ...] = ()
+    """(rows, row length) for an op that looks at rows."""
 
 
 Kernel: TypeAlias = "Callable[[Any, Tile], None]"

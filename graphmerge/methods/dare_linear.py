@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.methods.parameters import DENSITY, INT8_MASK, SCALE, WEIGHT, normalize, rescale
+from graphmerge.methods.parameters import DARE_RESCALE, DENSITY, INT8_MASK, SCALE, WEIGHT, normalize
 from graphmerge.methods.task_vectors import add_weighted, keep_random, sparse_task_vectors
 
 if TYPE_CHECKING:
@@ -26,6 +26,6 @@ METHOD = Method(
     build=build,
     base=BaseRule.REQUIRED,
     group=Group.TASK_VECTORS,
-    parameters=(WEIGHT, DENSITY, normalize(default=False), rescale(default=True), SCALE, INT8_MASK),
+    parameters=(WEIGHT, DENSITY, normalize(default=False), DARE_RESCALE, SCALE, INT8_MASK),
     least_models=2,
 )

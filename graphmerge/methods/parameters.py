@@ -41,3 +41,23 @@ def rescale(*, default: bool) -> ParameterSpec:
     """The `rescale` parameter of sparsifying methods."""
     doc = "After dropping entries, scale the rest so that the task vector keeps its L1 norm."
     return ParameterSpec("rescale", bool, default, per_model=False, doc=doc)
+
+
+DARE_RESCALE = ParameterSpec(
+    "rescale",
+    bool,
+    default=True,
+    per_model=False,
+    doc="Scale what is kept so that the L1 norm stays (true), or by 1/density as in the paper.",
+    choices=("inverse_density",),
+)
+
+
+def own(name: str, default: float, doc: str) -> ParameterSpec:
+    """A number that the method has, not each model."""
+    return ParameterSpec(name, float, default, per_model=False, doc=doc)
+
+
+def of_each(name: str, default: float, doc: str) -> ParameterSpec:
+    """A number that each model has."""
+    return ParameterSpec(name, float, default, per_model=True, doc=doc)

@@ -7,18 +7,29 @@ from typing import TYPE_CHECKING
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.methods import (
     add_perpendicular,
+    arcee_fusion,
+    breadcrumbs,
+    breadcrumbs_ties,
+    cabs,
+    consensus_ta,
     dare_linear,
     dare_ties,
+    della,
+    della_linear,
     ema,
     expo,
     geometric_median,
     karcher,
     linear,
+    magmax,
     model_stock,
     multislerp,
     nearswap,
     nuslerp,
     passthrough,
+    ram,
+    ramplus_tl,
+    sce,
     slerp,
     task_arithmetic,
     ties,
@@ -38,8 +49,9 @@ BUILT_IN: dict[str, Method] = {
     for module in (
         *(linear, geometric_median, ema, wsm),
         *(slerp, nuslerp, multislerp, karcher, nearswap),
-        *(task_arithmetic, ties, dare_linear, dare_ties, model_stock),
-        *(expo, train_difference, add_perpendicular, passthrough),
+        *(task_arithmetic, ties, dare_linear, dare_ties, della, della_linear),
+        *(breadcrumbs, breadcrumbs_ties, sce, ram, ramplus_tl, consensus_ta, magmax, cabs),
+        *(arcee_fusion, model_stock, expo, train_difference, add_perpendicular, passthrough),
     )
 }
 """The methods of graphmerge itself, in the order in which they are listed."""

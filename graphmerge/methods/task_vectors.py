@@ -9,6 +9,7 @@ from graphmerge.graph import Node, make_node
 from graphmerge.ops import (
     AbsoluteSum,
     AddDelta,
+    DropLargest,
     KeepLargest,
     MagnitudeDigits,
     MaskKey,
@@ -41,19 +42,23 @@ def task_vector(merge: MergeInputs, model: ModelInput) -> Node:
     return make_node(TaskVector(), model.node, merge.base.node)
 
 
+def task_vectors(merge: MergeInputs) -> tuple[Node, ...]:
+    """Every fine-tune's task vector."""
+    return tuple(task_vector(merge, model) for model in merge.fine_tunes)
+
+
 def density_of(merge: MergeInputs, model: ModelInput) -> float:
     """The model's density. Raises RecipeError outside 0 to 1."""
-    density = model.number("density")
-    if not 0 <= density <= 1:
-        raise RecipeError(
-            Problem(
-                "density out of range",
-                f"{model.label}, tensor {merge.tensor}",
-                f"{density:g}",
-                "0 to 1",
-            )
-        )
-    return density
+    return fraction(merge, model, "density")
+
+
+def fraction(merge: MergeInputs, model: ModelInput, parameter: str) -> float:
+    """One of the model's parameters. Raises RecipeError outside 0 to 1."""
+    value = model.number(parameter)
+    if not 0 <= value <= 1:
+        where = f"{model.label}, tensor {merge.tensor}"
+        raise RecipeError(Problem(f"{parameter} out of range", where, f"{value:g}", "0 to 1"))
+    return value
 
 
 def keep_largest(merge: MergeInputs, model: ModelInput, delta: Node) -> Node:
@@ -67,13 +72,36 @@ def largest(delta: Node, density: float) -> Node:
     if density == 0:
         return make_node(Scale(0.0), delta)
     keep = max(1, int(density * count))
-    if keep >= count:
-        return delta
+    return delta if keep >= count else make_node(KeepLargest(density), delta, cutoff(delta, keep))
+
+
+def cutoff(delta: Node, keep: int) -> Node:
+    """The statistic by which the `keep` largest magnitudes are told from the others."""
     statistic: tuple[Node, ...] = ()
     for digit in range(len(DIGIT_BITS[delta.spec.dtype])):
         statistic = (make_node(MagnitudeDigits(keep, digit), delta, *statistic),)
-    cutoff = make_node(TieCutoff(keep), delta, *statistic)
-    return make_node(KeepLargest(density), delta, cutoff)
+    return make_node(TieCutoff(keep), delta, *statistic)
+
+
+def without_outliers(delta: Node, density: float, gamma: float) -> Node:
+    """What is left of a delta without its int(gamma * N) largest and many of its least magnitudes.
+
+    Upwards by magnitude max(0, N - kept - top) entries are skipped and the next
+    kept = int(density * N) are kept.
+    """
+    count = delta.spec.numel
+    kept, top = int(density * count), int(gamma * count)
+    if kept == 0:
+        return make_node(Scale(0.0), delta)
+    dropped = count - kept - max(0, count - kept - top)
+    if kept + dropped < count:
+        within = cutoff(delta, kept + dropped)
+        sparse = make_node(KeepLargest(density + gamma), delta, within)
+    else:
+        sparse = delta
+    if not dropped:
+        return sparse
+    return make_node(DropLargest(gamma), sparse, cutoff(delta, dropped))
 
 
 def keep_random(merge: MergeInputs, model: ModelInput, delta: Node) -> Node:
@@ -104,8 +132,16 @@ def sparse_task_vectors(merge: MergeInputs, sparsify: Sparsifier) -> tuple[Node,
     for model in merge.fine_tunes:
         dense = task_vector(merge, model)
         sparse = sparsify(merge, model, dense)
-        deltas.append(restore_norm(dense, sparse) if merge.flag("rescale") else sparse)
+        deltas.append(_rescaled(merge, model, dense, sparse))
     return tuple(deltas)
+
+
+def _rescaled(merge: MergeInputs, model: ModelInput, dense: Node, sparse: Node) -> Node:
+    """The sparse delta as the method's `rescale` says."""
+    if merge.parameters["rescale"] == "inverse_density":
+        density = density_of(merge, model)
+        return sparse if density in (0, 1) else make_node(Scale(1 / density), sparse)
+    return restore_norm(dense, sparse) if merge.flag("rescale") else sparse
 
 
 def weights_of(merge: MergeInputs) -> tuple[float, ...]:
@@ -130,5 +166,10 @@ def add_elected(merge: MergeInputs, deltas: tuple[Node, ...]) -> Node:
 
 def add_to_base(merge: MergeInputs, delta: Node) -> Node:
     """B + lambda * delta."""
+    return added(merge, delta, merge.number("lambda"))
+
+
+def added(merge: MergeInputs, delta: Node, scale: float = 1.0) -> Node:
+    """B + scale * delta."""
     assert merge.base is not None, "the builder checks that task-vector methods have a base"
-    return make_node(AddDelta(merge.number("lambda")), merge.base.node, delta)
+    return make_node(AddDelta(scale), merge.base.node, delta)

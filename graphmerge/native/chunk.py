@@ -8,12 +8,16 @@ from llvmlite import ir
 
 from graphmerge.native import (  # noqa: F401 - importing them registers their code
     arithmetic,
+    blockwise,
     consensus,
     identical,
+    joint_masks,
     magnitude,
     pointwise,
     random_drop,
+    regions,
     sums,
+    variance,
 )
 from graphmerge.native.chunk_code import ChunkCode
 from graphmerge.native.loop_body import LoopBody

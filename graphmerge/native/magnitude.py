@@ -15,7 +15,7 @@ from graphmerge.native.types import (
     spread,
     vector_type,
 )
-from graphmerge.ops import KeepLargest, MagnitudeDigits, TieCutoff
+from graphmerge.ops import DropLargest, KeepLargest, MagnitudeDigits, ShareDigits, TieCutoff
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.ops.sparsify import DIGIT_BITS
 from graphmerge.schedule.fusion import CHUNK_ELEMENTS
@@ -23,19 +23,20 @@ from graphmerge.schedule.fusion import CHUNK_ELEMENTS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from graphmerge.graph import Op
     from graphmerge.native.chunk_code import ChunkCode
     from graphmerge.native.registry import Value
     from graphmerge.native.vector_code import VectorCode
     from graphmerge.statistics import Statistic
 
 
-def _count_digits(op: MagnitudeDigits, code: ChunkCode) -> None:
+def count_digits(op: MagnitudeDigits | ShareDigits, code: ChunkCode) -> None:
     """Add the chunk to the histogram of a digit."""
     widths = DIGIT_BITS[code.dtypes[0]]
     width, below = widths[op.digit], sum(widths[op.digit + 1 :])
     if op.digit == 0:
         with loop(code.builder, code.count) as index:
-            _count(code, code.builder.lshr(code.magnitude(index), integer(below)))
+            count_in(code, code.builder.lshr(code.magnitude(index), integer(below)))
         return
     first = code.builder.shl(code.words[0], integer(width + below))
     last = code.builder.or_(first, integer((1 << (width + below)) - 1))
@@ -44,23 +45,29 @@ def _count_digits(op: MagnitudeDigits, code: ChunkCode) -> None:
         with each_set_bit(code.builder, found) as offset:
             bits = code.magnitude(code.builder.add(start, offset))
             rest = code.builder.lshr(bits, integer(below))
-            _count(code, code.builder.and_(rest, integer((1 << width) - 1)))
+            count_in(code, code.builder.and_(rest, integer((1 << width) - 1)))
 
 
-def _count(code: ChunkCode, digit: Value) -> None:
+def count_in(code: ChunkCode, digit: Value) -> None:
+    """Count one more in a bin of the histogram."""
     place = at(code.builder, code.histogram, digit, INT32)
     code.builder.store(code.builder.add(code.builder.load(place, typ=INT32), INT32(1)), place)
 
 
-def _digits_so_far(op: MagnitudeDigits, statistics: Sequence[Statistic]) -> Arguments:
+def digits_so_far(op: Op, statistics: Sequence[Statistic]) -> Arguments:
     """The bits that the digits before have found."""
     return Arguments(words=tuple(int(statistic[0]) for statistic in statistics))
 
 
-def _count_ties(op: TieCutoff, code: VectorCode) -> None:
+def count_ties(op: Op, code: VectorCode) -> None:
     """1 for each tie, into the block's sum."""
     is_tie = _equal(code, code.magnitude_bits(code.inputs[0]))
     code.accumulate(0, code.only_inside(code.builder.uitofp(is_tie, vector_type(DOUBLE))))
+
+
+def bits_of_cutoff(op: Op, statistics: Sequence[Statistic]) -> Arguments:
+    """The bits at which there are ties."""
+    return Arguments(words=(int(statistics[0][0]),))
 
 
 def _equal(code: VectorCode, bits: Value) -> Value:
@@ -74,7 +81,7 @@ def _spread_word(code: VectorCode, word: Value, like: Value) -> Value:
     return spread(code.builder, narrow)
 
 
-def _end_of_ties(op: KeepLargest, code: ChunkCode) -> None:
+def _end_of_ties(op: KeepLargest | DropLargest, code: ChunkCode) -> None:
     """Index in the chunk up to which ties are kept; remembers the ties seen in the last block."""
     builder = code.builder
     bits, first, wanted = code.words
@@ -93,8 +100,18 @@ def _end_of_ties(op: KeepLargest, code: ChunkCode) -> None:
 
 def _keep_largest(op: KeepLargest, code: VectorCode) -> Value:
     """Entries above the threshold, and ties before the end; zero elsewhere, also for -0."""
-    builder, x = code.builder, code.inputs[0]
-    bits = code.magnitude_bits(x)
+    return code.choose(_is_largest(code), code.inputs[0], code.constant(0.0))
+
+
+def _drop_largest(op: DropLargest, code: VectorCode) -> Value:
+    """Everything else."""
+    return code.choose(_is_largest(code), code.constant(0.0), code.inputs[0])
+
+
+def _is_largest(code: VectorCode) -> Value:
+    """Which entries are above the threshold, or ties before the end; no zero is."""
+    builder = code.builder
+    bits = code.magnitude_bits(code.inputs[0])
     threshold = _spread_word(code, code.words[0], bits)
     above = builder.icmp_unsigned(">", bits, threshold)
     end = builder.select(
@@ -109,20 +126,16 @@ def _keep_largest(op: KeepLargest, code: VectorCode) -> Value:
     tie = builder.and_(builder.icmp_unsigned("==", bits, threshold), not_zero)
     kept = builder.or_(above, builder.and_(tie, early))
     assert kept.type.element == INT1
-    return builder.select(kept, x, code.constant(0.0))
+    return kept
 
 
-def _cutoff(op: KeepLargest, statistics: Sequence[Statistic]) -> Arguments:
+def _cutoff(op: KeepLargest | DropLargest, statistics: Sequence[Statistic]) -> Arguments:
     """Threshold, flat index of the block with the last kept tie, ties kept in that block."""
     bits, block, in_block = (int(value) for value in statistics[0])
     return Arguments(words=(bits, block * BLOCK_ELEMENTS, in_block))
 
 
-register_lowering(MagnitudeDigits, Lowering(chunk=_count_digits, arguments=_digits_so_far))
-register_lowering(
-    TieCutoff,
-    Lowering(
-        _count_ties, arguments=lambda _, statistics: Arguments(words=(int(statistics[0][0]),))
-    ),
-)
+register_lowering(MagnitudeDigits, Lowering(chunk=count_digits, arguments=digits_so_far))
+register_lowering(TieCutoff, Lowering(count_ties, arguments=bits_of_cutoff))
 register_lowering(KeepLargest, Lowering(_keep_largest, _end_of_ties, _cutoff))
+register_lowering(DropLargest, Lowering(_drop_largest, _end_of_ties, _cutoff))

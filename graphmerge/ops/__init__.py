@@ -1,6 +1,7 @@
 """The ops: what each one is. What it computes is in `graphmerge.kernels`."""
 
 from graphmerge.ops.arithmetic import AddDelta, Cast, Scale, TaskVector, WeightedSum
+from graphmerge.ops.blockwise import KeepInGroups
 from graphmerge.ops.coefficients import (
     ArcCoefficients,
     DirectionCoefficients,
@@ -11,15 +12,34 @@ from graphmerge.ops.coefficients import (
 )
 from graphmerge.ops.consensus import SignConsensus
 from graphmerge.ops.custom import CustomElementwise, CustomRows, CustomWhole
+from graphmerge.ops.importance import (
+    Importance,
+    KeepImportant,
+    QuartileThreshold,
+    RowDivergence,
+)
+from graphmerge.ops.joint_masks import LargestOf, TallMaskSum
+from graphmerge.ops.outliers import DropLargest
 from graphmerge.ops.pointwise import NearSwap, TrainDifference
+from graphmerge.ops.ranked import RankedDrop
+from graphmerge.ops.regions import ActiveCounts, OverlapFactors, RegionMean
 from graphmerge.ops.rescale import AbsoluteSum, Ratio, Rescale
 from graphmerge.ops.rows import GatherRows, RowMap
 from graphmerge.ops.sources import LoadTensor, RequireIdentical, StackLayer
 from graphmerge.ops.sparsify import KeepLargest, MagnitudeDigits, MaskKey, RandomDrop, TieCutoff
 from graphmerge.ops.spherical import Combine, Gram, SphericalCoefficients
+from graphmerge.ops.variance import (
+    EnergyConsensus,
+    EnergyShares,
+    ShareCutoff,
+    ShareDigits,
+    Variance,
+    Where,
+)
 
 __all__ = [
     "AbsoluteSum",
+    "ActiveCounts",
     "AddDelta",
     "ArcCoefficients",
     "Cast",
@@ -28,28 +48,45 @@ __all__ = [
     "CustomRows",
     "CustomWhole",
     "DirectionCoefficients",
+    "DropLargest",
+    "EnergyConsensus",
+    "EnergyShares",
     "GatherRows",
     "Gram",
+    "Importance",
     "KarcherCoefficients",
+    "KeepImportant",
+    "KeepInGroups",
     "KeepLargest",
+    "LargestOf",
     "LoadTensor",
     "MagnitudeDigits",
     "MaskKey",
     "MedianCoefficients",
     "NearSwap",
+    "OverlapFactors",
     "PerpendicularCoefficients",
+    "QuartileThreshold",
     "RandomDrop",
+    "RankedDrop",
     "Ratio",
+    "RegionMean",
     "RequireIdentical",
     "Rescale",
+    "RowDivergence",
     "RowMap",
     "Scale",
+    "ShareCutoff",
+    "ShareDigits",
     "SignConsensus",
     "SphericalCoefficients",
     "StackLayer",
     "StockCoefficients",
+    "TallMaskSum",
     "TaskVector",
     "TieCutoff",
     "TrainDifference",
+    "Variance",
     "WeightedSum",
+    "Where",
 ]

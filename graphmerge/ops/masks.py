@@ -9,13 +9,17 @@ per element and has a density exact to 2**-72.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import xxhash
 from attrs import frozen
 
 if TYPE_CHECKING:
     from graphmerge.ops.sparsify import MaskKey
+
+Limits: TypeAlias = "np.ndarray[Any, np.dtype[np.uint16]]"
+Rests: TypeAlias = "np.ndarray[Any, np.dtype[np.uint64]]"
 
 WORD_ELEMENTS = 8
 """Elements that an output of the first stream is for."""
@@ -37,6 +41,17 @@ class MaskParameters:
     """Bytes below it keep the element; above 255 everything is kept."""
     rest: int
     """Where the byte equals the threshold, 64 bits below this keep it."""
+
+
+def ranked_limits(density: float, epsilon: float, row: int) -> tuple[Limits, Rests]:
+    """For every rank in a row, 0 for the least: the threshold of the byte, and the rest.
+
+    The probability is density - epsilon + 2 epsilon rank / (row - 1), density in rows of one.
+    """
+    ranks = np.arange(row) / (row - 1) if row > 1 else np.full(1, 0.5)
+    scaled = ((density - epsilon) + 2 * epsilon * ranks) * 256
+    limits = scaled.astype(np.uint16)
+    return limits, ((scaled - limits) * 2.0**64).astype(np.uint64)
 
 
 def mask_parameters(key: MaskKey, density: float) -> MaskParameters:

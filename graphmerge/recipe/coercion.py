@@ -23,7 +23,7 @@ def coerce(parameter: ParameterSpec, value: Scalar) -> Scalar | None:
     if kind is int:
         return _to_int(value)
     if kind is bool:
-        return _to_bool(value)
+        return value if value in parameter.choices else _to_bool(value)
     is_allowed = isinstance(value, str) and (not parameter.choices or value in parameter.choices)
     return value if is_allowed else None
 
@@ -31,7 +31,8 @@ def coerce(parameter: ParameterSpec, value: Scalar) -> Scalar | None:
 def wanted(parameter: ParameterSpec) -> str:
     """What the parameter's values may be, for messages."""
     if parameter.choices:
-        return f"one of {', '.join(parameter.choices)}"
+        more = ("true", "false") if parameter.kind is bool else ()
+        return f"one of {', '.join((*more, *parameter.choices))}"
     return {float: "a finite number", int: "an integer", bool: "true or false", str: "text"}[
         parameter.kind
     ]

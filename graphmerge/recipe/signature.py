@@ -39,7 +39,8 @@ class ParameterSpec:
     doc: str
     """What it does, in one sentence."""
     choices: tuple[str, ...] = ()
-    """All allowed values of a str parameter; empty allows any."""
+    """All allowed values of a str parameter, where empty allows any. For a bool one: values that it
+    has beside true and false."""
 
 
 @frozen

@@ -27,8 +27,13 @@ def tile_step(program: Program, numel: int) -> int:
     nodes = [instruction.node for instruction in program.instructions]
     if any(node.op.access is Access.WHOLE for node in nodes):
         return max(numel, 1)
-    rows = [row_elements(node) for node in nodes if node.op.access is Access.ROWS]
+    rows = [row_elements(node) for node in nodes if looks_at_rows(node)]
     return math.lcm(BLOCK_ELEMENTS, *(ROW_GROUP * row for row in rows)) if rows else 1
+
+
+def looks_at_rows(node: Node) -> bool:
+    """Whether a node's op must have whole rows."""
+    return node.op.access is Access.ROWS or node.op.row_wise
 
 
 def row_elements(node: Node) -> int:
@@ -41,7 +46,7 @@ def tile_shape(node: Node, elements: int) -> tuple[int, ...]:
     """Shape in which an op sees a tile of this many elements."""
     if node.op.access is Access.WHOLE:
         return node.inputs[0].spec.shape
-    if node.op.access is Access.ROWS:
+    if looks_at_rows(node):
         row = row_elements(node)
         return (elements // row, row)
     return (elements,)

@@ -3,10 +3,13 @@
 Small numpy arrays on the host, whoever computed the partial results.
 """
 
-from graphmerge.statistics import (  # noqa: F401 - registers them
+from graphmerge.statistics import (  # noqa: F401 - importing them registers their statistics
     coefficients,
+    importance,
     karcher,
     magnitude,
+    regions,
+    share,
     spherical,
     sums,
 )

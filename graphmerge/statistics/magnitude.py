@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from graphmerge.spec import TensorSpec
 
+EVERYWHERE = np.iinfo(np.int64).max // BLOCK_ELEMENTS
+"""The block of the last kept tie where every tie is kept: behind any tensor's end."""
+
 
 class MagnitudeDigitsReduction(Reduction):
     """A histogram of one digit over the magnitudes that share the digits before it.
@@ -38,12 +41,7 @@ class MagnitudeDigitsReduction(Reduction):
     ) -> Statistic:
         """The digit that the k-th largest magnitude has."""
         bits, above, _ = (int(value) for value in statistics[0]) if op.digit else (0, 0, 0)
-        counts = state.astype(np.int64)
-        not_below = np.cumsum(counts[::-1])[::-1]  # magnitudes with this digit or a larger one
-        digit = int(np.flatnonzero(not_below >= op.keep - above)[-1])
-        width = 15 if op.digit == 0 else 16
-        above += int(not_below[digit] - counts[digit])
-        return np.array([(bits << width) | digit, above, counts[digit]], dtype=np.int64)
+        return np.array(next_digit(state.astype(np.int64), bits, above, op.keep), dtype=np.int64)
 
 
 class TieCutoffReduction(BlockReduction):
@@ -56,17 +54,37 @@ class TieCutoffReduction(BlockReduction):
     def finish(self, op: TieCutoff, state: Statistic, statistics: Sequence[Statistic]) -> Statistic:
         """Where the ties that are kept end."""
         bits, above, _ = (int(value) for value in statistics[0])
-        until = np.cumsum(state)
-        block = int(np.searchsorted(until, op.keep - above))
-        in_block = op.keep - above - int(until[block] - state[block])
-        return np.array([bits, block, in_block], dtype=np.int64)
+        return cutoff_of(state, bits, op.keep - above)
 
     def known(self, op: TieCutoff, statistics: Sequence[Statistic]) -> Statistic | None:
         """Where every tie is kept there is no cutoff to look for."""
         bits, above, ties = (int(value) for value in statistics[0])
         if op.keep - above == ties:
-            return np.array([bits, np.iinfo(np.int64).max // BLOCK_ELEMENTS, 0], dtype=np.int64)
+            return np.array([bits, EVERYWHERE, 0], dtype=np.int64)
         return None
+
+
+def next_digit(counts: Statistic, bits: int, above: int, keep: int) -> tuple[int, int, int]:
+    """The statistic with one digit more, from how many of the candidates have which digit.
+
+    Args:
+        counts: A histogram; of 15 bits for the first digit, when `bits` is 0, else of 16.
+        bits: The digits so far.
+        above: Magnitudes that are surely above.
+        keep: K.
+    """
+    not_below = np.cumsum(counts[::-1])[::-1]  # magnitudes with this digit or a larger one
+    digit = int(np.flatnonzero(not_below >= keep - above)[-1])
+    above += int(not_below[digit] - counts[digit])
+    return (bits << 16) | digit, above, int(counts[digit])
+
+
+def cutoff_of(ties: Statistic, bits: int, kept: int) -> Statistic:
+    """(bits, block of the last kept tie, ties kept there), from the ties of every block."""
+    until = np.cumsum(ties)
+    block = int(np.searchsorted(until, kept))
+    in_block = kept - int(until[block] - ties[block])
+    return np.array([bits, block, in_block], dtype=np.int64)
 
 
 register_reduction(MagnitudeDigits, MagnitudeDigitsReduction())

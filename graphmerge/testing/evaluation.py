@@ -77,7 +77,8 @@ def _evaluate(node: Node, values: dict[Node, Value]) -> Value:
         how = reduction(node.op)
         state = how.begin(node.op, specs)
         if len(tensors[0]):
-            tile = ReducedTile(tensors, statistics, scratch)
+            shape = tile_shape(node, len(tensors[0]))
+            tile = ReducedTile(tensors, statistics, scratch, 0, shape)
             how.combine(state, update(node.op)(node.op, tile), 0)
         return how.finish(node.op, state, statistics)
     (output,) = _empty((node.spec.dtype,), node.spec.numel)

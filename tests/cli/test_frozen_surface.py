@@ -58,8 +58,10 @@ def test_methods():
     assert list(BUILT_IN) == [
         "linear", "geometric_median", "ema", "wsm",
         "slerp", "nuslerp", "multislerp", "karcher", "nearswap",
-        "task_arithmetic", "ties", "dare_linear", "dare_ties", "model_stock",
-        "expo", "train_difference", "add_perpendicular", "passthrough",
+        "task_arithmetic", "ties", "dare_linear", "dare_ties", "della", "della_linear",
+        "breadcrumbs", "breadcrumbs_ties", "sce", "ram", "ramplus_tl", "consensus_ta",
+        "magmax", "cabs", "arcee_fusion", "model_stock", "expo", "train_difference",
+        "add_perpendicular", "passthrough",
     ]  # fmt: skip
 
 

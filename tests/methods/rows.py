@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import reference
+import reference_masks
 from attrs import field, frozen
 
 from graphmerge.kernels.random_drop import keep_mask
@@ -60,6 +61,32 @@ class Given:
         ):
             mask = keep_mask(MaskKey(self.seed, label, self.name), density, 0, delta.size)
             kept.append(delta * mask.reshape(delta.shape))
+        if self.own.get("rescale") == "inverse_density":
+            densities = self.values("density", 1.0)
+            return [x / p if p else x for x, p in zip(kept, densities, strict=True)]
+        return self._restored(dense, kept, default=True)
+
+    @cached_property
+    def crumbs(self):
+        """Task vectors without outliers and least entries."""
+        dense = self.deltas
+        shares = (self.values("density", 1.0), self.values("gamma", 0.01))
+        return self._restored(
+            dense, map(reference_masks.breadcrumbs, dense, *shares), default=False
+        )
+
+    @cached_property
+    def ranked(self):
+        """Task vectors with entries dropped by rank, by the draws of the product."""
+        dense, kept = self.deltas, []
+        shares = zip(self.values("density", 1.0), self.values("epsilon", 0.15), strict=True)
+        for delta, label, (density, epsilon) in zip(dense, self.labels, shares, strict=True):
+            if density in (0, 1):
+                kept.append(density * delta)
+                continue
+            likely = reference_masks.probabilities(delta, density, epsilon)
+            draws = reference_masks.draws(MaskKey(self.seed, label, self.name), delta.shape)
+            kept.append(np.where(draws < likely, delta, 0.0))
         return self._restored(dense, kept, default=True)
 
     def _restored(self, dense, sparse, *, default):

@@ -5,9 +5,10 @@ every dtype, shape and number of models.
 """
 
 import table_basic
+import table_masks
 import table_spherical
 
-TABLE = (*table_basic.ROWS, *table_spherical.ROWS)
+TABLE = (*table_basic.ROWS, *table_masks.ROWS, *table_spherical.ROWS)
 """Every row."""
 
 ONE_EACH = tuple({row.method: row for row in reversed(TABLE)}.values())[::-1]

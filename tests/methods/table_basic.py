@@ -17,7 +17,7 @@ def _passthrough(given):
     return given.tensors[0] * given.values("scale", 1.0)[0]
 
 
-def _added(deltas):
+def added(deltas):
     def of(given):
         return reference.task_arithmetic(
             given.tensors[0],
@@ -30,7 +30,7 @@ def _added(deltas):
     return of
 
 
-def _elected(deltas, *, normalize):
+def elected(deltas, *, normalize):
     def of(given):
         return reference.elect(
             given.tensors[0],
@@ -53,20 +53,20 @@ def _counts(settings):
 
 
 def _task_arithmetic(settings, weights=PLAIN, **own):
-    return _row("task_arithmetic", settings, _added("deltas"), weights, **own)
+    return _row("task_arithmetic", settings, added("deltas"), weights, **own)
 
 
 def _ties(settings, weights=PLAIN, density=(0.3, 0.5, 0.75, 0.1), **own):
-    formula = _elected("sparse", normalize=True)
+    formula = elected("sparse", normalize=True)
     return _row("ties", settings, formula, weights, "sparse", density, **own)
 
 
 def _dare_linear(settings, weights=PLAIN, density=(0.4, 0.5, 0.9, 0.1), **own):
-    return _row("dare_linear", settings, _added("dropped"), weights, "", density, **own)
+    return _row("dare_linear", settings, added("dropped"), weights, "", density, **own)
 
 
 def _dare_ties(settings, weights=PLAIN, density=(0.4, 0.5, 0.9, 0.1), **own):
-    formula = _elected("dropped", normalize=False)
+    formula = elected("dropped", normalize=False)
     return _row("dare_ties", settings, formula, weights, "dropped", density, **own)
 
 
@@ -121,9 +121,11 @@ ROWS = (
     _dare_linear("normalized", normalize=True),
     _dare_linear("not-rescaled", rescale=False),
     _dare_linear("density-edges", NEGATIVE, density=EDGES),
+    _dare_linear("inverse-density", density=(*EDGES[:2], 0.4, 0.9), rescale="inverse_density"),
     _dare_ties("plain"),
     _dare_ties("normalized", normalize=True),
     _dare_ties("not-rescaled", NEGATIVE, rescale=False),
+    _dare_ties("inverse-density", density=(0.5, 0.25, 1.0, 0.125), rescale="inverse_density"),
     _dare_ties("density-edges", WITH_ZERO, density=EDGES, normalize=True),
     _passthrough_row("copy", {}),
     _passthrough_row("scaled", {"scale": (-0.75,)}),

@@ -117,7 +117,7 @@ def test_a_merge_is_what_the_formula_says(row, count, dtype, stored):
         assert tensor.shape == want.shape
         excepted = np.zeros(want.shape, dtype=bool)
         if row.votes:
-            excepted = reference.undecided(getattr(given, row.votes), given.values("weight"))
+            excepted = reference.undecided(getattr(given, row.votes), given.values("weight", 1.0))
             assert excepted.sum() <= 1e-4 * want.size, "too few votes are clear"
         magnitudes = (np.abs(x).max(initial=0.0) for x in (want, *inputs))
         check = {"scale": max(magnitudes), "dtype": dtype, "excepted": excepted, "label": name}

@@ -15,6 +15,11 @@ from graphmerge.testing.stored_models import read_model, same_bytes, write_model
 N = 3 * BLOCK_ELEMENTS + BLOCK_ELEMENTS // 2
 """Three and a half numerics blocks."""
 TASK_VECTOR_ROWS = [row for row in TABLE if row.needs_base and row.method != "slerp"]
+WEIGHTED_ROWS = [
+    row
+    for row in ONE_EACH
+    if "weight" in row.per_model and "lambda" in {p.name for p in METHODS[row.method].parameters}
+]
 
 
 def ramp(count, dtype=torch.float32):
@@ -32,18 +37,14 @@ def test_frozen_tensors_stay_the_base(row, dtype, tmp_path):
     assert all(same_bytes(merged[name] + 0.0, tensors[name] + 0.0) for name in tensors)
 
 
-@pytest.mark.parametrize(
-    "row",
-    [row for row in ONE_EACH if any(p.name == "lambda" for p in METHODS[row.method].parameters)],
-    ids=str,
-)
+@pytest.mark.parametrize("row", WEIGHTED_ROWS, ids=str)
 def test_density_zero_lambda_zero_and_weight_zero_give_the_base(row, tmp_path):
     base, tuned = ramp(1001), ramp(1001).flip(0)
     labels = [str(write_model(tmp_path / name, {"x": x})) for name, x in
               (("base", base), ("a", tuned), ("b", tuned * 2))]  # fmt: skip
     per_model = [{"density": 0.0, "weight": 1.0}, {"weight": 0.0}, {"weight": 1.0}]
     own = [{}, {}, {"lambda": 0.0}]
-    if row.method == "task_arithmetic":
+    if "density" not in row.per_model:
         per_model, own = per_model[1:], own[1:]
     for number, (parameters, settings) in enumerate(zip(per_model, own, strict=True)):
         recipe = {
@@ -148,7 +149,7 @@ def test_weights_that_sum_to_zero_cannot_be_normalised(tmp_path):
 
 
 @pytest.mark.parametrize("density", [-0.1, 1.1, "nan"])
-@pytest.mark.parametrize("method", ["ties", "dare_ties", "dare_linear"])
+@pytest.mark.parametrize("method", ["ties", "dare_ties", "dare_linear", "della", "breadcrumbs"])
 def test_a_density_outside_0_to_1_is_refused(method, density, tmp_path):
     folders = [str(write_model(tmp_path / name, {"x": ramp(9)})) for name in "ab"]
     parameters = {"weight": 1, "density": float(density)}

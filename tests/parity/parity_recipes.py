@@ -774,6 +774,83 @@ parameters: {t: 0.005}
 """,
 }
 
+
+def of_llama(method, own, *models):
+    """A recipe of a method for fine-tunes of llama/base, with parameters of its own and of each."""
+    listed = "\n".join(
+        f"- {{model: llama/{role}, parameters: {{{given}}}}}"
+        for role, given in zip("abc", models, strict=False)
+    )
+    return f"""
+merge_method: {method}
+base_model: llama/base
+models:
+{listed}
+parameters: {{{own}}}
+"""
+
+
+CRUMBS = ("weight: 0.7, density: 0.4, gamma: 0.05", "weight: 0.6, density: 0.9, gamma: 0.2")
+MASKS = {
+    f"{method}-{name}": of_llama(method, own, *models)
+    for method in ("breadcrumbs", "breadcrumbs_ties")
+    for name, own, models in (
+        ("plain", "", CRUMBS),
+        ("normalized", "normalize: true, lambda: 0.5", CRUMBS),
+        ("rescaled", "rescale: true", CRUMBS),
+        ("defaults", "", ("weight: 1", "weight: -0.3")),
+        ("no-gamma", "", ("weight: 1, density: 0.5, gamma: 0", "weight: 1, density: 0.01")),
+        ("density-0", "", ("weight: 1, density: 0", "weight: 0.5, density: 0.5")),
+    )
+} | {
+    "sce": of_llama("sce", "", "", "", ""),
+    "sce-select": of_llama("sce", "select_topk: 0.3", "", "", ""),
+    "sce-select-few": of_llama("sce", "select_topk: 0.01", "", ""),
+    "sce-select-none": of_llama("sce", "select_topk: 0", "", ""),
+    "sce-one-model": of_llama("sce", "", ""),
+    "sce-one-model-select": of_llama("sce", "select_topk: 0.5", ""),
+    "ram": of_llama("ram", "", "", "", ""),
+    "ram-epsilon": of_llama("ram", "epsilon: 0.01", "", "", ""),
+    "ram-one-model": of_llama("ram", "epsilon: 0.01", ""),
+    "ramplus-tl": of_llama("ramplus_tl", "", "", ""),
+    "ramplus-tl-epsilon": of_llama("ramplus_tl", "epsilon: 0.015, r: 0.5, alpha: 0.4", "", "", ""),
+    "ramplus-tl-strong": of_llama("ramplus_tl", "epsilon: 0.005, r: 2, alpha: 100", "", "", ""),
+    "della-density-1": of_llama("della", "", "weight: 0.7, epsilon: 0", "weight: 0.3, epsilon: 0"),
+    "della-linear-density-1": of_llama(
+        "della_linear", "lambda: 0.5", "weight: 0.7, epsilon: 0", "weight: 0.3, epsilon: 0"
+    ),
+    "sce-equal-models": """
+merge_method: sce
+base_model: llama/base
+models: [{model: llama/a}, {model: extreme/same-as-a}]
+parameters: {select_topk: 0.5}
+""",
+    "sce-opposed-updates": """
+merge_method: sce
+base_model: llama/base
+models: [{model: llama/a}, {model: extreme/base-minus-update}]
+parameters: {select_topk: 0.5}
+""",
+    "ram-no-updates": """
+merge_method: ramplus_tl
+base_model: llama/a
+models: [{model: extreme/same-as-a}, {model: llama/b}]
+""",
+    "arcee-no-updates": """
+merge_method: arcee_fusion
+base_model: llama/a
+models: [{model: llama/a}, {model: extreme/same-as-a}]
+""",
+}
+
 RECIPES = (
-    LINEAR | SLERP | TASK_VECTORS | EXTREMES | PASSTHROUGH | DTYPES | OTHER_FAMILIES | SPHERICAL
+    LINEAR
+    | SLERP
+    | TASK_VECTORS
+    | EXTREMES
+    | PASSTHROUGH
+    | DTYPES
+    | OTHER_FAMILIES
+    | SPHERICAL
+    | MASKS
 )

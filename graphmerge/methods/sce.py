@@ -1,0 +1,64 @@
+"""SCE (arXiv 2408.07990): select where task vectors differ, calculate weights, erase minorities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graphmerge.errors import Problem, RecipeError
+from graphmerge.graph import make_node
+from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
+from graphmerge.methods.parameters import own
+from graphmerge.methods.task_vectors import added, task_vectors
+from graphmerge.ops import (
+    EnergyConsensus,
+    EnergyShares,
+    Gram,
+    KeepLargest,
+    ShareCutoff,
+    ShareDigits,
+    Variance,
+    Where,
+)
+from graphmerge.ops.sparsify import DIGIT_BITS
+
+if TYPE_CHECKING:
+    from graphmerge.graph import Node
+
+
+def build(merge: MergeInputs) -> Node:
+    """Keep entries of high variance, weight models by their energy there, let signs vote."""
+    share = merge.number("select_topk")
+    if not 0 <= share <= 1:
+        where = f"tensor {merge.tensor}"
+        raise RecipeError(Problem("select_topk out of range", where, f"{share:g}", "0 to 1"))
+    deltas = task_vectors(merge)
+    if share < 1:
+        varied = most_varied(deltas, share)
+        deltas = tuple(make_node(Where(others_are_zero=False), delta, varied) for delta in deltas)
+    weights = make_node(EnergyShares(), *(make_node(Gram(), delta) for delta in deltas))
+    return added(merge, make_node(EnergyConsensus(), *deltas, weights))
+
+
+def most_varied(deltas: tuple[Node, ...], share: float) -> Node:
+    """The variance of each entry, where it is among the largest `share` of those not zero."""
+    variance = make_node(Variance(), *deltas)
+    statistic: tuple[Node, ...] = ()
+    for digit in range(len(DIGIT_BITS[variance.spec.dtype])):
+        statistic = (make_node(ShareDigits(share, digit), variance, *statistic),)
+    return make_node(KeepLargest(share), variance, make_node(ShareCutoff(), variance, *statistic))
+
+
+METHOD = Method(
+    name="sce",
+    summary="Keeps the entries in which models differ most, weights models by their size there.",
+    formula="B + sum_i a_i d_i / sum_i a_i over those of the sign of sum_i d_i, a_i ~ |d_i|^2",
+    use_when="fusing fine-tunes of different strength without choosing weights",
+    paper="FuseChat, arXiv 2408.07990",
+    build=build,
+    base=BaseRule.REQUIRED,
+    group=Group.TASK_VECTORS,
+    parameters=(
+        own("select_topk", 1.0, "Fraction to keep of the entries in which models differ."),
+    ),
+    least_models=2,
+)

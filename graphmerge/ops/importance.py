@@ -1,0 +1,123 @@
+"""The importance of changes by how far they move a row's softmax (Arcee Fusion)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from attrs import frozen
+
+from graphmerge.graph import Access, Op, Space, Workspace
+from graphmerge.ops.checks import all_in, same_compute_spec
+from graphmerge.ops.rescale import SCALAR
+from graphmerge.spec import DType, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+
+def row_elements(spec: TensorSpec) -> int:
+    """Elements of a row: the last axis; 1 for a single number."""
+    return max(spec.shape[-1], 1) if spec.shape else 1
+
+
+@frozen(cache_hash=True)
+class RowDivergence(Op):
+    """KL(p || q) of each row of two tensors, with p and q their softmax plus 1e-8, in float64."""
+
+    kind: ClassVar[str] = "row-divergence"
+    access: ClassVar[Access] = Access.REDUCE
+    row_wise: ClassVar[bool] = True
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """A number per row."""
+        spec = same_compute_spec(inputs)
+        return TensorSpec((spec.numel // row_elements(spec),), DType.F64)
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A statistic of weights."""
+        all_in(Space.WEIGHT, inputs, "a divergence is taken of two weights")
+        return Space.STATISTIC
+
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """Both in float64."""
+        return (DType.F64,) * 2
+
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
+        """A ratio, and some numbers per row, which may be as short as an element."""
+        return Workspace(8 + 48)
+
+    def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
+        """A number per row."""
+        return 8 * (inputs[0].numel // row_elements(inputs[0]))
+
+
+@frozen(cache_hash=True)
+class Importance(Op):
+    """|x| times the statistic's number for the row, of inputs (x, statistic)."""
+
+    kind: ClassVar[str] = "importance"
+    access: ClassVar[Access] = Access.ELEMENTWISE
+
+    row: int
+    """Elements of a row."""
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """Unchanged."""
+        return same_compute_spec(inputs[:1])
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A delta: what is selected by is of the kind that is selected from."""
+        all_in(Space.STATISTIC, inputs[1:], "rows are weighted by a statistic")
+        return all_in(Space.DELTA, inputs[:1], "only task vectors have an importance")
+
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """The factor of each element."""
+        return (inputs[0].dtype,)
+
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
+        """Factors of whole rows in float64, and numbers of repetitions."""
+        return Workspace(8 + 24, fixed_bytes=16 * self.row)
+
+
+@frozen(cache_hash=True)
+class QuartileThreshold(Op):
+    """median + 1.5 (q75 - q25), of the statistics of the last digits of these three."""
+
+    kind: ClassVar[str] = "quartile-threshold"
+    access: ClassVar[Access] = Access.SMALL
+
+    dtype: DType
+    """Dtype of the magnitudes, in which it is computed."""
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """One number."""
+        return SCALAR
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A statistic of statistics."""
+        return all_in(Space.STATISTIC, inputs, "a threshold comes from order statistics")
+
+
+@frozen(cache_hash=True)
+class KeepImportant(Op):
+    """X where its importance reaches a threshold, of inputs (x, importance, threshold)."""
+
+    kind: ClassVar[str] = "keep-important"
+    access: ClassVar[Access] = Access.ELEMENTWISE
+
+    def structure(self) -> Hashable:
+        """The class."""
+        return type(self)
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """The common spec."""
+        return same_compute_spec(inputs[:-1])
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A delta."""
+        all_in(Space.STATISTIC, inputs[-1:], "the threshold is a statistic")
+        return all_in(Space.DELTA, inputs[:-1], "only task vectors are sparsified")
+
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
+        """A mask."""
+        return Workspace(1)

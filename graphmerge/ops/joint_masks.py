@@ -1,0 +1,92 @@
+"""Entries that are chosen by all task vectors together: magmax, and masks of consensus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from attrs import frozen
+
+from graphmerge.graph import Access, Fusion, Op, Space, Workspace
+from graphmerge.ops.checks import all_in, same_compute_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from graphmerge.spec import DType, TensorSpec
+
+
+@frozen(cache_hash=True)
+class LargestOf(Op):
+    """Of each entry the one of largest magnitude (MagMax, arXiv 2407.06322).
+
+    Of opposite entries of one magnitude the positive one, so that the order of inputs is nothing.
+    """
+
+    kind: ClassVar[str] = "largest-of"
+    access: ClassVar[Access] = Access.ELEMENTWISE
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """The common spec."""
+        return same_compute_spec(inputs)
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Comparisons in the loop."""
+        return Fusion()
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A delta."""
+        return all_in(Space.DELTA, inputs, "the largest is chosen among task vectors")
+
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """The most and the least so far, and what is chosen next."""
+        return (inputs[0].dtype,) * 3
+
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
+        """A mask."""
+        return Workspace(1)
+
+
+@frozen(cache_hash=True)
+class TallMaskSum(Op):
+    """The sum of deltas where enough of them have a say in it, else zero.
+
+    With t = sum_i x_i an input has a say where |x_i| > thresholds[i] * |t - x_i| (TALL masks,
+    arXiv 2405.07813).
+    """
+
+    kind: ClassVar[str] = "tall-mask-sum"
+    access: ClassVar[Access] = Access.ELEMENTWISE
+
+    thresholds: tuple[float, ...]
+    """One per input, at least 0."""
+    least_masks: float
+    """In how many masks an entry must be."""
+
+    def structure(self) -> Hashable:
+        """The class: settings are numbers."""
+        return type(self)
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """The common spec."""
+        return same_compute_spec(inputs)
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Arithmetic in the loop."""
+        return Fusion()
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A delta."""
+        return all_in(Space.DELTA, inputs, "masks are taken of task vectors")
+
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """The sum, the number of masks, and both sides of a comparison."""
+        return (inputs[0].dtype,) * 4
+
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
+        """A mask."""
+        return Workspace(1)
+
+    def settings(self) -> str:
+        """Thresholds and how many masks."""
+        text = ", ".join(f"{threshold:g}" for threshold in self.thresholds)
+        return f"{text}; {self.least_masks:g} masks"

@@ -1,0 +1,75 @@
+"""Divergences of rows, and the threshold of importance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphmerge.ops import QuartileThreshold, RowDivergence
+from graphmerge.ops.importance import row_elements
+from graphmerge.spec import DType
+from graphmerge.statistics.registry import (
+    Partial,
+    Reduction,
+    Statistic,
+    register_reduction,
+    register_small,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from graphmerge.spec import TensorSpec
+
+FLOOR = 1e-8
+"""What is added to every probability."""
+
+
+def divergences(first: Statistic, second: Statistic) -> Statistic:
+    """KL of each row's softmax, both plus FLOOR, from float64 rows, which are overwritten."""
+    for x in (first, second):
+        _softmax(x)
+        x += FLOOR
+    np.divide(first, second, out=second)
+    np.log(second, out=second)
+    second *= first
+    sums: Statistic = np.maximum(second.sum(axis=1), 0.0)
+    return sums
+
+
+def _softmax(x: Statistic) -> None:
+    x -= x.max(axis=1, keepdims=True)
+    np.exp(x, out=x)
+    x /= x.sum(axis=1, keepdims=True)
+
+
+class RowDivergenceReduction(Reduction):
+    """A number per row; a partial result has (number of the row, divergence) in its rows."""
+
+    def begin(self, op: RowDivergence, inputs: tuple[TensorSpec, ...]) -> Statistic:
+        """A zero per row."""
+        return np.zeros(inputs[0].numel // row_elements(inputs[0]))
+
+    def combine(self, state: Statistic, partial: Partial, start: int) -> None:
+        """Rows to their places."""
+        state[partial[:, 0].astype(np.int64)] = partial[:, 1]
+
+    def finish(
+        self, op: RowDivergence, state: Statistic, statistics: Sequence[Statistic]
+    ) -> Statistic:
+        """All rows."""
+        return state
+
+
+register_reduction(RowDivergence, RowDivergenceReduction())
+
+
+@register_small(QuartileThreshold)
+def quartile_threshold(op: QuartileThreshold, statistics: Sequence[Statistic]) -> Statistic:
+    """Median + 1.5 (q75 - q25), rounded as the magnitudes' dtype rounds."""
+    bits = np.array([statistic[0] for statistic in statistics])
+    single = op.dtype is DType.F32
+    values = bits.astype(np.int32).view(np.float32) if single else bits.view(np.float64)
+    median, upper, lower = values
+    return np.array(median + values.dtype.type(1.5) * (upper - lower), dtype=np.float64)

@@ -1,0 +1,98 @@
+"""The k-th largest of the magnitudes that are not zero, k being a share of their number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphmerge.ops import EnergyShares, ShareCutoff, ShareDigits
+from graphmerge.ops.blocks import blocks
+from graphmerge.ops.sparsify import DIGIT_BITS
+from graphmerge.ops.variance import ZERO_BIN
+from graphmerge.statistics.magnitude import EVERYWHERE, cutoff_of, next_digit
+from graphmerge.statistics.registry import (
+    Partial,
+    Reduction,
+    Statistic,
+    register_reduction,
+    register_small,
+)
+from graphmerge.statistics.sums import BlockReduction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from graphmerge.spec import TensorSpec
+
+
+def _nothing(bits_so_far: int) -> Statistic:
+    """The statistic of a digit where k is zero: bits are all set, which is above any magnitude."""
+    return np.array([bits_so_far << 16 | 0xFFFF, 0, 0, 0], dtype=np.int64)
+
+
+class ShareDigitsReduction(Reduction):
+    """As for the k-th largest magnitude; the first digit's histogram ends with the zeros."""
+
+    def begin(self, op: ShareDigits, inputs: tuple[TensorSpec, ...]) -> Statistic:
+        """An empty histogram."""
+        bins = (1 << DIGIT_BITS[inputs[0].dtype][op.digit]) + (op.digit == 0)
+        return np.zeros(bins, dtype=np.uint32 if inputs[0].numel < 1 << 32 else np.int64)
+
+    def combine(self, state: Statistic, partial: Partial, start: int) -> None:
+        """Counts add up, in any order."""
+        np.add(state, partial, out=state, casting="unsafe")
+
+    def finish(
+        self, op: ShareDigits, state: Statistic, statistics: Sequence[Statistic]
+    ) -> Statistic:
+        """The digit that the k-th largest has."""
+        counts = state.astype(np.int64)
+        bits = above = 0
+        if op.digit == 0:
+            counts = counts[:ZERO_BIN]
+            keep = int(op.share * int(counts.sum()))
+        else:
+            bits, above, _, keep = (int(value) for value in statistics[0])
+        if keep == 0:
+            return _nothing(bits) if op.digit else np.array([0x7FFF, 0, 0, 0], dtype=np.int64)
+        return np.array([*next_digit(counts, bits, above, keep), keep], dtype=np.int64)
+
+    def known(self, op: ShareDigits, statistics: Sequence[Statistic]) -> Statistic | None:
+        """Where nothing is kept there is no digit to look for."""
+        nothing = op.digit > 0 and int(statistics[0][3]) == 0
+        return _nothing(int(statistics[0][0])) if nothing else None
+
+
+class ShareCutoffReduction(BlockReduction):
+    """Ties per block; the statistic is that of a TieCutoff, which keeps nothing where k is 0."""
+
+    def begin(self, op: ShareCutoff, inputs: tuple[TensorSpec, ...]) -> Statistic:
+        """A zero per block."""
+        return np.zeros(blocks(inputs[0]), dtype=np.int64)
+
+    def finish(
+        self, op: ShareCutoff, state: Statistic, statistics: Sequence[Statistic]
+    ) -> Statistic:
+        """Where the ties that are kept end."""
+        bits, above, _, keep = (int(value) for value in statistics[0])
+        return cutoff_of(state, bits, keep - above)
+
+    def known(self, op: ShareCutoff, statistics: Sequence[Statistic]) -> Statistic | None:
+        """Where every tie is kept, or nothing at all, there is no cutoff to look for."""
+        bits, above, ties, keep = (int(value) for value in statistics[0])
+        if keep == 0:
+            return np.array([bits, 0, 0], dtype=np.int64)
+        return np.array([bits, EVERYWHERE, 0], dtype=np.int64) if keep - above == ties else None
+
+
+register_reduction(ShareDigits, ShareDigitsReduction())
+register_reduction(ShareCutoff, ShareCutoffReduction())
+
+
+@register_small(EnergyShares)
+def energy_shares(op: EnergyShares, statistics: Sequence[Statistic]) -> Statistic:
+    """Squared norms over their sum."""
+    energies = np.array([float(gram[0, 0]) for gram in statistics])
+    total = float(energies.sum())
+    return energies / total if total > 0 else np.zeros_like(energies)
