@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import table_basic
+import table_masks
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -123,7 +124,11 @@ def test_one_fine_tune_of_weight_one_is_the_fine_tune(folder, method, base, x):
 
 
 @pytest.mark.parametrize(
-    "method", sorted({row.method for row in table_basic.ROWS} - {"passthrough", "slerp"})
+    "method",
+    sorted(
+        {row.method for row in (*table_basic.ROWS, *table_masks.ROWS)}
+        - {"passthrough", "slerp", "arcee_fusion", "cabs"}
+    ),
 )
 @quick
 @given(data=st.data(), turn=st.permutations(range(3)))
