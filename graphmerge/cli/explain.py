@@ -10,6 +10,8 @@ from graphmerge.errors import InputError, Problem
 from graphmerge.graph import Access, Node
 from graphmerge.ops import LoadTensor
 from graphmerge.recipe.suggestions import suggest
+from graphmerge.schedule.program import look_through
+from graphmerge.schedule.shared_results import passes_that_compute
 from graphmerge.units import format_bytes
 
 if TYPE_CHECKING:
@@ -28,16 +30,26 @@ def explanation(plan: Plan, tensor: str) -> Tree:
         raise InputError(Problem("no such output tensor", "--explain", repr(tensor), hint=hint))
     output = outputs[tensor]
     tree = Tree(tensor + (f"  (copied: {output.reason})" if output.reason else ""))
+    fates = _fates(plan)
     drawn: set[Node] = set()
     stack = [(tree, output.node)]
     while stack:
         parent, node = stack.pop()
         is_repeated = node in drawn and bool(node.inputs)
-        branch = parent.add(_label(node, plan.request.device) + (" (above)" if is_repeated else ""))
+        label = _label(node, plan.request.device) + fates.get(look_through(node), "")
+        branch = parent.add(label + (" (above)" if is_repeated else ""))
         if not is_repeated:
             drawn.add(node)
             stack.extend((branch, value) for value in reversed(node.inputs))
     return tree
+
+
+def _fates(plan: Plan) -> dict[Node, str]:
+    """What is done about results that several passes need."""
+    passes = passes_that_compute(plan)
+    fates = {node: f"  computed in {count} passes" for node, count in passes.items()}
+    stored = (unit.unit.stored for unit in plan.units)
+    return fates | {node: "  stored" for node in stored if node is not None}
 
 
 def _label(node: Node, device: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from graphmerge.errors import CheckpointError, Problem
@@ -12,6 +11,7 @@ from graphmerge.execution.buffers import BufferPool
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.row_reading import RowReaders
 from graphmerge.execution.running import RunningUnit, TileTask
+from graphmerge.execution.shared import SharedValues
 from graphmerge.execution.worker import TileResult, Worker
 from graphmerge.ops import LoadTensor
 from graphmerge.schedule.executors import Executor
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from graphmerge.execution.sink import Sink
     from graphmerge.graph import Node
     from graphmerge.schedule.plan import Plan, UnitPlan
-    from graphmerge.statistics import Statistic
 
 _POLL_SECONDS = 0.2  # how long the main thread may be deaf to Ctrl-C
 
@@ -74,6 +73,7 @@ class _Engine:
         strict: bool,
     ) -> None:
         self._plan = plan
+        self._finished = finished
         self._sink = sink
         self._progress = progress
         self._reader = reader
@@ -88,8 +88,7 @@ class _Engine:
         self._waiting = _remaining(plan, finished)
         self._waiting.reverse()
         self._in_flight: list[RunningUnit] = []
-        self._shared: dict[Node, Statistic] = {}
-        self._users = Counter(node for unit in self._waiting for node in unit.unit.needs)
+        self._shared = SharedValues((unit.unit for unit in self._waiting), self._pool)
         self._error: BaseException | None = None
         self._working = 0
         self._ended = 0
@@ -165,10 +164,11 @@ class _Engine:
         if not self._waiting or len(self._in_flight) >= self._plan.workers:
             return False
         following = self._waiting[-1]
-        if any(node not in self._shared for node in following.unit.needs):
+        if not self._shared.has_all(following.unit.needs):
             return False
-        held = sum(running.plan.live_bytes for running in self._in_flight)
-        return not self._in_flight or held + following.live_bytes <= self._most_live_bytes
+        held = self._shared.stored_bytes + sum(unit.plan.live_bytes for unit in self._in_flight)
+        wanted = following.live_bytes + following.unit.stored_bytes
+        return not self._in_flight or held + wanted <= self._most_live_bytes
 
     def _admit(self, unit: UnitPlan) -> None:
         running = RunningUnit(unit, self._plan.tile_elements, self._pool, self._shared)
@@ -181,8 +181,9 @@ class _Engine:
         self._report(result.not_finite)
         written = 0
         if result.outcome.output is not None:
-            for output in task.unit.plan.unit.outputs:
-                self._sink.write(output.name, task.start, result.outcome.output)
+            task.unit.store(task, result.outcome.output)
+            for name in self._unfinished(task.unit):
+                self._sink.write(name, task.start, result.outcome.output)
                 written += result.outcome.output.nbytes
         self._progress.add(read_bytes=result.read_bytes, written_bytes=written)
         with self._changed:
@@ -194,15 +195,16 @@ class _Engine:
     def _retire(self, running: RunningUnit) -> None:
         unit = running.plan.unit
         self._in_flight.remove(running)
-        self._shared.update({node: running.statistics[node] for node in unit.makes})
-        for node in unit.needs:
-            self._users[node] -= 1
-            if not self._users[node]:
-                del self._shared[node]
-        names = tuple(output.name for output in unit.outputs)
+        self._shared.add(unit, running.statistics)
+        names = self._unfinished(running)
         if names:
             self._sink.finish(names)
             self._progress.add(finished_tensors=len(names))
+
+    def _unfinished(self, running: RunningUnit) -> tuple[str, ...]:
+        """Names of the unit's outputs, without those that a run before has finished."""
+        names = (output.name for output in running.plan.unit.outputs)
+        return tuple(name for name in names if name not in self._finished)
 
     def _report(self, not_finite: tuple[Node, ...]) -> None:
         for load in not_finite:
@@ -216,7 +218,7 @@ class _Engine:
 
 
 def _remaining(plan: Plan, finished: set[str]) -> list[UnitPlan]:
-    """Units with an output that is not finished, and the shared statistics that they need."""
+    """Units with an output that is not finished, and those that make what they need."""
     wanted = [
         bool(unit.unit.outputs) and any(output.name not in finished for output in unit.unit.outputs)
         for unit in plan.units

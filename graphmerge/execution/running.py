@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from graphmerge.schedule.program import is_read
 from graphmerge.schedule.steps import Free, RunPass
 from graphmerge.statistics import reduction, small
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from graphmerge.execution.buffers import BufferPool
     from graphmerge.execution.reading import Bytes
+    from graphmerge.execution.shared import SharedValues
     from graphmerge.graph import Node
     from graphmerge.schedule.plan import UnitPlan
     from graphmerge.schedule.units import Pass
@@ -34,7 +34,7 @@ class TileTask:
     stop: int
     """Flat index after the last element."""
     first_reads: frozenset[Node]
-    """Loads that no pass before this one has read: the other kept ones are in memory."""
+    """Loads that this pass reads first: the other kept ones, and stored ones, are in memory."""
     statistics: Mapping[Node, Statistic]
     """What the passes before have made."""
 
@@ -47,14 +47,17 @@ class RunningUnit:
         plan: UnitPlan,
         tile_elements: int,
         pool: BufferPool,
-        shared: Mapping[Node, Statistic],
+        shared: SharedValues,
     ) -> None:
         self.plan = plan
-        self.kept: dict[Node, Bytes] = {load: pool.take(load.spec.nbytes) for load in plan.kept}
-        self.statistics: dict[Node, Statistic] = {node: shared[node] for node in plan.unit.needs}
+        self.in_memory = shared.tensors_for(plan.unit)
+        self.in_memory.update({load: pool.take(load.spec.nbytes) for load in plan.kept})
+        self.statistics = shared.statistics_for(plan.unit)
+        self._shared = shared
+        self._room = shared.room_for(plan.unit)
         self._pool = pool
         self._tile_elements = tile_elements
-        self._loaded: set[Node] = set()
+        self._loaded: set[Node] = set(plan.unit.needs)
         self._states: dict[Node, Statistic] = {}
         self._steps = plan.steps
         self._step = -1
@@ -76,6 +79,12 @@ class RunningUnit:
         self._running += 1
         return TileTask(self, self._part, start, stop, self._first_reads, self.statistics)
 
+    def store(self, task: TileTask, output: Bytes) -> None:
+        """Copy a tile of the result to memory, if others need it there; called by any worker."""
+        if self._room is not None:
+            start = task.start * self.plan.unit.root.spec.dtype.bits // 8
+            self._room[start : start + output.nbytes] = output
+
     def complete(self, task: TileTask, partials: Mapping[Node, Partial]) -> None:
         """Take up what a tile gave; after the last tile of a pass, go on to the next."""
         for node, partial in partials.items():
@@ -90,7 +99,6 @@ class RunningUnit:
         while True:
             self._step += 1
             if self.is_finished:
-                self._release(tuple(self.kept))
                 return
             step = self._steps[self._step]
             if isinstance(step, Free):
@@ -134,7 +142,9 @@ class RunningUnit:
 
     def _release(self, values: tuple[Node, ...]) -> None:
         for value in values:
-            if is_read(value):
-                self._pool.give(self.kept.pop(value))
-            else:
-                self.statistics.pop(value, None)
+            buffer = self.in_memory.pop(value, None)
+            self.statistics.pop(value, None)
+            if value in self.plan.unit.needs:
+                self._shared.let_go(value)
+            elif buffer is not None:
+                self._pool.give(buffer)

@@ -81,7 +81,7 @@ class Worker:
         buffers = {
             load: self._arena.take(_byte_range(load, 0, elements)[1])
             for load in program.loads
-            if load not in task.unit.kept
+            if load not in task.unit.in_memory
         }
         return _Views(program, elements, tiles, buffers)
 
@@ -94,7 +94,7 @@ class Worker:
                 buffer, wanted = views.buffers[load], True
             else:
                 first, last = _byte_range(load, task.start, task.stop)
-                buffer, wanted = task.unit.kept[load][first:last], load in task.first_reads
+                buffer, wanted = task.unit.in_memory[load][first:last], load in task.first_reads
             if wanted:
                 self._read(load, task.start, buffer)
                 read_bytes += buffer.nbytes

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from graphmerge.pipeline import Compiled
-    from graphmerge.schedule.report_values import PlanReport, TensorGroup
+    from graphmerge.schedule.report_values import PlanReport, SharedResult, TensorGroup
 
 SPARKLINE_COLUMNS = 60
 SHOWN_OFFENDERS = 5
@@ -100,10 +100,22 @@ def _work(report: PlanReport) -> Iterator[str]:
         f"{counted(report.workers, 'worker')} on {report.device}, tiles of "
         f"{report.tile_elements:,} elements"
     )
+    yield from _shared("stored", report.stored, "computed once, in memory for")
+    yield from _shared("again", report.computed_again, "computed in each of")
     yield f"run by  {', '.join(f'{name} {n:,}' for name, n in report.executors.items())}"
     names = [unit.name for unit in report.units]
     ends = names if len(names) < 4 else [*names[:2], "...", names[-1]]
     yield f"order   {', '.join(ends)}"
+
+
+def _shared(title: str, results: Sequence[SharedResult], fate: str) -> Iterator[str]:
+    """Results that several passes need, those of a kind and a number of passes together."""
+    alike: dict[tuple[str, int], list[SharedResult]] = {}
+    for result in results:
+        alike.setdefault((result.kind, result.passes), []).append(result)
+    for (kind, passes), found in alike.items():
+        largest = format_bytes(max(result.result_bytes for result in found))
+        yield f"{title:<8}{kind} {len(found):,}, {fate} {counted(passes, 'pass')}, up to {largest}"
 
 
 def _memory(report: PlanReport) -> Iterator[str]:
@@ -112,7 +124,7 @@ def _memory(report: PlanReport) -> Iterator[str]:
     budget = f"{share} of the budget of {format_bytes(report.budget_bytes)}"
     parts = [
         ("reserved", report.reserved_bytes, f"interpreter, libraries, threads, plan; {measured}"),
-        ("live", report.live_bytes, "kept inputs and statistics"),
+        ("live", report.live_bytes, "kept inputs, stored results and statistics"),
         ("workspace", report.workspace_bytes, "registers and kernels of all workers"),
         ("buffer", report.buffer_bytes, "read and write buffers"),
         ("predicted peak", report.predicted_peak_bytes, budget),

@@ -1,4 +1,4 @@
-"""Choose the fastest plan that fits: workers, tile size, and what is kept between passes."""
+"""Choose the fastest plan that fits: workers, tile size, and what is kept or stored in memory."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from graphmerge.errors import InputError, Problem
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.schedule.cost import estimated_seconds
 from graphmerge.schedule.executors import Executor, uses_native_code
+from graphmerge.schedule.fitting import Fitting, by_seconds, options_of
 from graphmerge.schedule.memory import estimate, shared_bytes
 from graphmerge.schedule.plan import Plan, Request, Reserved, ReservedFor, UnitPlan
-from graphmerge.schedule.units import make_units
+from graphmerge.schedule.variants import make_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from graphmerge.graph import Graph
     from graphmerge.schedule.units import Unit
+    from graphmerge.schedule.variants import Group
 
 CPU_TILE_BLOCKS = (4, 2, 1)
 """Tile sizes to try, in numerics blocks: up to 1 MiB of float32, so that a few registers stay in
@@ -32,8 +34,10 @@ def schedule(graph: Graph, request: Request, reserved_for: ReservedFor) -> Plan:
         InputError: a tile size was asked for that is no whole number of numerics blocks, or native
             code where there is none.
     """
-    units = make_units(graph, device=request.device, native=uses_native_code(request))
-    chooser = _Chooser(graph, request, _reserved(units, reserved_for), units, _tile_sizes(request))
+    groups = make_groups(graph, device=request.device, native=uses_native_code(request))
+    units = [unit for group in groups for variant in group.variants for unit in variant]
+    reserved = _reserved(units, reserved_for)
+    chooser = _Chooser(graph, request, reserved, groups, _tile_sizes(request))
     plans = (
         chooser.plan(workers, tile)
         for workers in range(request.workers, 0, -1)
@@ -51,26 +55,30 @@ class _Chooser:
         graph: Graph,
         request: Request,
         reserved: Reserved,
-        units: Sequence[Unit],
+        groups: Sequence[Group],
         tiles: tuple[int, ...],
     ) -> None:
         self.tiles = tiles
         self._graph = graph
         self._request = request
         self._reserved = reserved
-        self._lean = tuple(UnitPlan(unit, ()) for unit in units)
-        self._kept = tuple(UnitPlan(unit, unit.repeated_loads()) for unit in units)
+        self._lean = tuple(UnitPlan(unit, ()) for group in groups for unit in group.variants[0])
+        self._options = tuple(map(options_of, groups))
         self._least, self._offender = estimate(
             graph, self._lean, reserved, workers=1, tile_elements=min(tiles)
         )
 
     def plan(self, workers: int, tile: int) -> Plan:
-        """The plan with so many workers and tiles of this size that keeps what fits."""
+        """The plan with so many workers and tiles of this size that holds what is worth it."""
         lean, _ = estimate(
             self._graph, self._lean, self._reserved, workers=workers, tile_elements=tile
         )
         spare = self._request.budget_bytes - lean.predicted_peak_bytes + lean.live_bytes
-        return self._made(_keep_what_fits(self._lean, self._kept, spare, workers), workers, tile)
+        fitting = Fitting(spare - shared_bytes(self._lean), workers, self._lean)
+        for options in self._options:
+            fitting.take(by_seconds(options, workers, tile))
+        plan = self._made(tuple(fitting.chosen), workers, tile)
+        return plan if plan.fits else self._made(self._lean, workers, tile)
 
     def leanest(self) -> Plan:
         """The plan that needs least."""
@@ -119,19 +127,3 @@ def _tile_sizes(request: Request) -> tuple[int, ...]:
         wanted = f"a multiple of {BLOCK_ELEMENTS}"
         raise InputError(Problem("wrong tile size", got=str(request.tile_elements), wanted=wanted))
     return (request.tile_elements,)
-
-
-def _keep_what_fits(
-    lean: Sequence[UnitPlan], kept: Sequence[UnitPlan], spare_bytes: int, in_flight: int
-) -> tuple[UnitPlan, ...]:
-    """Keep the repeated inputs of each unit that fit beside those of its neighbours in flight."""
-    shared = shared_bytes(lean)
-    chosen = list(lean)
-    held = [unit.live_bytes for unit in lean]
-    for index, unit in enumerate(kept):
-        before = sum(held[max(0, index - in_flight + 1) : index])
-        after = sum(held[index + 1 : index + in_flight])
-        if unit.kept and shared + before + unit.live_bytes + after <= spare_bytes:
-            held[index] = unit.live_bytes
-            chosen[index] = unit
-    return tuple(chosen)

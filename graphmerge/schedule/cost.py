@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from graphmerge.graph import Access
 from graphmerge.schedule.executors import Executor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from graphmerge.graph import Node
     from graphmerge.schedule.plan import UnitPlan
     from graphmerge.schedule.units import UnitFacts
 
@@ -20,6 +22,13 @@ INSTRUCTION_SECONDS_PER_ELEMENT = 0.35e-9
 """One vectorised op on a tile in cache, per element; measured 0.15 to 1.2 ns, most near 0.3."""
 NATIVE_SECONDS_PER_ELEMENT = 0.06e-9
 """One op within a native function, per element."""
+STORED_BYTES_PER_SECOND = 1e10
+"""Writing a result to memory, or reading it from there, by one core."""
+CHOOSING_FACTOR = 8
+"""How much longer than another op one takes that decides for each element whether it stays;
+measured 6 to 16."""
+SLOW_FACTOR = 30
+"""The same for an op that looks at rows or at the whole tensor: a sort, a factorisation."""
 INSTRUCTION_OVERHEAD_SECONDS = 5e-6
 """Calling one kernel from Python."""
 TILE_OVERHEAD_SECONDS = 60e-6
@@ -48,16 +57,35 @@ def _unit_seconds(unit: UnitPlan, tile_elements: int) -> float:
     seconds = 0.0
     for part in unit.unit.passes:
         instructions = len(part.program.instructions)
+        nodes = [instruction.node for instruction in part.program.instructions]
         tiles = -(-part.numel // part.tile_elements(tile_elements))
         is_native = part.executor is Executor.NATIVE
         calls = 1 if is_native else instructions
         seconds += tiles * (TILE_OVERHEAD_SECONDS + calls * INSTRUCTION_OVERHEAD_SECONDS)
-        per_element = NATIVE_SECONDS_PER_ELEMENT if is_native else INSTRUCTION_SECONDS_PER_ELEMENT
-        work = part.numel * instructions * per_element
+        work = part.numel * computing_seconds(nodes, native=is_native)
         if part.device == "cpu":
             seconds += work
         else:
             moved = sum(load.spec.nbytes for load in part.program.loads)
             moved += part.result.spec.nbytes if part.result else 0
             seconds += work / DEVICE_SPEED + moved / TRANSFER_BYTES_PER_SECOND
-    return seconds
+    return seconds + storing_seconds(unit.unit.facts.shared_traffic_bytes)
+
+
+def storing_seconds(moved_bytes: int) -> float:
+    """Seconds that one core takes to write and read so many bytes of stored tensors."""
+    return moved_bytes / STORED_BYTES_PER_SECOND
+
+
+def computing_seconds(nodes: Iterable[Node], *, native: bool) -> float:
+    """Seconds per element that one core takes for these ops, within one program."""
+    single = NATIVE_SECONDS_PER_ELEMENT if native else INSTRUCTION_SECONDS_PER_ELEMENT
+    return single * sum(map(_factor, nodes))
+
+
+def _factor(node: Node) -> int:
+    if node.op.access in (Access.ROWS, Access.WHOLE):
+        return SLOW_FACTOR
+    needs = node.op.fusion(tuple(value.spec for value in node.inputs))
+    chooses = needs is not None and (needs.mask or needs.reads_chunk)
+    return CHOOSING_FACTOR if chooses else 1

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from graphmerge.graph import Graph, Node, Workspace
 from graphmerge.schedule.plan import Memory, Reserved, UnitPlan
+from graphmerge.schedule.units import is_statistic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from graphmerge.schedule.units import Pass, UnitFacts
 
@@ -40,10 +42,10 @@ class TileMemory:
         return self.register_bytes + self.buffer_bytes
 
 
-def tile_memory(part: Pass, kept: Iterable[Node], tile_elements: int) -> TileMemory:
-    """What a worker needs for one tile of a pass, with these loads kept in memory."""
+def tile_memory(part: Pass, in_memory: Iterable[Node], tile_elements: int) -> TileMemory:
+    """What a worker needs for one tile of a pass, with these loads in memory."""
     elements = min(part.tile_elements(tile_elements), part.numel)
-    program, held = part.program, set(kept)
+    program, held = part.program, set(in_memory)
     buffers = [load.spec.dtype.bits for load in program.loads if load not in held]
     buffer_bytes = sum((bits * elements + 7) // 8 for bits in buffers)
     reading = max(map(_gathering_bytes, program.loads), default=0)
@@ -85,7 +87,7 @@ def worker_memory(units: Sequence[UnitPlan], tile_elements: int) -> tuple[TileMe
             continue
         seen.add(kind)
         for part in unit.unit.passes:
-            memory = tile_memory(part, unit.kept, tile_elements)
+            memory = tile_memory(part, unit.in_memory, tile_elements)
             arena = max(arena, memory, key=lambda tile: tile.arena_bytes)
             kernel_bytes = max(kernel_bytes, memory.kernel_bytes)
             if memory.arena_bytes + memory.kernel_bytes > worst:
@@ -94,19 +96,43 @@ def worker_memory(units: Sequence[UnitPlan], tile_elements: int) -> tuple[TileMe
 
 
 def live_bytes(units: Sequence[UnitPlan], in_flight: int) -> int:
-    """The most that units in flight hold: any `in_flight` neighbours, and shared statistics."""
+    """The most that is held at once: by units in flight, stored for others, and shared."""
+    return max(window_bytes(units, in_flight), default=0) + shared_bytes(units)
+
+
+def window_bytes(units: Sequence[UnitPlan], in_flight: int) -> Iterator[int]:
+    """What each unit and the `in_flight` - 1 before it hold, and what is stored meanwhile."""
     held = [unit.live_bytes for unit in units]
-    window = sum(held[:in_flight])
-    worst = window
-    for index in range(in_flight, len(held)):
-        window += held[index] - held[index - in_flight]
-        worst = max(worst, window)
-    return worst + shared_bytes(units)
+    stored = _stored_bytes(units, in_flight)
+    window = 0
+    for index, own in enumerate(held):
+        window += own - (held[index - in_flight] if index >= in_flight else 0)
+        yield window + stored[index]
+
+
+def _stored_bytes(units: Sequence[UnitPlan], in_flight: int) -> list[int]:
+    """Bytes of the tensors that are stored while each unit and those before it are in flight.
+
+    A tensor is stored from the beginning of the unit that makes it (one before the first, if it is
+    none of these) to the end of the last that needs it.
+    """
+    first: dict[Node, int] = {}
+    last: dict[Node, int] = {}
+    for index, plan in enumerate(units):
+        for node in (*plan.unit.makes, *plan.unit.needs):
+            if not is_statistic(node):
+                first.setdefault(node, index if node in plan.unit.makes else 0)
+                last[node] = index
+    changes = [0] * (len(units) + 1)
+    for node, index in first.items():
+        changes[index] += node.spec.nbytes
+        changes[min(last[node] + in_flight, len(units))] -= node.spec.nbytes
+    return list(accumulate(changes))
 
 
 def shared_bytes(units: Sequence[UnitPlan]) -> int:
     """Bytes of all statistics that units share."""
-    return sum(node.spec.nbytes for unit in units for node in unit.unit.makes)
+    return sum(node.spec.nbytes for unit in units for node in unit.unit.makes if is_statistic(node))
 
 
 def graph_bytes(graph: Graph, units: Sequence[UnitPlan]) -> int:

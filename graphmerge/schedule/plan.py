@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
 
 from graphmerge.errors import BudgetError, Problem
-from graphmerge.graph import Graph, Node
 from graphmerge.schedule.executors import Executor, Kernels
 from graphmerge.schedule.steps import Step, steps_of
 from graphmerge.units import format_bytes
@@ -15,6 +15,7 @@ from graphmerge.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from graphmerge.graph import Graph, Node
     from graphmerge.schedule.units import Unit
 
 
@@ -59,7 +60,7 @@ class Memory:
     reserved_bytes: int
     """Interpreter, libraries, threads, graph and plan."""
     live_bytes: int
-    """Kept inputs and statistics of the units in flight."""
+    """Kept inputs and statistics of the units in flight, and stored tensors."""
     workspace_bytes: int
     """Registers and kernel workspace of all workers."""
     buffer_bytes: int
@@ -80,8 +81,13 @@ class UnitPlan:
     unit: Unit
     """What is computed."""
     kept: tuple[Node, ...]
-    """Stored tensors that stay in memory between passes: all that several passes read, or none, and
-    then they are read again."""
+    """Tensors of input files that stay in memory between passes: all that several passes read, or
+    none, and then they are read again."""
+
+    @property
+    def in_memory(self) -> tuple[Node, ...]:
+        """Tensors that no pass reads into a buffer: kept inputs, and what other units stored."""
+        return (*self.kept, *self.unit.needs)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -90,18 +96,15 @@ class UnitPlan:
 
     @property
     def live_bytes(self) -> int:
-        """Bytes held while the unit is in flight."""
+        """Bytes held while the unit is in flight, beside stored tensors."""
         facts = self.unit.facts
         return facts.state_bytes + (facts.repeated_bytes if self.kept else 0)
 
     def reads(self) -> Iterator[Node]:
-        """The stored tensors that are read from files, once for each time."""
-        kept, seen = set(self.kept), set[Node]()
-        for part in self.unit.passes:
-            for load in part.program.loads:
-                if load not in kept or load not in seen:
-                    yield load
-                seen.add(load)
+        """The tensors that are read from files, once for each time."""
+        kept = set(self.kept)
+        for load, count in self.unit.reads().items():
+            yield from repeat(load, 1 if load in kept else count)
 
     @property
     def read_bytes(self) -> int:

@@ -11,7 +11,7 @@ from graphmerge.graph import Access, Node, Workspace
 from graphmerge.ops import GatherRows, LoadTensor, StackLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Set
 
     from graphmerge.schedule.fusion import FusedLayout
     from graphmerge.spec import DType
@@ -40,7 +40,7 @@ class Program:
     instructions: tuple[Instruction, ...]
     """In an order in which inputs come before users."""
     loads: tuple[Node, ...]
-    """The stored tensors that are read; load i is register -1 - i."""
+    """Tensors that are read, from files or from memory; load i is register -1 - i."""
     registers: tuple[DType, ...]
     """Dtype of every register."""
     result: int | None
@@ -56,15 +56,17 @@ class Program:
         return sum(dtype.bits for dtype in self.registers) // 8
 
 
-def compile_program(reductions: Iterable[Node], result: Node | None) -> Program:
+def compile_program(
+    reductions: Iterable[Node], result: Node | None, given: Set[Node] = frozenset()
+) -> Program:
     """The program that takes tiles into the reductions and computes the result's tile.
 
     Registers are reused as soon as their value has had its last use. Statistics are not computed
-    here: they are made before the pass begins.
+    here: they are made before the pass begins. Nor are the tensors in `given`: they are loads.
     """
     roots = (*reductions, *((result,) if result else ()))
-    nodes = _region(roots)
-    return _Compiler(nodes, result).compile()
+    nodes = _region(roots, given)
+    return _Compiler(nodes, result, given).compile()
 
 
 def look_through(node: Node) -> Node:
@@ -95,7 +97,7 @@ def statistic_inputs(node: Node) -> tuple[Node, ...]:
     return tuple(value for value in node.inputs if value.op.access in (Access.REDUCE, Access.SMALL))
 
 
-def _region(roots: tuple[Node, ...]) -> list[Node]:
+def _region(roots: tuple[Node, ...], given: Set[Node]) -> list[Node]:
     """What is evaluated per tile for the roots: everything down to loads and statistics."""
     nodes: list[Node] = []
     done: set[Node] = set()
@@ -104,7 +106,7 @@ def _region(roots: tuple[Node, ...]) -> list[Node]:
         node, expanded = stack.pop()
         if node in done:
             continue
-        if expanded:
+        if expanded or node in given:
             done.add(node)
             nodes.append(node)
         else:
@@ -116,23 +118,23 @@ def _region(roots: tuple[Node, ...]) -> list[Node]:
 class _Compiler:
     """Linear-scan register allocation over a region."""
 
-    def __init__(self, nodes: list[Node], result: Node | None) -> None:
-        self.nodes = nodes
+    def __init__(self, nodes: list[Node], result: Node | None, given: Set[Node]) -> None:
+        loads = [node for node in nodes if node in given or is_read(node)]
+        self.loads = tuple(loads)
+        self.nodes = [node for node in nodes if node not in set(loads)]
         self.result = look_through(result) if result else None
-        self.loads = tuple(filter(is_read, nodes))
         self.place: dict[Node, int] = {load: -1 - i for i, load in enumerate(self.loads)}
         self.registers: list[DType] = []
         self.free: list[int] = []
-        self.uses = Counter(value for node in nodes for value in tensor_inputs(node))
+        self.uses = Counter(value for node in self.nodes for value in tensor_inputs(node))
         if self.result:
             self.uses[self.result] += 1
 
     def compile(self) -> Program:
-        instructions = tuple(self._instruction(node) for node in self.nodes if not is_read(node))
+        instructions = tuple(self._instruction(node) for node in self.nodes)
         workspaces = {
             node.op.workspace(tuple(value.spec for value in node.inputs)): None
             for node in self.nodes
-            if node.inputs
         }
         return Program(
             instructions,

@@ -9,6 +9,7 @@ from graphmerge.ops import LoadTensor
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.memory import tile_memory
 from graphmerge.schedule.report_values import InputReport, PlanReport, TensorGroup, UnitReport
+from graphmerge.schedule.shared_results import results_computed_again, stored_results
 from graphmerge.schedule.simulate import simulate
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def report(plan: Plan, *, shards: int) -> PlanReport:
         passes=sum(len(unit.unit.passes) for unit in plan.units),
         executors=_executors(plan),
         units=tuple(_unit(unit, plan.tile_elements) for unit in plan.units),
+        stored=stored_results(plan),
+        computed_again=results_computed_again(plan),
         merged=_outputs(output for output in graph.outputs if not output.reason),
         copied=_outputs(output for output in graph.outputs if output.reason),
         left_out=_omissions(graph.omissions),
@@ -83,12 +86,13 @@ def _input(model: str, loads: list[Node]) -> InputReport:
 
 
 def _unit(plan: UnitPlan, tile_elements: int) -> UnitReport:
-    tiles = [tile_memory(part, plan.kept, tile_elements) for part in plan.unit.passes]
+    tiles = [tile_memory(part, plan.in_memory, tile_elements) for part in plan.unit.passes]
     return UnitReport(
         name=plan.unit.name,
         passes=len(plan.unit.passes),
         read_bytes=plan.read_bytes,
         live_bytes=plan.live_bytes,
+        stored_bytes=plan.unit.stored_bytes,
         tile_bytes=max((tile.arena_bytes + tile.kernel_bytes for tile in tiles), default=0),
     )
 

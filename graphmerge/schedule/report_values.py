@@ -30,18 +30,34 @@ class InputReport:
 
 @frozen
 class UnitReport:
-    """One step of the order: the work for an output tensor, or for a shared statistic."""
+    """One step of the order: the work for an output tensor, or for what other units need."""
 
     name: str
-    """First output tensor of the unit."""
+    """First output tensor of the unit, or what it makes for others."""
     passes: int
     """Passes over its inputs."""
     read_bytes: int
     """Bytes read from files."""
     live_bytes: int
     """Kept inputs and statistics while the unit is in flight."""
+    stored_bytes: int
+    """What the unit stores for others, until the last of them has let go of it."""
     tile_bytes: int
     """Registers, buffers and kernel workspace of one worker."""
+
+
+@frozen
+class SharedResult:
+    """A result between inputs and outputs that several passes need."""
+
+    kind: str
+    """Kind of its node."""
+    tensor: str
+    """An output tensor that it is for."""
+    passes: int
+    """Passes that need it: that read it from memory, or that compute it again."""
+    result_bytes: int
+    """Its size; what it takes in memory if it is stored."""
 
 
 @frozen
@@ -71,7 +87,7 @@ class PlanReport:
     reserved_bytes: int
     """Interpreter, libraries, threads, graph and plan."""
     live_bytes: int
-    """Kept inputs and statistics of the units in flight."""
+    """Kept inputs and statistics of the units in flight, and stored tensors."""
     workspace_bytes: int
     """Registers and kernel workspace of all workers."""
     buffer_bytes: int
@@ -108,6 +124,11 @@ class PlanReport:
     """How many passes are run by what: `copy`, `native` or `torch`."""
     units: tuple[UnitReport, ...]
     """The order of work."""
+    stored: tuple[SharedResult, ...]
+    """Results that are computed once and stored in memory for the passes that need them."""
+    computed_again: tuple[SharedResult, ...]
+    """Results that each pass computes for itself: sooner done than stored, or storing does not
+    fit."""
     merged: tuple[TensorGroup, ...]
     """Output tensors that are computed."""
     copied: tuple[TensorGroup, ...]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from graphmerge.schedule.steps import Free, RunPass
+from graphmerge.schedule.units import is_statistic
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -26,7 +27,7 @@ class Moment:
     """Unit and number of the pass."""
     live_bytes: int
     """Kept inputs, states of reductions and statistics: of this unit, and of those in flight
-    beside it."""
+    beside it; and stored tensors."""
     total_bytes: int
     """Everything, the reserved part and the workers' memory included."""
 
@@ -45,6 +46,7 @@ def simulate(plan: Plan) -> tuple[Moment, ...]:
     moments: list[Moment] = []
     for unit in plan.units:
         replay = _Replay(unit, shared)
+        shared |= {node for node in unit.unit.makes if not is_statistic(node)}
         around = sum(beside) + sum(node.spec.nbytes for node in shared)
         for label, held in replay.moments():
             moments.append(Moment(label, held + around, fixed + held + around))
@@ -52,7 +54,7 @@ def simulate(plan: Plan) -> tuple[Moment, ...]:
         shared |= set(unit.unit.makes)
         users.subtract(unit.unit.needs)
         shared -= {node for node in unit.unit.needs if not users[node]}
-    assert not shared, "a shared statistic has no user"
+    assert not shared, "a shared value has no user"
     return tuple(moments)
 
 
@@ -60,9 +62,7 @@ class _Replay:
     """One unit, step by step."""
 
     def __init__(self, plan: UnitPlan, shared: set[Node]) -> None:
-        assert all(node in shared for node in plan.unit.needs), (
-            "a shared statistic is made too late"
-        )
+        assert all(node in shared for node in plan.unit.needs), "a shared value is made too late"
         self.largest = 0
         self._plan = plan
         self._held: dict[Node, int] = dict.fromkeys(plan.unit.needs, 0)
@@ -78,8 +78,8 @@ class _Replay:
                 found.append((f"{unit.name}, pass {step.index + 1} of {len(unit.passes)}", held))
             else:
                 self._free(step)
-        kept = [node for node in self._held if node in self._plan.kept]
-        assert not kept, "a kept input is never freed"
+        kept = [node for node in self._held if node in self._plan.in_memory]
+        assert not kept, "a kept input or a shared value is never freed"
         return found
 
     def _run(self, part: Pass) -> int:
@@ -89,6 +89,8 @@ class _Replay:
         for load in part.program.loads:
             if load in self._plan.kept:
                 self._held[load] = load.spec.nbytes
+            elif load in self._plan.unit.needs:
+                self._require((load,))
         for instruction in part.program.instructions:
             self._require(instruction.statistics)
         states = sum(
@@ -100,8 +102,8 @@ class _Replay:
             self._held[node] = node.spec.nbytes
         return held
 
-    def _require(self, statistics: tuple[Node, ...]) -> None:
-        for node in statistics:
+    def _require(self, values: tuple[Node, ...]) -> None:
+        for node in values:
             assert node in self._held, f"{node} is used before it is made or after it is freed"
 
     def _free(self, step: Free) -> None:

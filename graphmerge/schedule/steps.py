@@ -21,7 +21,10 @@ class RunPass:
 
 @frozen(eq=False)
 class Free:
-    """Let go of values: kept inputs and statistics after their last use in the unit."""
+    """Let go of values after their last use in the unit: kept inputs, stored tensors, statistics.
+
+    What other units need, too, is freed when the last of them lets go of it.
+    """
 
     values: tuple[Node, ...]
     """What is let go."""
@@ -32,10 +35,11 @@ Step: TypeAlias = "RunPass | Free"
 
 def steps_of(unit: Unit, kept: tuple[Node, ...]) -> tuple[Step, ...]:
     """Passes in order, each followed by the free of what no later pass of the unit reads."""
+    held = {*kept, *unit.needs}
     last: dict[Node, int] = {}
     for index, part in enumerate(unit.passes):
         for load in part.program.loads:
-            if load in kept:
+            if load in held:
                 last[load] = index
         for statistic in _statistics_read(unit, index):
             last[statistic] = index

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import evolve, frozen
 
+from graphmerge.graph import Space
 from graphmerge.schedule.program import Instruction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Set
 
     from graphmerge.graph import Node
     from graphmerge.schedule.program import Program
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
 
 Structure: TypeAlias = "tuple[Hashable, ...]"
 
+_GIVEN_STATISTIC, _GIVEN_TENSOR = "given statistic", "given tensor"
+"""Descriptions of what other units make."""
 
-def canonical_form(root: Node, stop: set[Node]) -> tuple[Structure, list[Node]]:
+
+def canonical_form(root: Node, stop: Set[Node]) -> tuple[Structure, list[Node]]:
     """What roots must share for their passes to be alike, and the nodes in the order it lists.
 
-    Nodes in `stop` (shared statistics) are leaves. Every node is described by its op's structure,
+    Nodes in `stop` (what units share) are leaves. Every node is described by its op's structure,
     its spec and the places of its inputs.
     """
     places: dict[Node, int] = {}
@@ -41,11 +45,15 @@ def canonical_form(root: Node, stop: set[Node]) -> tuple[Structure, list[Node]]:
             places[node] = len(nodes)
             nodes.append(node)
             inputs = () if leaf else tuple(places[value] for value in node.inputs)
-            structure.append((leaf or node.op.structure(), node.spec, inputs))
+            structure.append((_given(node) if leaf else node.op.structure(), node.spec, inputs))
         else:
             stack.append((node, True))
             stack.extend((value, False) for value in reversed(node.inputs))
     return tuple(structure), nodes
+
+
+def _given(node: Node) -> str:
+    return _GIVEN_STATISTIC if node.space is Space.STATISTIC else _GIVEN_TENSOR
 
 
 @frozen(eq=False)

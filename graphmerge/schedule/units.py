@@ -1,26 +1,27 @@
 """Cut a graph into units, and each unit into passes.
 
-A unit is the work for one output tensor (or for several with the same value), or for a statistic
-that several outputs share. Its passes run one after the other: a pass streams tiles through a
-fused region and ends in reductions, in the output, or in both.
+A unit is the work for one output tensor (or for several with the same value), for a statistic that
+several outputs share, or for a tensor that is computed once and stored in memory for all that need
+it. Its passes run one after the other: a pass streams tiles through a fused region and ends in
+reductions, in the tensor, or in both.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import evolve, frozen
 
 from graphmerge.graph import Access, Graph, Node, Output
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.fusion import fused_layout
-from graphmerge.schedule.program import Program, compile_program, look_through
+from graphmerge.schedule.program import Program, compile_program, is_read, look_through
 from graphmerge.schedule.templates import Structure, Template, canonical_form
 from graphmerge.schedule.tiling import tile_step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Set
 
 STATISTIC_ACCESS = (Access.REDUCE, Access.SMALL)
 
@@ -61,25 +62,46 @@ class Unit:
     """Passes that belong together, in order."""
 
     outputs: tuple[Output, ...]
-    """Output tensors that the last pass writes; empty for a shared statistic."""
+    """Output tensors that the last pass writes; empty where the unit only makes something."""
     passes: tuple[Pass, ...]
     """One after the other."""
     needs: tuple[Node, ...]
-    """Shared statistics that other units make."""
+    """Shared statistics and stored tensors that other units make."""
     makes: tuple[Node, ...]
-    """The shared statistic that this unit makes for others."""
+    """The shared statistic or the stored tensor that this unit makes for others."""
     facts: UnitFacts
     """What is the same for all units of one structure."""
 
     @property
     def name(self) -> str:
-        """What messages call the unit: its first output, or the statistic."""
-        return self.outputs[0].name if self.outputs else f"shared {self.makes[0].op.kind}"
+        """What messages call the unit: its first output, or what it makes."""
+        if self.outputs:
+            return self.outputs[0].name
+        kind = self.makes[0].op.kind
+        return f"shared {kind}" if self.stored is None else f"stored {kind}"
+
+    @property
+    def root(self) -> Node:
+        """What the unit is for: what it makes, or the value of its outputs."""
+        return self.makes[0] if self.makes else look_through(self.outputs[0].node)
+
+    @property
+    def stored(self) -> Node | None:
+        """The tensor that the unit stores in memory for others, if it does."""
+        return next((node for node in self.makes if not is_statistic(node)), None)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the tensor that the unit stores for others."""
+        return sum(node.spec.nbytes for node in self.makes if not is_statistic(node))
+
+    def reads(self) -> Counter[Node]:
+        """How many passes read each tensor of an input file."""
+        return file_reads(self.passes, self.needs)
 
     def repeated_loads(self) -> tuple[Node, ...]:
-        """Stored tensors that more than one pass reads: what is worth keeping."""
-        reads = Counter(load for part in self.passes for load in part.program.loads)
-        return tuple(load for load, count in reads.items() if count > 1)
+        """Tensors of input files that more than one pass reads: what is worth keeping."""
+        return tuple(load for load, count in self.reads().items() if count > 1)
 
 
 @frozen(eq=False)
@@ -89,14 +111,28 @@ class UnitFacts:
     state_bytes: int
     """Bytes of the reductions' state and statistics, all passes together."""
     repeated_bytes: int
-    """Bytes of the stored tensors that more than one pass reads."""
+    """Bytes of the tensors in input files that more than one pass reads."""
     loaded_bytes: int
-    """Bytes of all stored tensors that the unit reads, each counted once."""
+    """Bytes of all tensors in input files that the unit reads, each counted once."""
     streamed_bytes: int
     """The same, each counted once per pass that reads it."""
+    shared_traffic_bytes: int
+    """Bytes of results that other units stored, once per pass that reads them, and of the tensor
+    that it stores. Inputs that others stored are read as fast as kept ones."""
 
 
-def unit_facts(passes: tuple[Pass, ...]) -> UnitFacts:
+def is_statistic(node: Node) -> bool:
+    """Whether the value is a small one: it has no tiles."""
+    return node.op.access in STATISTIC_ACCESS
+
+
+def file_reads(passes: Iterable[Pass], given: Iterable[Node]) -> Counter[Node]:
+    """How many passes read each tensor that is in a file, and not in memory as `given` ones are."""
+    in_memory = set(given)
+    return Counter(load for part in passes for load in part.program.loads if load not in in_memory)
+
+
+def unit_facts(passes: tuple[Pass, ...], needs: tuple[Node, ...], stored_bytes: int) -> UnitFacts:
     """Facts about the unit that has these passes."""
     states = sum(
         node.op.state_bytes(tuple(value.spec for value in node.inputs)) + node.spec.nbytes
@@ -104,38 +140,60 @@ def unit_facts(passes: tuple[Pass, ...]) -> UnitFacts:
         for node in part.reductions
     )
     states += sum(node.spec.nbytes for part in passes for node in part.prologue)
-    reads = Counter(load for part in passes for load in part.program.loads)
+    reads = file_reads(passes, needs)
+    given = set(needs)
+    loads = (load for part in passes for load in part.program.loads)
+    shared = (load for load in loads if load in given and not is_read(load))
     return UnitFacts(
         state_bytes=states,
         repeated_bytes=sum(load.spec.nbytes for load, count in reads.items() if count > 1),
         loaded_bytes=sum(load.spec.nbytes for load in reads),
         streamed_bytes=sum(load.spec.nbytes * count for load, count in reads.items()),
+        shared_traffic_bytes=stored_bytes + sum(load.spec.nbytes for load in shared),
     )
 
 
-def make_units(graph: Graph, *, device: str, native: bool) -> tuple[Unit, ...]:
-    """The units in the order of the outputs; a shared statistic comes before its first user.
+Roots: TypeAlias = "Mapping[Node, tuple[Output, ...]]"
+"""What units are made for: the outputs that have each node's value; none where it is only made for
+others."""
+
+
+def output_roots(graph: Graph) -> Roots:
+    """The nodes of the outputs, each once."""
+    by_node: dict[Node, tuple[Output, ...]] = {}
+    for output in graph.outputs:
+        node = look_through(output.node)
+        by_node[node] = (*by_node.get(node, ()), output)
+    return by_node
+
+
+def shared_statistics(roots: Iterable[Node], known: Set[Node] = frozenset()) -> set[Node]:
+    """Statistics that more than one unit would make; they become units of their own.
 
     Args:
-        graph: What is computed.
-        device: Where kernels run.
-        native: Whether programs are to be compiled where they can be.
+        roots: Of the units.
+        known: What units make for others already; nothing below is looked at.
     """
-    by_node: dict[Node, list[Output]] = {}
-    for output in graph.outputs:
-        by_node.setdefault(look_through(output.node), []).append(output)
-    shared = _shared_statistics(by_node)
-    builder = _UnitBuilder(shared, device, native=native)
-    units: list[Unit] = []
-    made: set[Node] = set()
-    for node, outputs in by_node.items():
-        units += [builder.unit(statistic) for statistic in _shared_below(node, shared, made)]
-        units.append(builder.unit(node, tuple(outputs)))
-    return tuple(units)
+    roots, shared = tuple(roots), set[Node]()
+    while True:
+        owner: dict[Node, Node] = {}
+        found = (
+            {
+                node
+                for root in (*roots, *shared)
+                for node in _marked_below(root, shared | known)
+                if is_statistic(node) and owner.setdefault(node, root) is not root
+            }
+            - shared
+            - known
+        )
+        if not found:
+            return shared
+        shared |= found
 
 
-def _statistics_of(root: Node, stop: set[Node]) -> Iterator[Node]:
-    """Statistics below a root, inputs first, without looking below those in `stop`."""
+def _marked_below(root: Node, shared: Set[Node], *, beyond: bool = False) -> Iterator[Node]:
+    """Statistics and shared nodes below a root, inputs first; below shared ones if `beyond`."""
     stack, done = [(root, False)], set()
     while stack:
         node, expanded = stack.pop()
@@ -145,60 +203,59 @@ def _statistics_of(root: Node, stop: set[Node]) -> Iterator[Node]:
         if node in done:
             continue
         done.add(node)
-        is_statistic = node.op.access in STATISTIC_ACCESS and node is not root
-        if is_statistic:
+        is_shared = node in shared and node is not root
+        if is_shared or (is_statistic(node) and node is not root):
             stack.append((node, True))
-        if not (is_statistic and node in stop):
+        if beyond or not is_shared:
             stack.extend((value, False) for value in reversed(node.inputs))
 
 
-def _shared_statistics(roots: Iterable[Node]) -> set[Node]:
-    """Statistics that more than one unit would make; they become units of their own."""
-    shared: set[Node] = set()
-    while True:
-        owner: dict[Node, Node] = {}
-        found = {
-            node
-            for root in (*roots, *shared)
-            for node in _statistics_of(root, shared)
-            if owner.setdefault(node, root) is not root
-        } - shared
-        if not found:
-            return shared
-        shared |= found
-
-
-def _shared_below(root: Node, shared: set[Node], made: set[Node]) -> Iterator[Node]:
-    """Shared statistics below a root that are not made yet, in order of dependence."""
-    if not shared:
-        return
-    for node in _statistics_of(root, set()):
-        if node in shared and node not in made:
-            made.add(node)
-            yield node
-
-
-class _UnitBuilder:
+class UnitBuilder:
     """Makes units, working out the passes once per structure."""
 
-    def __init__(self, shared: set[Node], device: str, *, native: bool) -> None:
-        self._shared = shared
+    def __init__(self, device: str, *, native: bool) -> None:
+        """Prepare.
+
+        Args:
+            device: Where kernels run.
+            native: Whether programs are to be compiled where they can be.
+        """
         self._native = native
         self._device = device
         self._known: dict[Structure, tuple[Template, UnitFacts]] = {}
 
-    def unit(self, root: Node, outputs: tuple[Output, ...] = ()) -> Unit:
-        """The unit of an output tensor, or of a shared statistic."""
-        structure, nodes = canonical_form(root, self._shared)
-        if structure in self._known:
-            template, facts = self._known[structure]
+    def units(self, roots: Roots, shared: Set[Node], made: set[Node]) -> list[Unit]:
+        """The units of these roots in order; what is shared comes before its first user.
+
+        Args:
+            roots: What to make, with the outputs that have its value.
+            shared: Statistics and tensors that units make for others.
+            made: Those that are made already; what is made here is added.
+        """
+        units: list[Unit] = []
+        for root in roots:
+            below = _marked_below(root, shared, beyond=True) if shared else ()
+            for node in (*below, root):
+                if node in made or not (node in shared or node is root):
+                    continue
+                units.append(self._unit(node, roots.get(node, ()), shared))
+                if node in shared:
+                    made.add(node)
+        return units
+
+    def _unit(self, root: Node, outputs: tuple[Output, ...], shared: Set[Node]) -> Unit:
+        structure, nodes = canonical_form(root, shared)
+        needs = tuple(node for node in nodes if node in shared and node is not root)
+        makes = (root,) if root in shared else ()
+        key = (*structure, bool(makes))
+        if key in self._known:
+            template, facts = self._known[key]
             passes = template.bind(nodes)
         else:
-            passes = tuple(map(self._fused, self._passes(root)))
-            facts = unit_facts(passes)
-            self._known[structure] = Template(nodes, passes), facts
-        needs = tuple(node for node in nodes if node in self._shared and node is not root)
-        makes = (root,) if root.op.access in STATISTIC_ACCESS else ()
+            passes = tuple(map(self._fused, self._passes(root, shared)))
+            stored_bytes = root.spec.nbytes if makes and not is_statistic(root) else 0
+            facts = unit_facts(passes, needs, stored_bytes)
+            self._known[key] = Template(nodes, passes), facts
         return Unit(outputs, passes, needs, makes, facts)
 
     def _fused(self, part: Pass) -> Pass:
@@ -207,11 +264,11 @@ class _UnitBuilder:
             return part
         return evolve(part, program=evolve(part.program, fused=fused_layout(part.program)))
 
-    def _passes(self, root: Node) -> tuple[Pass, ...]:
-        statistics = list(_statistics_of(root, self._shared))
-        given = {node for node in statistics if node in self._shared}
-        own = [node for node in statistics if node not in given]
-        if root.op.access in STATISTIC_ACCESS:
+    def _passes(self, root: Node, shared: Set[Node]) -> tuple[Pass, ...]:
+        marked = list(_marked_below(root, shared))
+        given = {node for node in marked if node in shared}
+        own = [node for node in marked if node not in given]
+        if is_statistic(root):
             return tuple(_passes([*own, root], None, given, self._device))
         return tuple(_passes(own, root, given, self._device))
 
@@ -238,7 +295,7 @@ def _passes(
         made = result if key == final else None
         prologue = tuple(node for stage, node in small if stage <= key[0])
         small = [(stage, node) for stage, node in small if stage > key[0]]
-        program = compile_program(reductions, made)
+        program = compile_program(reductions, made, given)
         step = tile_step(program, key[1])
         yield Pass(program, tuple(reductions), made, key[1], prologue, device, step)
     if small:

@@ -15,6 +15,7 @@ from graphmerge.schedule.program import (
     tensor_inputs,
 )
 from graphmerge.schedule.steps import RunPass
+from graphmerge.schedule.units import is_statistic
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -27,9 +28,10 @@ _STATISTIC = (Access.REDUCE, Access.SMALL)
 def check_plan(plan: Plan) -> None:
     """Assert everything that a plan promises.
 
-    Every output is computed once, and every statistic; nothing is used before it is made or after
-    it is freed; no register holds two live values; kept inputs are freed; tiles are whole blocks;
-    what a unit holds is at most what it declares.
+    Every output is computed once, and every statistic and every stored tensor; nothing is used
+    before it is made or after it is freed; no register holds two live values; kept inputs and what
+    other units made are freed; tiles are whole blocks; what a unit holds is at most what it
+    declares.
     """
     assert plan.tile_elements % BLOCK_ELEMENTS == 0, "a tile is no whole number of blocks"
     assert 1 <= plan.workers <= max(plan.request.workers, 1), "more workers than were allowed"
@@ -42,6 +44,8 @@ def check_plan(plan: Plan) -> None:
     for unit in plan.units:
         lacking = set(unit.unit.needs) - shared
         assert not lacking, f"{unit.unit.name} needs {lacking} before it is made"
+        again = shared.intersection(unit.unit.makes)
+        assert not again, f"{again} is made twice"
         replay = _UnitReplay(unit)
         replay.run()
         made.update(replay.made)
@@ -57,7 +61,8 @@ class _UnitReplay:
     def __init__(self, plan: UnitPlan) -> None:
         self.made: list[Node] = []
         self._plan = plan
-        self._statistics = set(plan.unit.needs)
+        self._statistics = {node for node in plan.unit.needs if is_statistic(node)}
+        self._given = set(plan.unit.needs) - self._statistics
         self._kept: set[Node] = set()
         self._freed: set[Node] = set()
 
@@ -71,18 +76,21 @@ class _UnitReplay:
             else:
                 for value in step.values:
                     self._free(value)
-        assert not self._kept, f"{unit.name}: {self._kept} are kept and never freed"
-        assert set(unit.makes) <= self._statistics, f"{unit.name} does not make what it says"
-        results = {look_through(output.node) for output in unit.outputs}
+        held = self._kept | self._given | self._statistics.intersection(unit.needs)
+        assert not held, f"{unit.name}: {held} are never freed"
+        made = {node for node in unit.makes if is_statistic(node)}
+        assert made <= self._statistics, f"{unit.name} does not make what it says"
+        results = {look_through(output.node) for output in unit.outputs} | (set(unit.makes) - made)
         assert len(results) <= 1, f"{unit.name} has outputs of different values"
         found = [part.result for part in unit.passes if part.result is not None]
         assert {look_through(node) for node in found} == results, f"{unit.name}: wrong result"
         assert len(found) == len(results), f"{unit.name}: its result is computed {len(found)} times"
 
     def _free(self, value: Node) -> None:
-        held = self._kept if is_read(value) else self._statistics
-        assert value in held, f"{value} is freed, but not held"
-        held.remove(value)
+        places = (self._kept, self._given, self._statistics)
+        holding = [place for place in places if value in place]
+        assert len(holding) == 1, f"{value} is freed, but not held"
+        holding[0].remove(value)
         self._freed.add(value)
 
     def _run_pass(self, part: Pass) -> None:
@@ -94,6 +102,8 @@ class _UnitReplay:
             assert load not in self._freed, f"{load} is used after it was freed"
             if load in self._plan.kept:
                 self._kept.add(load)
+            is_in_file = is_read(load)
+            assert is_in_file or load in self._given, f"{load} is neither in a file nor stored"
         for instruction in part.program.instructions:
             self._require(instruction.statistics)
         computed = check_program(part.program, part.result)
@@ -113,7 +123,8 @@ class _UnitReplay:
         )
         reduced = [node for node in self._statistics if node.op.access is Access.REDUCE]
         held = states + sum(node.spec.nbytes for node in (*self._kept, *reduced))
-        held -= sum(node.spec.nbytes for node in self._plan.unit.needs)
+        needs = self._plan.unit.needs
+        held -= sum(node.spec.nbytes for node in reduced if node in needs)
         assert held <= self._plan.live_bytes, f"{self._plan.unit.name} holds more than it declares"
 
 

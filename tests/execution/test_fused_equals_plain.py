@@ -1,4 +1,4 @@
-"""Fusing, tiling, reusing registers and keeping inputs skip work; they change no bit."""
+"""Fusing, tiling, reusing registers, keeping inputs and storing results change no bit."""
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from graphmerge.execution.events import Progress
 from graphmerge.graph import make_node
 from graphmerge.ops import LoadTensor
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.schedule import cost
 from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.executors import Kernels
 from graphmerge.schedule.plan import Request
@@ -51,6 +52,15 @@ def test_any_graph_gives_what_plain_evaluation_gives(loads, data):
     workers = data.draw(st.integers(1, 3))
     tile = data.draw(st.sampled_from((BLOCK_ELEMENTS, 4 * BLOCK_ELEMENTS)))
     budget = data.draw(st.sampled_from((0, GIB)))
+    with pytest.MonkeyPatch.context() as patch:
+        if data.draw(st.booleans()):  # else little is stored
+            patch.setattr(cost, "STORED_BYTES_PER_SECOND", 1e12)
+            patch.setattr(cost, "NATIVE_SECONDS_PER_ELEMENT", 1e-6)
+        compare(graph, workers, tile, budget, data)
+
+
+def compare(graph, workers, tile, budget, data):
+    """Run a plan, and compare with plain evaluation."""
     kernels = {"tile_elements": tile, "kernels": data.draw(st.sampled_from(Kernels))}
     probe = schedule(graph, Request(0, workers, **kernels), nothing_reserved)
     request = Request(budget or probe.least_budget_bytes, workers, **kernels)

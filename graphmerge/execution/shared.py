@@ -1,0 +1,71 @@
+"""What units make for one another: statistics, and tensors that are stored in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from graphmerge.schedule.units import is_statistic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from graphmerge.execution.buffers import BufferPool
+    from graphmerge.execution.reading import Bytes
+    from graphmerge.graph import Node
+    from graphmerge.schedule.units import Unit
+    from graphmerge.statistics import Statistic
+
+
+class SharedValues:
+    """Values from the unit that makes them to the last that lets go of them.
+
+    Not thread-safe: the engine calls it under its lock.
+    """
+
+    def __init__(self, units: Iterable[Unit], pool: BufferPool) -> None:
+        self.stored_bytes = 0
+        self._users = Counter(node for unit in units for node in unit.needs)
+        self._pool = pool
+        self._made: set[Node] = set()
+        self._statistics: dict[Node, Statistic] = {}
+        self._tensors: dict[Node, Bytes] = {}
+
+    def has_all(self, nodes: Iterable[Node]) -> bool:
+        """Whether all of these are made."""
+        return self._made.issuperset(nodes)
+
+    def room_for(self, unit: Unit) -> Bytes | None:
+        """Memory for the tensor that the unit stores; None if it stores none, or none needs it."""
+        node = unit.stored
+        if node is None or not self._users[node]:
+            return None
+        self.stored_bytes += node.spec.nbytes
+        self._tensors[node] = self._pool.take(node.spec.nbytes)
+        return self._tensors[node]
+
+    def add(self, unit: Unit, statistics: Mapping[Node, Statistic]) -> None:
+        """Take up what a finished unit has made."""
+        self._made.update(unit.makes)
+        self._statistics.update(
+            {node: statistics[node] for node in unit.makes if is_statistic(node)}
+        )
+
+    def statistics_for(self, unit: Unit) -> dict[Node, Statistic]:
+        """The statistics that a unit needs."""
+        return {node: self._statistics[node] for node in unit.needs if is_statistic(node)}
+
+    def tensors_for(self, unit: Unit) -> dict[Node, Bytes]:
+        """The stored tensors that a unit needs."""
+        return {node: self._tensors[node] for node in unit.needs if not is_statistic(node)}
+
+    def let_go(self, node: Node) -> None:
+        """One unit needs the value no more; with the last one it is freed."""
+        self._users[node] -= 1
+        if self._users[node]:
+            return
+        if is_statistic(node):
+            del self._statistics[node]
+        else:
+            self.stored_bytes -= node.spec.nbytes
+            self._pool.give(self._tensors.pop(node))

@@ -1,0 +1,119 @@
+"""Stored results: the same bytes, within the plan's memory, made again where a run goes on."""
+
+import pytest
+import torch
+
+from graphmerge.checkpoint.reading import read_checkpoint
+from graphmerge.execution.buffers import BufferPool
+from graphmerge.execution.engine import execute
+from graphmerge.execution.events import Progress
+from graphmerge.graph import Graph, Output, make_node
+from graphmerge.ops import AddDelta, Cast, LoadTensor, Scale, SignConsensus, TaskVector
+from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.schedule import cost
+from graphmerge.schedule.choose import schedule
+from graphmerge.schedule.executors import Kernels
+from graphmerge.schedule.plan import Request
+from graphmerge.spec import DType
+from graphmerge.testing.drawn_graphs import keep_largest, slerp
+from graphmerge.testing.evaluation import MemorySink, evaluate
+from graphmerge.testing.merging import Silent, nothing_reserved
+from graphmerge.testing.plans import check_plan
+from graphmerge.testing.stored_models import same_bytes, write_model
+from graphmerge.units import GIB
+
+N = 4 * BLOCK_ELEMENTS + 7
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory):
+    """a, b -> first; c, d -> second; slerps of both, one of them alone, and half of the other."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = {name: torch.randn(N, generator=generator).bfloat16() for name in "0abcd"}
+    entries = read_checkpoint(write_model(tmp_path_factory.mktemp("m") / "m", tensors)).tensors
+    base, *tuned = (
+        make_node(Cast(DType.F32), make_node(LoadTensor("m", entries[name]))) for name in "0abcd"
+    )
+    first, second = ties(base, tuned[:2]), ties(base, tuned[2:])
+    half = make_node(Scale(0.5), second)
+    nodes = (slerp(first, second, 0.3), first, half, slerp(second, first, 0.6))
+    return Graph(tuple(Output(f"out{number}", node) for number, node in enumerate(nodes)))
+
+
+def ties(base, tuned):
+    deltas = [keep_largest(make_node(TaskVector(), one, base), N // 2) for one in tuned]
+    elected = make_node(SignConsensus((1.0,) * len(deltas), normalize=True), *deltas)
+    return make_node(AddDelta(), base, elected)
+
+
+@pytest.fixture
+def slow_computing(monkeypatch):
+    """Computing takes so long that results are better stored."""
+    monkeypatch.setattr(cost, "TILE_OVERHEAD_SECONDS", 0)
+    for name in ("NATIVE_SECONDS_PER_ELEMENT", "INSTRUCTION_SECONDS_PER_ELEMENT"):
+        monkeypatch.setattr(cost, name, 1e-8)
+
+
+def plan_of(graph, *, budget=GIB, workers=1, kernels=Kernels.AUTO):
+    request = Request(budget, workers, kernels=kernels, tile_elements=BLOCK_ELEMENTS)
+    plan = schedule(graph, request, nothing_reserved)
+    check_plan(plan)
+    return plan
+
+
+def stores(plan):
+    return sum(unit.unit.stored is not None for unit in plan.units)
+
+
+def run(graph, plan, finished=()):
+    sink = MemorySink(graph)
+    execute(plan, sink, Progress(Silent()), finished=finished)
+    return sink
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("kernels", [Kernels.NATIVE, Kernels.TORCH])
+def test_stored_or_computed_again_the_bytes_are_the_same(
+    graph, slow_computing, workers, kernels, monkeypatch
+):
+    storing = plan_of(graph, workers=workers, kernels=kernels)
+    lean = plan_of(graph, budget=0, workers=1, kernels=kernels)
+    assert stores(storing) >= 2
+    assert not stores(lean)
+    expected = evaluate(graph)
+    for plan in (storing, lean):
+        found = run(graph, plan).tensors()
+        assert all(same_bytes(found[name], want) for name, want in expected.items())
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_what_is_held_is_within_the_plan_and_given_back(
+    graph, slow_computing, workers, monkeypatch
+):
+    plan = plan_of(graph, workers=workers)
+    held, take, give = [0], BufferPool.take, BufferPool.give
+
+    def counted_take(self, size_bytes):
+        held.append(held[-1] + size_bytes)
+        return take(self, size_bytes)
+
+    def counted_give(self, buffer):
+        held.append(held[-1] - buffer.nbytes)
+        give(self, buffer)
+
+    monkeypatch.setattr(BufferPool, "take", counted_take)
+    monkeypatch.setattr(BufferPool, "give", counted_give)
+    run(graph, plan)
+    assert stores(plan)
+    assert held[-1] == 0
+    assert max(held) <= plan.memory.live_bytes
+
+
+@pytest.mark.parametrize("finished", [("out0",), ("out1",), ("out0", "out1", "out3"), ("out2",)])
+def test_a_run_that_goes_on_stores_what_the_rest_needs(graph, slow_computing, finished):
+    plan = plan_of(graph, workers=2)
+    sink = run(graph, plan, finished)
+    left = {output.name for output in graph.outputs} - set(finished)
+    assert set(sink.finished) == left
+    found, expected = sink.tensors(), evaluate(graph)
+    assert all(same_bytes(found[name], expected[name]) for name in left)
