@@ -30,7 +30,7 @@ class NativeTiles:
         scratch = arena.take(program.fused.scratch_bytes)
         given = arguments_of(program, task.statistics)
         function = function_for(program, given)
-        self._call = PreparedCall(function, given, self._output, scratch, elements)
+        self._call = PreparedCall(function, program.fused, given, self._output, scratch, elements)
 
     def run(self, task: TileTask, stored: Mapping[Node, Bytes]) -> TileOutcome:
         """Run the program on one tile.

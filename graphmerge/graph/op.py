@@ -71,6 +71,15 @@ class Fusion:
     """Float64 sums that it takes of each numerics block."""
     histogram_bins: int = 0
     """Bins of the histogram that it takes of the tile, of 32 bits each."""
+    block_sums: int = 0
+    """Float64 values that it adds up itself for each numerics block."""
+    spread_numbers: int = 0
+    """Float64 values per element of the chunk that it makes first, each kind in an array."""
+
+    @property
+    def has_partial(self) -> bool:
+        """Whether something comes back from a tile."""
+        return bool(self.sum_columns or self.histogram_bins or self.block_sums)
 
 
 class Op(ABC):

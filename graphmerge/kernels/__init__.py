@@ -15,6 +15,7 @@ from graphmerge.kernels import (  # noqa: F401 - importing them registers their 
     ranked,
     regions,
     variance,
+    vectors,
 )
 from graphmerge.kernels.registry import ReducedTile, Tile, kernel, registered_ops, update
 

@@ -6,8 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.methods.gram import around_base, combined
+from graphmerge.methods.gram import around_base, combined, combined_rows
 from graphmerge.ops import StockCoefficients
+from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 def build(merge: MergeInputs) -> Node:
     """B + t mean_i (T_i - B)."""
-    return around_base(merge, partial(combined, StockCoefficients()))
+    combine = combined_rows if merge.flag("filter_wise") else combined
+    return around_base(merge, partial(combine, StockCoefficients()))
 
 
 METHOD = Method(
@@ -27,7 +29,15 @@ METHOD = Method(
     build=build,
     base=BaseRule.REQUIRED,
     group=Group.TASK_VECTORS,
-    parameters=(),
+    parameters=(
+        ParameterSpec(
+            "filter_wise",
+            bool,
+            default=False,
+            per_model=False,
+            doc="Measure agreement for each row (last axis) instead of each tensor.",
+        ),
+    ),
     least_models=3,
     copies_lone_source=True,
 )

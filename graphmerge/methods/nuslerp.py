@@ -6,9 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.methods.gram import around_base, combined
+from graphmerge.methods.gram import around_base, combined, combined_columns, combined_rows
 from graphmerge.methods.parameters import WEIGHT
 from graphmerge.ops import ArcCoefficients
+from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -22,7 +23,10 @@ def build(merge: MergeInputs) -> Node:
     first, second = (model.number("weight") for model in merge.fine_tunes)
     total = first + second
     t = second / total if abs(total) >= LEAST_WEIGHT_SUM else 0.5
-    return around_base(merge, partial(combined, ArcCoefficients(t)))
+    combine = combined if merge.flag("nuslerp_flatten") else combined_rows
+    if combine is combined_rows and merge.flag("nuslerp_row_wise"):
+        combine = combined_columns
+    return around_base(merge, partial(combine, ArcCoefficients(t)))
 
 
 METHOD = Method(
@@ -34,7 +38,23 @@ METHOD = Method(
     build=build,
     base=BaseRule.OPTIONAL,
     group=Group.INTERPOLATION,
-    parameters=(WEIGHT,),
+    parameters=(
+        WEIGHT,
+        ParameterSpec(
+            "nuslerp_flatten",
+            bool,
+            default=True,
+            per_model=False,
+            doc="Take each tensor as one vector, else as many along its last axis.",
+        ),
+        ParameterSpec(
+            "nuslerp_row_wise",
+            bool,
+            default=False,
+            per_model=False,
+            doc="Without nuslerp_flatten: vectors along the first axis instead.",
+        ),
+    ),
     least_models=2,
     most_models=2,
     copies_lone_source=True,

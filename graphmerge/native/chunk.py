@@ -18,6 +18,7 @@ from graphmerge.native import (  # noqa: F401 - importing them registers their c
     regions,
     sums,
     variance,
+    vectors,
 )
 from graphmerge.native.chunk_code import ChunkCode
 from graphmerge.native.loop_body import LoopBody
@@ -57,19 +58,21 @@ class ChunkEmitter:
         program: Program,
         layout: FusedLayout,
         given: Sequence[Arguments],
+        copy: ir.Function,
     ) -> None:
         self._program = program
         self._layout = layout
         self._given = given
         self._scratch = Scratch.of(program, layout)
-        arguments = [POINTER] * (len(program.loads) + 6) + [INT64] * 2
+        arguments = [POINTER] * (len(program.loads) + 6) + [INT64] * 3
         self._function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), "chunk")
         self._function.linkage = "internal"
         self._function.attributes.add("noinline")
         *inputs, self._output, self._partials, numbers, words, self._memory, self._flags = (
-            self._function.args[:-2]
+            self._function.args[:-3]
         )
-        self._start, self._count = self._function.args[-2:]
+        self._start, self._count, self._offset = self._function.args[-3:]
+        self._copy = copy
         self._builder = ir.IRBuilder(self._function.append_basic_block("entry"))
         self._places = {-1 - number: pointer for number, pointer in enumerate(inputs)} | {
             value: self._at(self._scratch.buffer_of[value])
@@ -151,18 +154,23 @@ class ChunkEmitter:
             words=self._words[step.number],
             start=self._start,
             count=self._count,
-            histogram=self._histogram(step),
+            offset=self._offset,
+            histogram=self._partial(step) if step.needs.histogram_bins else None,
+            sums=self._partial(step) if step.needs.block_sums else None,
+            spread=self._spread(step),
+            copy=self._copy,
             mask_bytes=self._mask(step),
             chunk_value=self._chunk_values.get(step.number),
             memory=self._at(self._scratch.memory_of[step.number]),
         )
         emit(op, code)
 
-    def _histogram(self, step: Step) -> Value | None:
-        if not step.needs.histogram_bins:
-            return None
+    def _spread(self, step: Step) -> list[Value]:
+        return [self._at(offset) for offset in self._scratch.spread_of[step.number]]
+
+    def _partial(self, step: Step) -> Value:
         before = self._layout.steps[: step.number]
-        place = sum(bool(one.needs.histogram_bins or one.needs.sum_columns) for one in before)
+        place = sum(one.needs.has_partial for one in before)
         return load_element(self._builder, self._partials, integer(place), POINTER)
 
     def _mask(self, step: Step) -> Value | None:
@@ -211,6 +219,7 @@ class ChunkEmitter:
             lanes=self._at(lanes) if lanes is not None else None,
             mask_bytes=self._mask(step),
             chunk_value=chunk_value,
+            spread=self._spread(step),
             fail=lambda condition: body.fail(step.number, condition),
         )
         result = emit(op, code)

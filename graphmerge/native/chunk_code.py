@@ -33,8 +33,16 @@ class ChunkCode:
     """Flat index of the chunk's first element."""
     count: Value
     """Elements of the chunk that lie within the tensor: 1024, but for the last chunk."""
+    offset: Value
+    """Index of the chunk's first element in the tile."""
     histogram: Value
     """The instruction's histogram, of 32-bit counts."""
+    sums: Value
+    """The instruction's own sums, float64, those of a block after those of the one before."""
+    spread: Sequence[Value]
+    """The instruction's arrays of a float64 per element, with room for a vector beyond."""
+    copy: ir.Function
+    """memcpy."""
     mask_bytes: Value
     """Where the instruction's mask goes: a byte per element, 0 or 1."""
     chunk_value: Value

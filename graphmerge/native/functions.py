@@ -57,6 +57,7 @@ class PreparedCall:
     def __init__(
         self,
         function: NativeFunction,
+        layout: FusedLayout,
         given: Sequence[Arguments],
         output: Bytes | None,
         scratch: Bytes,
@@ -66,6 +67,7 @@ class PreparedCall:
 
         Args:
             function: From `function_for`.
+            layout: The program's own: what comes from a tile depends on shapes.
             given: Arguments of the instructions, from `arguments_of`.
             output: Where the bytes of a tile of the output go; None if the program only reduces.
             scratch: Memory of `layout.scratch_bytes`, aligned to 64 bytes.
@@ -73,11 +75,11 @@ class PreparedCall:
         """
         self._function = function
         self._count = count
-        self._partials = _partials(function.layout, count)
-        self._histograms = [
+        self._partials = _partials(layout, count)
+        self._cleared = [
             self._partials[step.number]
-            for step in function.layout.steps
-            if step.needs.histogram_bins
+            for step in layout.steps
+            if step.needs.histogram_bins or step.needs.block_sums
         ]
         self._numbers = np.array([x for one in given for x in one.numbers], dtype=np.float64)
         self._words = np.array([x for one in given for x in one.words], dtype=np.uint64)
@@ -98,8 +100,8 @@ class PreparedCall:
             inputs: Stored bytes of every load, for this tile.
             start: Flat index of the tile's first element, a multiple of the numerics block.
         """
-        for histogram in self._histograms:
-            histogram.fill(0)
+        for partial in self._cleared:
+            partial.fill(0)
         self._flags.fill(0)
         pointers = (ctypes.c_void_p * len(inputs))(*map(_address, inputs))
         self._function.call(pointers, *self._addresses, start, self._count)
@@ -116,6 +118,8 @@ def _partials(layout: FusedLayout, count: int) -> dict[int, Partial]:
             partials[step.number] = np.empty(step.needs.histogram_bins, dtype=np.uint32)
         elif step.needs.sum_columns:
             partials[step.number] = np.empty((blocks, step.needs.sum_columns))
+        elif step.needs.block_sums:
+            partials[step.number] = np.empty((blocks, step.needs.block_sums))
     return partials
 
 

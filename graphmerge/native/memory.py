@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from graphmerge.ops.blocks import SUM_LANES
-from graphmerge.schedule.fusion import CHUNK_ELEMENTS
+from graphmerge.schedule.fusion import CHUNK_ELEMENTS, SPREAD_BYTES
 
 if TYPE_CHECKING:
     from graphmerge.schedule.fusion import FusedLayout
@@ -32,6 +32,8 @@ class Scratch:
     """Lanes by number of the instruction."""
     mask_of: dict[int, int]
     """Masks by number of the instruction."""
+    spread_of: dict[int, tuple[int, ...]]
+    """Arrays of numbers per element of a chunk, by number of the instruction."""
     memory: int
     """Integers that last from chunk to chunk."""
     memory_bytes: int
@@ -59,6 +61,11 @@ class Scratch:
             if step.needs.mask:
                 mask_of[step.number] = end
                 end += CHUNK_ELEMENTS
+        spread_of: dict[int, tuple[int, ...]] = {}
+        for step in layout.steps:
+            count = step.needs.spread_numbers
+            spread_of[step.number] = tuple(end + SPREAD_BYTES * i for i in range(count))
+            end += SPREAD_BYTES * count
         memory_of = {step.number: end + 8 * i for i, step in enumerate(layout.steps)}
         memory_bytes = 8 * len(memory_of)
         assert end + memory_bytes <= layout.scratch_bytes
@@ -69,6 +76,7 @@ class Scratch:
             lanes_bytes,
             lanes_of,
             mask_of,
+            spread_of,
             end,
             memory_bytes,
             memory_of,

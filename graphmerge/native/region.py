@@ -41,8 +41,9 @@ _VOID = ir.VoidType()
 def emit_region(program: Program, layout: FusedLayout, given: Sequence[Arguments]) -> ir.Module:
     """The module with the function of a program, whose instructions take arguments like these."""
     module = ir.Module("region")
-    chunk = ChunkEmitter(module, program, layout, given).emit()
-    _RegionEmitter(module, program, layout, chunk).emit()
+    copy = _intrinsic(module, "llvm.memcpy.p0.p0.i64", [POINTER, POINTER, INT64, INT1])
+    chunk = ChunkEmitter(module, program, layout, given, copy).emit()
+    _RegionEmitter(module, program, layout, chunk, copy).emit()
     return module
 
 
@@ -50,7 +51,12 @@ class _RegionEmitter:
     """Emits the outer function, which cuts a tile into chunks."""
 
     def __init__(
-        self, module: ir.Module, program: Program, layout: FusedLayout, chunk: ir.Function
+        self,
+        module: ir.Module,
+        program: Program,
+        layout: FusedLayout,
+        chunk: ir.Function,
+        copy: ir.Function,
     ) -> None:
         self._program = program
         self._layout = layout
@@ -63,7 +69,7 @@ class _RegionEmitter:
         self._start, self._count = function.args[7:]
         self._builder = ir.IRBuilder(function.append_basic_block("entry"))
         self._fold = _emit_fold(module)
-        self._copy = _intrinsic(module, "llvm.memcpy.p0.p0.i64", [POINTER, POINTER, INT64, INT1])
+        self._copy = copy
         self._set = _intrinsic(module, "llvm.memset.p0.i64", [POINTER, INT8, INT64, INT1])
 
     @property
@@ -131,7 +137,7 @@ class _RegionEmitter:
     def _call(self, inputs: list[Value], output: Value, first: Value, count: Value) -> None:
         flat = self._builder.add(self._start, first)
         shared = [self._partials, self._numbers, self._words, self._memory, self._flags]
-        self._builder.call(self._chunk, [*inputs, output, *shared, flat, count])
+        self._builder.call(self._chunk, [*inputs, output, *shared, flat, count, first])
 
     def _clear(self, offset: int, size_bytes: int) -> None:
         if size_bytes:
@@ -152,7 +158,7 @@ class _RegionEmitter:
                     index = builder.add(builder.mul(block, integer(columns)), integer(column))
                     total = builder.call(self._fold, [lanes])
                     builder.store(total, at(builder, partial, index, DOUBLE))
-            number += bool(columns or step.needs.histogram_bins)
+            number += step.needs.has_partial
 
 
 def _emit_fold(module: ir.Module) -> ir.Function:

@@ -53,6 +53,8 @@ class VectorCode:
     """The instruction's mask: a byte per element of the chunk, 0 or 1."""
     chunk_value: Value
     """What the instruction's chunk code has left, an integer."""
+    spread: Sequence[Value]
+    """The instruction's arrays of a float64 per element of the chunk."""
     fail: Callable[[Value], None]
     """Reports the instruction as failed where a truth value is set."""
 

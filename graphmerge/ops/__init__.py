@@ -36,6 +36,7 @@ from graphmerge.ops.variance import (
     Variance,
     Where,
 )
+from graphmerge.ops.vectors import ColumnGram, CombineVectors, RowGram
 
 __all__ = [
     "AbsoluteSum",
@@ -43,7 +44,9 @@ __all__ = [
     "AddDelta",
     "ArcCoefficients",
     "Cast",
+    "ColumnGram",
     "Combine",
+    "CombineVectors",
     "CustomElementwise",
     "CustomRows",
     "CustomWhole",
@@ -74,6 +77,7 @@ __all__ = [
     "RequireIdentical",
     "Rescale",
     "RowDivergence",
+    "RowGram",
     "RowMap",
     "Scale",
     "ShareCutoff",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from graphmerge.graph import Access, Fusion
-from graphmerge.ops.blocks import SUM_LANES
+from graphmerge.ops.blocks import BLOCK_ELEMENTS, SUM_LANES
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CHUNK_ELEMENTS = 1024
 """Elements of a chunk: enough that calling is cheap, few enough that buffers stay in cache."""
+SPREAD_BYTES = 8 * (CHUNK_ELEMENTS + 16)
+"""An array of a float64 per element of a chunk, and room for a vector beyond it."""
 _WIDEST_BYTES = 8
 _MOST = 64
 """Loads, or instructions, that a native function can tell about one by one."""
@@ -62,10 +64,13 @@ class FusedLayout:
     scratch_bytes: int
     """Buffers, masks, lanes and staging that a call is handed."""
 
-    @property
-    def histogram_bytes(self) -> int:
-        """Bytes of the histograms that come back from a tile."""
-        return sum(4 * step.needs.histogram_bins for step in self.steps)
+    def partial_bytes(self, tile_elements: int) -> int:
+        """Bytes of histograms, and of sums that ops add up themselves, that come from a tile."""
+        blocks = -(-tile_elements // BLOCK_ELEMENTS)
+        return sum(
+            4 * step.needs.histogram_bins + 8 * blocks * step.needs.block_sums
+            for step in self.steps
+        )
 
 
 def fused_layout(program: Program) -> FusedLayout | None:
@@ -149,7 +154,8 @@ def _scratch_bytes(steps: tuple[Step, ...], buffered: tuple[int, ...], loads: in
     chunks = len(buffered) + loads + 1
     masks = sum(step.needs.mask for step in steps)
     lanes = SUM_LANES * sum(step.needs.sum_columns for step in steps)
-    return CHUNK_ELEMENTS * (_WIDEST_BYTES * chunks + masks) + 8 * lanes + 64 * len(steps)
+    spread = SPREAD_BYTES * sum(step.needs.spread_numbers for step in steps)
+    return CHUNK_ELEMENTS * (_WIDEST_BYTES * chunks + masks) + spread + 8 * lanes + 64 * len(steps)
 
 
 def _signature(program: Program, steps: tuple[Step, ...]) -> Hashable:

@@ -52,7 +52,9 @@ def tile_memory(part: Pass, in_memory: Iterable[Node], tile_elements: int) -> Ti
     if program.fused is not None:
         output = part.result.spec.dtype.bits * elements // 8 if part.result else 0
         working = output + program.fused.scratch_bytes + (2 + len(buffers)) * ALIGNMENT
-        return TileMemory(working, max(program.fused.histogram_bytes, reading), buffer_bytes)
+        return TileMemory(
+            working, max(program.fused.partial_bytes(elements), reading), buffer_bytes
+        )
     slots = len(program.registers) + len(buffers)
     return TileMemory(
         program.register_bytes_per_element * elements + slots * ALIGNMENT,

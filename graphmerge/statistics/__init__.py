@@ -12,6 +12,7 @@ from graphmerge.statistics import (  # noqa: F401 - importing them registers the
     share,
     spherical,
     sums,
+    vectors,
 )
 from graphmerge.statistics.registry import (
     Partial,

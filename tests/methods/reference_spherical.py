@@ -18,19 +18,29 @@ def weighted(weights, tensors):
     return sum(weight * x for weight, x in zip(weights, tensors, strict=True))
 
 
-def arc(first, second, t):
+def sums(x, axis):
+    """Along an axis, kept with length 1; of the whole tensor where it has no other axis."""
+    return np.sum(x, axis=axis if x.ndim > 1 and x.size else None, keepdims=True)
+
+
+def norms(x, axis=None):
+    return np.sqrt(sums(x * x, axis))
+
+
+def arc(first, second, t, axis=None):
     """The point at t on the great circle, of vectors of any length."""
-    lengths = [max(norm(x), 1e-7) for x in (first, second)]
-    cosine = np.clip(dot(first, second) / (lengths[0] * lengths[1]), -1, 1)
+    lengths = [np.maximum(norms(x, axis), 1e-7) for x in (first, second)]
+    cosine = np.clip(sums(first * second, axis) / (lengths[0] * lengths[1]), -1, 1)
     angle = np.arccos(cosine)
-    if abs(np.sin(angle)) <= TOLD:
-        return (1 - t) * first + t * second
-    return (np.sin((1 - t) * angle) * first + np.sin(t * angle) * second) / np.sin(angle)
+    is_line = np.abs(np.sin(angle)) <= TOLD
+    sine = np.where(is_line, 1.0, np.sin(angle))
+    one, two = (np.where(is_line, part, np.sin(part * angle) / sine) for part in (1 - t, t))
+    return one * first + two * second
 
 
-def nuslerp(first, second, weights):
+def nuslerp(first, second, weights, axis=None):
     total = sum(weights)
-    return arc(first, second, weights[1] / total if abs(total) >= 1e-6 else 0.5)
+    return arc(first, second, weights[1] / total if abs(total) >= 1e-6 else 0.5, axis)
 
 
 def multislerp(tensors, weights, *, normalize, eps):
@@ -75,30 +85,19 @@ def logarithm(mean, unit):
     return angle / np.sin(angle) * (unit - cosine * mean)
 
 
-def stock(deltas):
+def stock(deltas, axis=None):
     """t mean(d), by the mean cosine of all pairs."""
     count = len(deltas)
+    lengths = [np.maximum(norms(delta, axis), 1e-6) for delta in deltas]
     cosines = [
-        dot(deltas[i], deltas[j]) / (max(norm(deltas[i]), 1e-6) * max(norm(deltas[j]), 1e-6))
+        sums(deltas[i] * deltas[j], axis) / (lengths[i] * lengths[j])
         for i in range(count)
         for j in range(i)
     ]
     cosine = sum(cosines) / len(cosines)
     divisor = 1 + (count - 1) * cosine
-    t = count * cosine / divisor if divisor >= 1e-6 else 0.0
+    t = np.where(divisor >= 1e-6, count * cosine / np.where(divisor >= 1e-6, divisor, 1.0), 0.0)
     return t * sum(deltas) / count
-
-
-def by_vectors(combine, tensors, axis):
-    """`combine` of the vectors along an axis, each for itself; a tensor of one axis is a vector."""
-    if tensors[0].ndim < 2:
-        return combine(tensors)
-    moved = [np.moveaxis(x, axis, -1) for x in tensors]
-    flat = [x.reshape(-1, x.shape[-1]) for x in moved]
-    out = np.empty_like(flat[0])
-    for row in range(len(out)):
-        out[row] = combine([x[row] for x in flat])
-    return np.moveaxis(out.reshape(moved[0].shape), -1, axis)
 
 
 def nearswap(base, other, t):

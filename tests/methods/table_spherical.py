@@ -22,7 +22,10 @@ def _around(given, combine):
 
 
 def _nuslerp(given):
-    return _around(given, lambda pair: reference.nuslerp(*pair, given.values("weight")))
+    axis = None
+    if not given.own.get("nuslerp_flatten", True):
+        axis = 0 if given.own.get("nuslerp_row_wise", False) else -1
+    return _around(given, lambda pair: reference.nuslerp(*pair, given.values("weight"), axis))
 
 
 def _multislerp(given):
@@ -43,7 +46,8 @@ def _karcher(given):
 
 
 def _stock(given):
-    return _around(given, reference.stock)
+    axis = -1 if given.own.get("filter_wise", False) else None
+    return _around(given, lambda deltas: reference.stock(deltas, axis))
 
 
 def _median(given):
@@ -90,6 +94,8 @@ ROWS = (
     _nu("of-task-vectors", base=True),
     _nu("weights-cancel", (0.5, -0.5)),
     _nu("beyond", (1.25, -0.25), base=True),
+    _nu("rows", nuslerp_flatten=False),
+    _nu("columns", base=True, nuslerp_flatten=False, nuslerp_row_wise=True),
     _multi("plain", counts=(1, 2, 5)),
     _multi("of-task-vectors", NEGATIVE, (2, 5), base=True),
     _multi("weight-zero", WITH_ZERO),
@@ -99,6 +105,7 @@ ROWS = (
     _listed("karcher", _karcher, "one-step", (5,), max_iter=1, tol=1e-9),
     _listed("karcher", _karcher, "no-step", (3,), max_iter=0),
     _listed("model_stock", _stock, "plain", (3, 5), base=True),
+    _listed("model_stock", _stock, "filter-wise", (4,), base=True, filter_wise=True),
     _listed("nearswap", _with(reference.nearswap, "t", None), "plain", (2,), base=True, t=0.03),
     _listed("nearswap", _with(reference.nearswap, "t", None), "none", (2,), base=True, t=-1.0),
     _listed("nearswap", _with(reference.nearswap, "t", None), "all", (2,), base=True, t=99.0),
