@@ -83,7 +83,8 @@ class _Pieces:
         width = -(-int(lengths.max()) // VECTOR_LANES) * VECTOR_LANES
         offsets = np.arange(width)
         self._outside = offsets >= lengths[:, None]
-        self._places = np.minimum(self._starts[:, None] + offsets, count - 1)
+        self._places = self._starts[:, None] + offsets
+        np.minimum(self._places, count - 1, out=self._places)
         self._slots = (start + self._starts) // row - start // row
 
     def add_to(self, sums: Array, product: Array) -> None:
@@ -99,12 +100,15 @@ class _Pieces:
 
 @register_kernel(CombineVectors)
 def combine_vectors(op: CombineVectors, tile: Tile) -> None:
-    """sum_i c_i x_i with the coefficients of each element's vector."""
-    (product,), output = tile.scratch, tile.output
-    place = np.arange(tile.start, tile.start + len(output))
-    place = place % op.row if op.is_columns else place // op.row
-    for number, x in enumerate(tile.inputs):
-        numbers = torch.from_numpy(tile.statistics[0][number, place]).to(x.device, x.dtype)
-        torch.mul(x, numbers, out=product if number else output)
-        if number:
-            output.add_(product)
+    """sum_i c_i x_i with the coefficients of each element's vector, a block at a time."""
+    (product,), output, table = tile.scratch, tile.output, tile.statistics[0]
+    for start in range(0, len(output), BLOCK_ELEMENTS):
+        block = slice(start, start + BLOCK_ELEMENTS)
+        place = np.arange(tile.start + start, tile.start + start + len(output[block]))
+        which = np.remainder if op.is_columns else np.floor_divide
+        which(place, op.row, out=place)
+        for number, x in enumerate(tile.inputs):
+            numbers = torch.from_numpy(table[number].take(place)).to(x.device, x.dtype)
+            torch.mul(x[block], numbers, out=(product if number else output)[block])
+            if number:
+                output[block].add_(product[block])

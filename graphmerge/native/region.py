@@ -165,6 +165,7 @@ def _emit_fold(module: ir.Module) -> ir.Function:
     """double fold(lanes): the upper half added to the lower half until one lane is left."""
     function = ir.Function(module, ir.FunctionType(DOUBLE, [POINTER]), "fold")
     function.linkage = "internal"
+    function.attributes.add("noinline")  # else compiling hundreds of copies takes seconds
     (lanes,) = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     half = SUM_LANES // 2

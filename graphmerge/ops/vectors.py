@@ -23,6 +23,8 @@ VECTOR_CHUNK = 1024
 Changing this or the lanes changes results in the last bit."""
 VECTOR_LANES = 16
 """Element j of a piece of a row goes to lane j mod 16; 16 elements go to 16 columns at once."""
+_SOLVING_NUMBERS = 24
+"""Of float64 for each vector, that are held while coefficients are computed."""
 
 
 def pair_count(count: int) -> int:
@@ -81,11 +83,12 @@ class RowGram(AbstractVectorGram):
         pieces = BLOCK_ELEMENTS // VECTOR_CHUNK + BLOCK_ELEMENTS // self.row + 2
         slots = self.slots * pair_count(len(inputs))
         per_element = -(-8 * slots // BLOCK_ELEMENTS)
-        return Workspace(per_element, 40 * pieces * width + 16 * slots)
+        return Workspace(per_element, 80 * pieces * width + 16 * slots)
 
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
-        """A sum per pair, block and row in it."""
-        return 8 * blocks(inputs[0]) * pair_count(len(inputs)) * self.slots
+        """A sum per pair, block and row in it, and per row; what solving takes."""
+        by_row = self.rows * (pair_count(len(inputs)) + _SOLVING_NUMBERS)
+        return 8 * (blocks(inputs[0]) * pair_count(len(inputs)) * self.slots + by_row)
 
 
 @frozen(cache_hash=True)
@@ -117,10 +120,10 @@ class ColumnGram(AbstractVectorGram):
         return Workspace(-(-8 * slots // BLOCK_ELEMENTS), 16 * BLOCK_ELEMENTS + 16 * slots)
 
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
-        """Sums of runs of blocks: what the tree holds while eight tiles are out of order."""
+        """Sums of runs of blocks, while eight tiles are out of order; what solving takes."""
         count = blocks(inputs[0])
         held = min(count, 8 * (count.bit_length() + 1)) + 2
-        return 8 * held * pair_count(len(inputs)) * self.columns
+        return 8 * self.columns * (held * pair_count(len(inputs)) + _SOLVING_NUMBERS)
 
 
 @frozen(cache_hash=True)
@@ -157,8 +160,8 @@ class CombineVectors(Op):
         return (inputs[0].dtype,)
 
     def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """Places, and coefficients in two dtypes."""
-        return Workspace(per_element_bytes=40)
+        """Places, and coefficients in two dtypes, of a block."""
+        return Workspace(fixed_bytes=40 * BLOCK_ELEMENTS)
 
     def settings(self) -> str:
         """Which vectors."""

@@ -78,8 +78,7 @@ class ColumnTree:
             if neighbour < size:
                 if (level, neighbour) not in self._sums:
                     break
-                other = self._sums.pop((level, neighbour))
-                sums = other + sums if neighbour < number else sums + other
+                sums = sums + self._sums.pop((level, neighbour))
             level, number, size = level + 1, number // 2, (size + 1) // 2
         self._sums[level, number] = sums
 

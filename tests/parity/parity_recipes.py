@@ -670,7 +670,7 @@ models:
 }
 
 
-def _two(method, *, family="llama", more=""):
+def _two(method, *, family="llama-tied", more=""):
     return f"""
 merge_method: {method}
 models:
@@ -680,14 +680,14 @@ models:
 """
 
 
-def _three(method, *, family="llama", more=""):
+def _three(method, *, family="llama-tied", more=""):
     third = f"- {{model: {family}/c, parameters: {{weight: 0.4}}}}"
     return _two(method, family=family, more=f"{third}\n{more}")
 
 
 SPHERICAL = {
     "nuslerp": _two("nuslerp"),
-    "nuslerp-base": _two("nuslerp", more="base_model: llama/base"),
+    "nuslerp-base": _two("nuslerp", more="base_model: llama-tied/base"),
     "nuslerp-base-listed": """
 merge_method: nuslerp
 base_model: llama/base
@@ -696,10 +696,16 @@ models:
 - {model: llama/base, parameters: {weight: 5}}
 - {model: llama/b, parameters: {weight: [0.2, 1.4]}}
 """,
-    "nuslerp-bf16": _two("nuslerp", family="llama-bf16"),
     "nuslerp-beyond": _two("nuslerp").replace("0.2", "-0.3"),
     "nuslerp-weights-cancel": _two("nuslerp").replace("0.2", "-0.7"),
-    "nuslerp-zero": _two("nuslerp").replace("llama/b", "extreme/zero"),
+    "nuslerp-zero": _two("nuslerp", family="llama").replace("llama/b", "extreme/zero"),
+    "nuslerp-rows": _two("nuslerp", more="parameters: {nuslerp_flatten: false}"),
+    "nuslerp-columns": _two(
+        "nuslerp",
+        more="base_model: llama-tied/base\n"
+        "parameters: {nuslerp_flatten: false, nuslerp_row_wise: true}",
+    ),
+    "nuslerp-flag-without-effect": _two("nuslerp", more="parameters: {nuslerp_row_wise: true}"),
     "nuslerp-slices": """
 merge_method: nuslerp
 base_model: llama/base
@@ -711,12 +717,17 @@ slices:
 """,
     "multislerp-two": _two("multislerp"),
     "multislerp-three": _three("multislerp"),
-    "multislerp-base": _three("multislerp", more="base_model: llama/base"),
-    "multislerp-fp16": _three("multislerp", family="llama-fp16"),
+    "multislerp-base": _three("multislerp", more="base_model: llama-tied/base"),
     "multislerp-not-normalized": _three(
         "multislerp", more="parameters: {normalize_weights: false}"
     ),
     "multislerp-eps": _three("multislerp", more="parameters: {eps: 0.3}"),
+    "multislerp-opposite": """
+merge_method: multislerp
+models:
+- {model: llama/a, parameters: {weight: 0.5}}
+- {model: extreme/minus-a, parameters: {weight: 0.5}}
+""",
     "multislerp-one": """
 merge_method: multislerp
 models: [{model: llama/a, parameters: {weight: 0.7}}]
@@ -726,34 +737,32 @@ merge_method: multislerp
 base_model: llama/base
 models: [{model: llama/a, parameters: {weight: 0.7}}]
 """,
-    "multislerp-opposite": """
-merge_method: multislerp
-models:
-- {model: llama/a, parameters: {weight: 0.5}}
-- {model: extreme/minus-a, parameters: {weight: 0.5}}
-""",
-    "multislerp-zero": _two("multislerp").replace("llama/b", "extreme/zero"),
     "karcher": _three("karcher"),
-    "karcher-base": _three("karcher", more="base_model: llama/base"),
-    "karcher-bf16": _three("karcher", family="llama-bf16"),
+    "karcher-base": _three("karcher", more="base_model: llama-tied/base"),
     "karcher-few-steps": _three("karcher", more="parameters: {max_iter: 1, tol: 1e-9}"),
     "karcher-no-step": _three("karcher", more="parameters: {max_iter: 0}"),
-    "karcher-zero": _three("karcher").replace("llama/b", "extreme/zero"),
+    "karcher-zero": _three("karcher", family="llama").replace("llama/b", "extreme/zero"),
     "karcher-one": """
 merge_method: karcher
 models: [{model: llama/a}]
 """,
-    "model-stock": _three("model_stock", more="base_model: llama/base"),
-    "model-stock-two": _two("model_stock", more="base_model: llama/base"),
-    "model-stock-bf16": _three(
-        "model_stock", family="llama-bf16", more="base_model: llama-bf16/base"
+    "model-stock": _three("model_stock", more="base_model: llama-tied/base"),
+    "model-stock-filter-wise": _three(
+        "model_stock", more="base_model: llama-tied/base\nparameters: {filter_wise: true}"
     ),
-    "model-stock-opposite": _two("model_stock", more="base_model: llama/base").replace(
-        "llama/b,", "extreme/base-minus-update,"
+    "model-stock-bf16-in-float32": _three(
+        "model_stock", family="llama-bf16", more="base_model: llama-bf16/base\ndtype: float32"
     ),
-    "model-stock-same": _two("model_stock", more="base_model: llama/base").replace(
-        "llama/b,", "extreme/same-as-a,"
-    ),
+    "model-stock-opposite": """
+merge_method: model_stock
+base_model: llama/base
+models: [{model: llama/a}, {model: extreme/base-minus-update}]
+""",
+    "model-stock-same": """
+merge_method: model_stock
+base_model: llama/base
+models: [{model: llama/a}, {model: extreme/same-as-a}]
+""",
     "nearswap": """
 merge_method: nearswap
 base_model: llama/base
@@ -766,11 +775,12 @@ base_model: llama/base
 models: [{model: llama/base}, {model: llama/b}]
 parameters: {t: [0.0001, 0.02, -1]}
 """,
-    "nearswap-bf16": """
+    "nearswap-bf16-in-float32": """
 merge_method: nearswap
 base_model: llama-bf16/base
 models: [{model: llama-bf16/a}]
 parameters: {t: 0.005}
+dtype: float32
 """,
 }
 
