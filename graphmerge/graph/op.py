@@ -65,8 +65,8 @@ class Fusion:
 
     reads_chunk: bool = False
     """Whether it looks at its input's whole chunk before its result can be used."""
-    mask: bool = False
-    """Whether it makes a byte per element of the chunk first."""
+    mask: int = 0
+    """Bytes per element of the chunk of what it makes first, such as a mask."""
     sum_columns: int = 0
     """Float64 sums that it takes of each numerics block."""
     histogram_bins: int = 0

@@ -11,6 +11,7 @@ from graphmerge.native import (  # noqa: F401 - importing them registers their c
     blockwise,
     consensus,
     identical,
+    importance,
     joint_masks,
     magnitude,
     pointwise,

@@ -44,7 +44,7 @@ class ChunkCode:
     copy: ir.Function
     """memcpy."""
     mask_bytes: Value
-    """Where the instruction's mask goes: a byte per element, 0 or 1."""
+    """Where the instruction's mask goes: a byte per element, 0 or 1, or what it asked for."""
     chunk_value: Value
     """Memory of an integer that the instruction's vector code is given."""
     memory: Value

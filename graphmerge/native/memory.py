@@ -60,7 +60,7 @@ class Scratch:
         for step in layout.steps:
             if step.needs.mask:
                 mask_of[step.number] = end
-                end += CHUNK_ELEMENTS
+                end += CHUNK_ELEMENTS * step.needs.mask
         spread_of: dict[int, tuple[int, ...]] = {}
         for step in layout.steps:
             count = step.needs.spread_numbers

@@ -41,7 +41,7 @@ class KeepInGroups(Op):
 
     def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
         """A mask for a chunk at a time, made from all of the chunk."""
-        return Fusion(reads_chunk=True, mask=True)
+        return Fusion(reads_chunk=True, mask=1)
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta."""

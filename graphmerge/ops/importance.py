@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Op, Space, Workspace
+from graphmerge.graph import Access, Fusion, Op, Space, Workspace
 from graphmerge.ops.checks import all_in, same_compute_spec
 from graphmerge.ops.rescale import SCALAR
 from graphmerge.spec import DType, TensorSpec
@@ -65,6 +65,10 @@ class Importance(Op):
         """Unchanged."""
         return same_compute_spec(inputs[:1])
 
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """A factor for each element of a chunk first."""
+        return Fusion(mask=inputs[0].dtype.bits // 8)
+
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta: what is selected by is of the kind that is selected from."""
         all_in(Space.STATISTIC, inputs[1:], "rows are weighted by a statistic")
@@ -112,6 +116,10 @@ class KeepImportant(Op):
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The common spec."""
         return same_compute_spec(inputs[:-1])
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Comparisons in the loop."""
+        return Fusion()
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta."""

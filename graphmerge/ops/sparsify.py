@@ -216,7 +216,7 @@ class RandomDrop(Op):
 
     def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
         """A mask for a chunk at a time."""
-        return Fusion(mask=True)
+        return Fusion(mask=1)
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta."""

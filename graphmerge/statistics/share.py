@@ -31,6 +31,11 @@ def _nothing(bits_so_far: int) -> Statistic:
     return np.array([bits_so_far << 16 | 0xFFFF, 0, 0, 0], dtype=np.int64)
 
 
+def _no_cutoff(bits: int) -> Statistic:
+    """The statistic where nothing is kept."""
+    return np.array([bits, 0, 0], dtype=np.int64)
+
+
 class ShareDigitsReduction(Reduction):
     """As for the k-th largest magnitude; the first digit's histogram ends with the zeros."""
 
@@ -76,13 +81,13 @@ class ShareCutoffReduction(BlockReduction):
     ) -> Statistic:
         """Where the ties that are kept end."""
         bits, above, _, keep = (int(value) for value in statistics[0])
-        return cutoff_of(state, bits, keep - above)
+        return cutoff_of(state, bits, keep - above) if keep else _no_cutoff(bits)
 
     def known(self, op: ShareCutoff, statistics: Sequence[Statistic]) -> Statistic | None:
         """Where every tie is kept, or nothing at all, there is no cutoff to look for."""
         bits, above, ties, keep = (int(value) for value in statistics[0])
         if keep == 0:
-            return np.array([bits, 0, 0], dtype=np.int64)
+            return _no_cutoff(bits)
         return np.array([bits, EVERYWHERE, 0], dtype=np.int64) if keep - above == ties else None
 
 

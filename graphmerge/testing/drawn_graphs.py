@@ -32,6 +32,7 @@ from graphmerge.ops import (
 )
 from graphmerge.ops.sparsify import DIGIT_BITS
 from graphmerge.spec import DType, TensorSpec
+from graphmerge.testing import drawn_masks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -174,4 +175,5 @@ def _slerp(draw: st.DrawFn, known: list[Node]) -> Node | None:
 
 _STEPS: tuple[Callable[[st.DrawFn, list[Node]], Node | None], ...] = (
     _task_vector, _add_delta, _keep_largest, _drop, _rescale, _elect, _sum, _scale, _slerp,
+    *drawn_masks.STEPS,
 )  # fmt: skip

@@ -1,0 +1,83 @@
+"""Native code of the importance of changes: a factor for each row, spread over its elements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llvmlite import ir
+
+from graphmerge.native.loops import at, integer, least, load_element, loop, variable
+from graphmerge.native.registry import Arguments, Lowering, register_lowering
+from graphmerge.native.types import DOUBLE, ELEMENT_TYPES, INT64, POINTER, vector_type
+from graphmerge.ops import Importance, KeepImportant
+from graphmerge.schedule.fusion import CHUNK_ELEMENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from graphmerge.native.chunk_code import ChunkCode
+    from graphmerge.native.registry import Value
+    from graphmerge.native.vector_code import VectorCode
+    from graphmerge.statistics import Statistic
+
+
+def _spread_factors(op: Importance, code: ChunkCode) -> None:
+    """The factor of each element of the chunk; zero for those outside the tensor."""
+    builder = code.builder
+    address, row = code.words
+    table = builder.inttoptr(address, POINTER)
+    done = variable(builder, integer(0))
+    first = builder.udiv(code.start, row)
+    last = builder.udiv(builder.sub(builder.add(code.start, code.count), integer(1)), row)
+    with loop(builder, builder.add(builder.sub(last, first), integer(1))) as number:
+        current = builder.add(first, number)
+        row_end = builder.sub(builder.mul(builder.add(current, integer(1)), row), code.start)
+        begin = builder.load(done, typ=INT64)
+        end = least(builder, row_end, code.count)
+        factor = load_element(builder, table, current, DOUBLE)
+        _fill(code, begin, end, _narrowed(code, factor))
+        builder.store(end, done)
+    _fill(code, code.count, integer(CHUNK_ELEMENTS), ir.Constant(_element(code), 0.0))
+
+
+def _element(code: ChunkCode) -> ir.Type:
+    return ELEMENT_TYPES[code.dtypes[0]]
+
+
+def _narrowed(code: ChunkCode, factor: Value) -> Value:
+    element = _element(code)
+    return factor if element == DOUBLE else code.builder.fptrunc(factor, element)
+
+
+def _fill(code: ChunkCode, begin: Value, end: Value, value: Value) -> None:
+    builder = code.builder
+    with loop(builder, builder.sub(end, begin)) as offset:
+        place = at(builder, code.mask_bytes, builder.add(begin, offset), _element(code))
+        builder.store(value, place)
+
+
+def _importance(op: Importance, code: VectorCode) -> Value:
+    """|x| times the factor."""
+    place = at(code.builder, code.mask_bytes, code.index, code.element)
+    factor = code.builder.load(place, align=64, typ=vector_type(code.element))
+    return code.builder.fmul(code.absolute(code.inputs[0]), factor)
+
+
+def _rows(op: Importance, statistics: Sequence[Statistic]) -> Arguments:
+    """Where the factors are, which the caller keeps alive, and how long rows are."""
+    return Arguments(words=(statistics[0].ctypes.data, op.row))
+
+
+def _keep_important(op: KeepImportant, code: VectorCode) -> Value:
+    """X where it is important enough, else 0."""
+    x, size = code.inputs
+    kept = code.builder.fcmp_ordered(">=", size, code.numbers[0])
+    return code.choose(kept, x, code.constant(0.0))
+
+
+def _threshold(op: KeepImportant, statistics: Sequence[Statistic]) -> Arguments:
+    return Arguments((float(statistics[0]),))
+
+
+register_lowering(Importance, Lowering(_importance, _spread_factors, _rows))
+register_lowering(KeepImportant, Lowering(_keep_important, arguments=_threshold))
