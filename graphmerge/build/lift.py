@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from graphmerge.build.checks import check_slices
 from graphmerge.build.matching import (
@@ -31,11 +32,12 @@ from graphmerge.methods.registry import parameter_names
 from graphmerge.recipe.check import check_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from graphmerge.methods.base import Method
     from graphmerge.recipe.values import ModelReference, Recipe, Scalar
 
+Made = TypeVar("Made")
 SHOWN_PROBLEMS = 20
 """Problems that one error message lists; the rest are counted."""
 
@@ -106,23 +108,46 @@ def lift(
     )
 
 
-def _tensors(matches: Iterable[Match], builder: TensorBuilder) -> dict[str, ModelTensor]:
-    tensors: dict[str, ModelTensor] = {}
-    problems: dict[tuple[str, str, str], Problem] = {}
-    kinds: list[type[GraphmergeError]] = []
-    for match in matches:
+def _tensors(matches: Sequence[Match], builder: TensorBuilder) -> dict[str, ModelTensor]:
+    """Every tensor; a method with a survey looks at all of them before it is applied to any."""
+    problems = _Problems()
+    if builder.method.survey is not None:
+        found = [problems.of(match.name, partial(builder.prepare, match)) for match in matches]
+        problems.raise_any()
+        merges = tuple(merge for merge in found if merge is not None)
+        problems.of("", partial(builder.survey, merges))
+        problems.raise_any()
+    made = {match.name: problems.of(match.name, partial(builder.build, match)) for match in matches}
+    problems.raise_any()
+    return {name: tensor for name, tensor in made.items() if tensor is not None}
+
+
+@frozen(eq=False)
+class _Problems:
+    """What is wrong with the tensors of a merge, told at once; each kind of problem once."""
+
+    found: dict[tuple[str, str, str], Problem] = field(factory=dict)
+    kinds: list[type[GraphmergeError]] = field(factory=list)
+
+    def of(self, tensor: str, make: Callable[[], Made]) -> Made | None:
+        """What `make` makes; None where it fails."""
         try:
-            tensors[match.name] = builder.build(match)
-        except GraphmergeError as error:  # noqa: PERF203 - problems of all tensors are told at once
-            kinds.append(type(error))
+            return make()
+        except GraphmergeError as error:
+            self.kinds.append(type(error))
             for problem in error.problems:
-                located = evolve(problem, where=_located(match.name, problem.where))
-                problems.setdefault((problem.what, problem.got, problem.wanted), located)
-    if problems:
-        shown = list(problems.values())[:SHOWN_PROBLEMS]
-        rest = len(problems) - len(shown)
-        raise common_kind(kinds)(*shown, *([f"and {rest} more of this kind"] if rest else []))
-    return tensors
+                where = _located(tensor, problem.where) if tensor else problem.where
+                located = evolve(problem, where=where)
+                self.found.setdefault((problem.what, problem.got, problem.wanted), located)
+            return None
+
+    def raise_any(self) -> None:
+        """Raise an error with all problems so far, if there are any."""
+        if self.found:
+            shown = list(self.found.values())[:SHOWN_PROBLEMS]
+            rest = len(self.found) - len(shown)
+            more = [f"and {rest} more of this kind"] if rest else []
+            raise common_kind(self.kinds)(*shown, *more)
 
 
 def common_kind(kinds: Sequence[type[GraphmergeError]]) -> type[GraphmergeError]:

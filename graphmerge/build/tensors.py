@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from graphmerge.build.dependence import Dependence, dependence_of
+from graphmerge.build.matching import slice_length
 from graphmerge.build.models import ModelTensor
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.graph import (
@@ -61,6 +62,29 @@ class TensorBuilder:
     """Parameters as they were looked up, by output tensor."""
     _dependences: dict[Place, Dependence] = field(factory=dict, init=False)
     _made: dict[Hashable, Made] = field(factory=dict, init=False)
+    _survey: dict[str, tuple[Node, ...]] = field(factory=dict, init=False)
+
+    def prepare(self, match: Match) -> MergeInputs | None:
+        """What the method gets for a match, for its survey; None for a tensor that is copied.
+
+        Raises:
+            CheckpointError: an input is missing, or shapes or dtypes do not fit.
+            RecipeError: a parameter has no value for the tensor.
+        """
+        inputs = _inputs_of(match)
+        _require_one_shape(match, inputs)
+        dtypes = [tensor.stored for tensor in inputs]
+        return None if self._is_copied(dtypes) else self._prepare(match, inputs, dtypes, {})[0]
+
+    def survey(self, merges: tuple[MergeInputs, ...]) -> bool:
+        """Let the method look at all tensors that it merges, before any of them is built.
+
+        Raises:
+            RecipeError: a parameter has a value that is not allowed.
+        """
+        if self.method.survey is not None and merges:
+            self._survey.update(self.method.survey(merges))
+        return bool(self._survey)
 
     def build(self, match: Match) -> ModelTensor:
         """What becomes of a match.
@@ -206,7 +230,14 @@ class TensorBuilder:
             if not spec.per_model
         }
         parameters.update(own)
-        return MergeInputs(match.name, models, base, own, self.seed)
+        return MergeInputs(match.name, models, base, own, self.seed, *_layer(match), self._survey)
+
+
+def _layer(match: Match) -> tuple[int | None, int]:
+    """Number of the layer in the output, and how many the output has."""
+    if match.moved is None:
+        return match.layer
+    return match.moved[1], sum(map(slice_length, match.place.module.slices))
 
 
 def promoted(dtypes: list[DType]) -> DType:

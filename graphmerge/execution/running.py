@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from graphmerge.execution.folding import Folding
 from graphmerge.schedule.steps import Free, RunPass
 from graphmerge.statistics import reduction, small
 
@@ -59,6 +60,9 @@ class RunningUnit:
         self._tile_elements = tile_elements
         self._loaded: set[Node] = set(plan.unit.needs)
         self._states: dict[Node, Statistic] = {}
+        self._folding = {
+            node: Folding(node, self.statistics) for node in plan.unit.makes if node.op.fold_width
+        }
         self._steps = plan.steps
         self._step = -1
         self._next_start = 0
@@ -111,8 +115,7 @@ class RunningUnit:
         self._part = part = self.plan.unit.passes[step.index]
         self._tile = part.tile_elements(self._tile_elements)
         for node in part.prologue:
-            values = [self.statistics[value] for value in node.inputs]
-            self.statistics[node] = small(node.op)(node.op, values)
+            self.statistics[node] = self._small(node)
         known = {node: self._known(node) for node in part.reductions}
         if part.result is None and all(value is not None for value in known.values()):
             self.statistics.update({n: value for n, value in known.items() if value is not None})
@@ -127,6 +130,11 @@ class RunningUnit:
             return False
         return True
 
+    def _small(self, node: Node) -> Statistic:
+        if node in self._folding:
+            return self._folding.pop(node).finish()
+        return small(node.op)(node.op, [self.statistics[value] for value in node.inputs])
+
     def _known(self, node: Node) -> Statistic | None:
         return reduction(node.op).known(node.op, self._statistics_of(node))
 
@@ -135,7 +143,12 @@ class RunningUnit:
         for node in self._part.reductions:
             kernel = reduction(node.op)
             state = self._states.pop(node)
-            self.statistics[node] = kernel.finish(node.op, state, self._statistics_of(node))
+            statistic = kernel.finish(node.op, state, self._statistics_of(node))
+            if node in self._part.folded:
+                (folding,) = self._folding.values()
+                folding.take(node, statistic)
+            else:
+                self.statistics[node] = statistic
 
     def _statistics_of(self, node: Node) -> list[Statistic]:
         return [self.statistics[value] for value in node.inputs if value in self.statistics]

@@ -71,8 +71,11 @@ class Graph:
     def sources(self) -> set[Op]:
         """Every op without inputs: what is loaded."""
         found = {leaf for output in self.outputs for leaf in output.value.leaves}
+        over_tensors: set[Node] = set()
         for pattern in {output.value.pattern for output in self.outputs}:
             found.update(pattern.fixed)
+            over_tensors.update(node for node in pattern.nodes if node.op.fold_width)
+        found.update(node.op for node in postorder(over_tensors) if not node.inputs)
         return found
 
     @cached_property

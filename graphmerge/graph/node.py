@@ -10,7 +10,7 @@ from attrs import evolve
 from graphmerge.errors import GraphError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from graphmerge.graph.op import Op, Space
     from graphmerge.spec import TensorSpec
@@ -73,8 +73,16 @@ def make_node(op: Op, *inputs: Node) -> Node:
     return node
 
 
-def postorder(roots: Iterable[Node], *, seen: set[Node] | None = None) -> Iterator[Node]:
-    """Every node below the roots, inputs before users, each once; `seen` ones are left out."""
+def postorder(
+    roots: Iterable[Node],
+    *,
+    seen: set[Node] | None = None,
+    stop: Callable[[Node], bool] | None = None,
+) -> Iterator[Node]:
+    """Every node below the roots, inputs before users, each once.
+
+    What is in `seen` is left out, and what is below a node at which to `stop`.
+    """
     done = set() if seen is None else seen
     stack = list(reversed(list(roots)))
     while stack:
@@ -83,7 +91,7 @@ def postorder(roots: Iterable[Node], *, seen: set[Node] | None = None) -> Iterat
             stack.pop()
             continue
         missing = [value for value in node.inputs if value not in done]
-        if missing:
+        if missing and not (stop and stop(node)):
             stack.extend(reversed(missing))
         else:
             done.add(node)

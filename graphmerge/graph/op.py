@@ -122,6 +122,15 @@ class Op(ABC):
         """What the op needs as a part of a native function; None where there is no code for it."""
         return None
 
+    @property
+    def fold_width(self) -> int:
+        """How many inputs belong to one tensor, if a small op is a statistic over many; else 0.
+
+        Such an op takes reductions in one tensor after the other, as passes over them are made, so
+        that they are never held together. Statistics over many tensors among its inputs are held.
+        """
+        return 0
+
     def simplified(self, node: Node) -> Node:
         """The node itself, or one of the nodes below it that has the same value."""
         return node

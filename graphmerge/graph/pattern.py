@@ -31,14 +31,18 @@ class Pattern:
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
-        """Every node of the first tensor, inputs before users."""
-        return tuple(postorder([self.root]))
+        """Every node of the first tensor, inputs before users.
+
+        A statistic over many tensors is one of them, what it is made of is not.
+        """
+        return tuple(postorder([self.root], stop=_is_over_tensors))
 
     @cached_property
     def fixed(self) -> tuple[Op, ...]:
-        """Ops without inputs that all of the tensors have in common."""
+        """Ops that end the graph and that all of the tensors have in common."""
         own = set(self.leaves)
-        return tuple(node.op for node in self.nodes if not node.inputs and node.op not in own)
+        ends = (node for node in self.nodes if not node.inputs or _is_over_tensors(node))
+        return tuple(node.op for node in ends if node.op not in own)
 
     def bind(self, leaves: tuple[Op, ...]) -> Mapping[Node, Node]:
         """The nodes of the tensor that has these leaves, by those of the first."""
@@ -50,6 +54,10 @@ class Pattern:
             op = node.op if node.inputs else given.get(node.op, node.op)
             bound[node] = make_node(op, *(bound[value] for value in node.inputs))
         return bound
+
+
+def _is_over_tensors(node: Node) -> bool:
+    return node.op.fold_width > 0
 
 
 @frozen(eq=False)

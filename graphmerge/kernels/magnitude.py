@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from graphmerge.kernels.registry import ReducedTile, Tile, register_kernel, register_update
-from graphmerge.ops import DropLargest, KeepLargest, MagnitudeDigits, TieCutoff
+from graphmerge.ops import DigitHistogram, DropLargest, KeepLargest, MagnitudeDigits, TieCutoff
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.ops.sparsify import DIGIT_BITS
 from graphmerge.spec import DType
@@ -61,8 +61,16 @@ def _digits_after(bits: torch.Tensor, prefix: int, below: int, width: int) -> to
 @register_update(MagnitudeDigits)
 def magnitude_digits(op: MagnitudeDigits, tile: ReducedTile) -> Partial:
     """The histogram of one digit, over the magnitudes that share the digits before it."""
-    if op.digit:
-        return later_digit(op.digit, tile)
+    return later_digit(op.digit, tile) if op.digit else _first_digit(tile)
+
+
+@register_update(DigitHistogram)
+def digit_histogram(op: DigitHistogram, tile: ReducedTile) -> Partial:
+    """The same for one of several models."""
+    return later_digit(op.digit, tile, (op.place, 0)) if op.digit else _first_digit(tile)
+
+
+def _first_digit(tile: ReducedTile) -> Partial:
     (x,) = tile.inputs
     bits, wide = tile.scratch
     magnitude_bits(x, out=bits)
@@ -72,13 +80,13 @@ def magnitude_digits(op: MagnitudeDigits, tile: ReducedTile) -> Partial:
     return counts
 
 
-def later_digit(digit: int, tile: ReducedTile) -> Partial:
-    """The histogram of a digit that is not the first."""
+def later_digit(digit: int, tile: ReducedTile, place: int | tuple[int, int] = 0) -> Partial:
+    """The histogram of a digit that is not the first; where in the statistic the others are."""
     (x,) = tile.inputs
     bits = magnitude_bits(x, out=tile.scratch[0])
     _, widths = _BITS_DTYPES[x.dtype]
     below = sum(widths[digit + 1 :])
-    digits = _digits_after(bits, int(tile.statistics[0][0]), below, widths[digit])
+    digits = _digits_after(bits, int(tile.statistics[0][place]), below, widths[digit])
     counts: Partial = torch.bincount(digits, minlength=1 << widths[digit]).cpu().numpy()
     return counts
 

@@ -46,6 +46,10 @@ class Group(Enum):
     """What does not say."""
 
 
+Survey: TypeAlias = Mapping[str, tuple[Node, ...]]
+"""Nodes that are shared by all tensors of a merge, by a name that only the method knows."""
+
+
 @frozen(eq=False)
 class ModelInput:
     """One model's tensor, as a method sees it."""
@@ -77,15 +81,26 @@ class MergeInputs:
     """The method's own parameters for this tensor."""
     seed: int
     """Seed of random masks."""
+    _layer: int | None = None
+    layers: int = 0
+    """How many layers the output has, if the tensor is in one."""
+    survey: Survey = field(factory=dict)
+    """What the method has found out about all tensors of the merge; empty while it does."""
     names_read: set[str] = field(factory=set, init=False, repr=False)
-    """The name of the output tensor, if the method has asked for it; else what it builds holds for
-    every tensor with the same shapes, dtypes and parameters."""
+    """What the method has asked for that only this tensor has, such as its name; if nothing, what
+    it builds holds for every tensor with the same shapes, dtypes and parameters."""
 
     @property
     def tensor(self) -> str:
         """Name of the output tensor."""
         self.names_read.add(self._tensor)
         return self._tensor
+
+    @property
+    def layer(self) -> int | None:
+        """Number of the output's layer that the tensor is in; None outside the layers."""
+        self.names_read.add(self._tensor)
+        return self._layer
 
     @property
     def fine_tunes(self) -> tuple[ModelInput, ...]:
@@ -101,6 +116,8 @@ class MergeInputs:
         return bool(self.parameters[parameter])
 
 
+Surveyed: TypeAlias = Callable[[tuple[MergeInputs, ...]], Survey]
+"""Makes the statistics over many tensors, from what the method gets for every merged tensor."""
 Build: TypeAlias = Callable[[MergeInputs], Node]
 """Builds the subgraph of one output tensor; its result is in the dtype of the inputs."""
 
@@ -131,6 +148,9 @@ class Method:
     """Fewest inputs, the base included."""
     most_models: int | None = field(default=None)
     """Most inputs, the base included; None for any number."""
+    survey: Surveyed | None = None
+    """For a method with statistics over the whole model: makes their nodes, before `build` is
+    called for any tensor."""
     choose: Callable[[Mapping[str, Scalar]], int] | None = None
     """For a method that takes one of its inputs as it is: which one, by its own parameters. The
     inputs may differ in shape then."""

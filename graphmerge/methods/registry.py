@@ -17,13 +17,18 @@ from graphmerge.methods import (
     della,
     della_linear,
     ema,
+    emr,
     expo,
     geometric_median,
     karcher,
     linear,
+    lines,
+    localize_and_stitch,
     magmax,
+    metagpt,
     model_stock,
     multislerp,
+    nan,
     nearswap,
     nuslerp,
     passthrough,
@@ -51,7 +56,8 @@ BUILT_IN: dict[str, Method] = {
         *(slerp, nuslerp, multislerp, karcher, nearswap),
         *(task_arithmetic, ties, dare_linear, dare_ties, della, della_linear),
         *(breadcrumbs, breadcrumbs_ties, sce, ram, ramplus_tl, consensus_ta, magmax, cabs),
-        *(arcee_fusion, model_stock, expo, train_difference, add_perpendicular, passthrough),
+        *(arcee_fusion, model_stock, metagpt, nan, localize_and_stitch, emr, lines),
+        *(expo, train_difference, add_perpendicular, passthrough),
     )
 }
 """The methods of graphmerge itself, in the order in which they are listed."""

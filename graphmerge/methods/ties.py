@@ -1,20 +1,78 @@
-"""TIES-Merging (arXiv 2306.01708), its statistics taken per tensor."""
+"""TIES-Merging (arXiv 2306.01708), its statistics taken per tensor or, as in the paper, once."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import DENSITY, INT8_MASK, SCALE, WEIGHT, normalize, rescale
-from graphmerge.methods.task_vectors import add_elected, keep_largest, sparse_task_vectors
+from graphmerge.methods.task_vectors import (
+    add_elected,
+    add_to_base,
+    keep_largest,
+    sparse_task_vectors,
+    task_vector,
+    weights_of,
+)
+from graphmerge.methods.whole_model import (
+    SCOPE,
+    distinct,
+    keep_over_threshold,
+    norm_ratios,
+    scope_of,
+    sums_over_tensors,
+    survey_thresholds,
+)
+from graphmerge.ops import Rescale, SignBalance, SignConsensus
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
+    from graphmerge.methods.base import Survey
+
+
+def survey(merges: tuple[MergeInputs, ...]) -> Survey:
+    """With `scope: model` thresholds, factors that restore norms, and the majority of signs."""
+    if scope_of(merges) == "tensor":
+        return {}
+    tensors = distinct(merges)
+    found = dict(survey_thresholds(tensors))
+    if any(merge.flag("rescale") for merge in tensors):
+        found["factors"] = norm_ratios(
+            [list(zip(_dense(merge), _trimmed(merge, found), strict=True)) for merge in tensors]
+        )
+    balances = [
+        [make_node(SignBalance(weights_of(merge)), *_sparse(merge, found))] for merge in tensors
+    ]
+    return found | {"balance": (sums_over_tensors(balances),)}
 
 
 def build(merge: MergeInputs) -> Node:
     """Trim each task vector to its largest entries, elect signs, merge the entries that agree."""
-    return add_elected(merge, sparse_task_vectors(merge, keep_largest))
+    if merge.parameters["scope"] == "tensor":
+        return add_elected(merge, sparse_task_vectors(merge, keep_largest))
+    consensus = SignConsensus(weights_of(merge), merge.flag("normalize"), has_balance=True)
+    sparse = _sparse(merge, merge.survey)
+    return add_to_base(merge, make_node(consensus, *sparse, *merge.survey["balance"]))
+
+
+def _dense(merge: MergeInputs) -> list[Node]:
+    return [task_vector(merge, model) for model in merge.fine_tunes]
+
+
+def _trimmed(merge: MergeInputs, found: Survey) -> list[Node]:
+    keep = keep_over_threshold(found)
+    pairs = zip(merge.fine_tunes, _dense(merge), strict=True)
+    return [keep(merge, model, delta) for model, delta in pairs]
+
+
+def _sparse(merge: MergeInputs, found: Survey) -> list[Node]:
+    """Trimmed task vectors, with the L1 norm over the whole model restored if `rescale`."""
+    trimmed = _trimmed(merge, found)
+    if not merge.flag("rescale"):
+        return trimmed
+    factors = found["factors"]
+    return [make_node(Rescale(), *pair) for pair in zip(trimmed, factors, strict=True)]
 
 
 METHOD = Method(
@@ -24,8 +82,17 @@ METHOD = Method(
     use_when="merging several fine-tunes whose changes conflict",
     paper="TIES-Merging, arXiv 2306.01708",
     build=build,
+    survey=survey,
     base=BaseRule.REQUIRED,
     group=Group.TASK_VECTORS,
-    parameters=(WEIGHT, DENSITY, normalize(default=True), rescale(default=False), SCALE, INT8_MASK),
+    parameters=(
+        WEIGHT,
+        DENSITY,
+        normalize(default=True),
+        rescale(default=False),
+        SCALE,
+        SCOPE,
+        INT8_MASK,
+    ),
     least_models=2,
 )

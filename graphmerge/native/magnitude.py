@@ -15,7 +15,14 @@ from graphmerge.native.types import (
     spread,
     vector_type,
 )
-from graphmerge.ops import DropLargest, KeepLargest, MagnitudeDigits, ShareDigits, TieCutoff
+from graphmerge.ops import (
+    DigitHistogram,
+    DropLargest,
+    KeepLargest,
+    MagnitudeDigits,
+    ShareDigits,
+    TieCutoff,
+)
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.ops.sparsify import DIGIT_BITS
 from graphmerge.schedule.fusion import CHUNK_ELEMENTS
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
     from graphmerge.statistics import Statistic
 
 
-def count_digits(op: MagnitudeDigits | ShareDigits, code: ChunkCode) -> None:
+def count_digits(op: MagnitudeDigits | ShareDigits | DigitHistogram, code: ChunkCode) -> None:
     """Add the chunk to the histogram of a digit."""
     widths = DIGIT_BITS[code.dtypes[0]]
     width, below = widths[op.digit], sum(widths[op.digit + 1 :])
@@ -57,6 +64,11 @@ def count_in(code: ChunkCode, digit: Value) -> None:
 def digits_so_far(op: Op, statistics: Sequence[Statistic]) -> Arguments:
     """The bits that the digits before have found."""
     return Arguments(words=tuple(int(statistic[0]) for statistic in statistics))
+
+
+def _digits_of_model(op: DigitHistogram, statistics: Sequence[Statistic]) -> Arguments:
+    """The same for one of several models."""
+    return Arguments(words=tuple(int(statistic[op.place, 0]) for statistic in statistics))
 
 
 def count_ties(op: Op, code: VectorCode) -> None:
@@ -136,6 +148,7 @@ def _cutoff(op: KeepLargest | DropLargest, statistics: Sequence[Statistic]) -> A
 
 
 register_lowering(MagnitudeDigits, Lowering(chunk=count_digits, arguments=digits_so_far))
+register_lowering(DigitHistogram, Lowering(chunk=count_digits, arguments=_digits_of_model))
 register_lowering(TieCutoff, Lowering(count_ties, arguments=bits_of_cutoff))
 register_lowering(KeepLargest, Lowering(_keep_largest, _end_of_ties, _cutoff))
 register_lowering(DropLargest, Lowering(_drop_largest, _end_of_ties, _cutoff))

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Fusion, Op, Space
+from graphmerge.graph import Access, Fusion, Op, Space, Workspace
+from graphmerge.ops.blocks import SUM_WORKSPACE, blocks
 from graphmerge.ops.checks import all_in, same_compute_spec
+from graphmerge.ops.rescale import SCALAR
+from graphmerge.spec import DType
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from graphmerge.spec import DType, TensorSpec
+    from graphmerge.spec import TensorSpec
 
 
 @frozen(cache_hash=True)
@@ -31,10 +34,85 @@ class SignConsensus(Op):
     """One weight per input."""
     normalize: bool
     """Divide by the weights of the entries that agree."""
+    has_balance: bool = False
+    """Whether a last input, the sum of a `SignBalance`, breaks draws: below zero they count as
+    negative."""
 
     def structure(self) -> Hashable:
-        """Whether weights are summed, which takes a scratch buffer more."""
-        return (type(self), self.normalize)
+        """Whether weights are summed, which takes a scratch buffer more, and what breaks draws."""
+        return (type(self), self.normalize, self.has_balance)
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """The common spec of the task vectors."""
+        return same_compute_spec(inputs[: len(self.weights)])
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Arithmetic in the loop."""
+        return Fusion()
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A delta."""
+        count = len(self.weights)
+        all_in(Space.STATISTIC, inputs[count:], "a statistic breaks draws")
+        return all_in(Space.DELTA, inputs[:count], "signs are elected among task vectors")
+
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """The sign, one contribution, and the sum of weights when normalising."""
+        return (inputs[0].dtype,) * (3 if self.normalize else 2)
+
+    def settings(self) -> str:
+        """Weights and normalisation."""
+        text = ", ".join(f"{weight:g}" for weight in self.weights)
+        return f"{text}; normalize" if self.normalize else text
+
+
+@frozen(cache_hash=True)
+class SignBalance(Op):
+    """sum over all entries of sign(sum_i weights[i] * d_i): positive less negative votes."""
+
+    kind: ClassVar[str] = "sign-balance"
+    access: ClassVar[Access] = Access.REDUCE
+
+    weights: tuple[float, ...]
+    """One weight per input."""
+
+    def structure(self) -> Hashable:
+        """The class: settings are numbers."""
+        return type(self)
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """One number."""
+        same_compute_spec(inputs)
+        return SCALAR
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """One sum of each block."""
+        return Fusion(sum_columns=1)
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A statistic of deltas."""
+        all_in(Space.DELTA, inputs, "signs are elected among task vectors")
+        return Space.STATISTIC
+
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """The vote, and its sign in float64."""
+        return (inputs[0].dtype, DType.F64)
+
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
+        """The lanes of the blocks at hand, and the last block padded."""
+        return SUM_WORKSPACE
+
+    def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
+        """One partial sum per block."""
+        return 8 * blocks(inputs[0])
+
+
+@frozen(cache_hash=True)
+class MeanOfNonzero(Op):
+    """The mean of those inputs that are not zero, element by element; 0 where all are."""
+
+    kind: ClassVar[str] = "mean-of-nonzero"
+    access: ClassVar[Access] = Access.ELEMENTWISE
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The common spec."""
@@ -46,13 +124,59 @@ class SignConsensus(Op):
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta."""
-        return all_in(Space.DELTA, inputs, "signs are elected among task vectors")
+        return all_in(Space.DELTA, inputs, "sparse task vectors are stitched")
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
-        """The sign, one contribution, and the sum of weights when normalising."""
-        return (inputs[0].dtype,) * (3 if self.normalize else 2)
+        """The count, and which entries count."""
+        return (inputs[0].dtype,) * 2
 
-    def settings(self) -> str:
-        """Weights and normalisation."""
-        text = ", ".join(f"{weight:g}" for weight in self.weights)
-        return f"{text}; normalize" if self.normalize else text
+
+@frozen(cache_hash=True)
+class Unify(Op):
+    """s max_i max(s d_i, 0) with s the sign of sum_i d_i, zero counting as negative.
+
+    The unified task vector of EMR-Merging, arXiv 2405.17461.
+    """
+
+    kind: ClassVar[str] = "unify"
+    access: ClassVar[Access] = Access.ELEMENTWISE
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """The common spec."""
+        return same_compute_spec(inputs)
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Arithmetic in the loop."""
+        return Fusion()
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A delta."""
+        return all_in(Space.DELTA, inputs, "task vectors are unified")
+
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """The sign, and one task vector times it."""
+        return (inputs[0].dtype,) * 2
+
+
+@frozen(cache_hash=True)
+class KeepAgreeing(Op):
+    """x where y is not zero and has its sign, else 0; of inputs (x, y)."""
+
+    kind: ClassVar[str] = "keep-agreeing"
+    access: ClassVar[Access] = Access.ELEMENTWISE
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """The common spec."""
+        return same_compute_spec(inputs)
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Arithmetic in the loop."""
+        return Fusion()
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A delta."""
+        return all_in(Space.DELTA, inputs, "signs of task vectors are compared")
+
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """The mask as factors."""
+        return (inputs[0].dtype,)

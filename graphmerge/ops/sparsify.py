@@ -29,10 +29,16 @@ HISTOGRAM_BYTES = 8 * 65536
 """A count for every value of the widest digit."""
 
 
-def _delta_and_statistics(inputs: tuple[Space, ...]) -> Space:
+def delta_and_statistics(inputs: tuple[Space, ...]) -> Space:
     """A delta. Raises GraphError unless that is the first input, and statistics are all others."""
     all_in(Space.STATISTIC, inputs[1:], "what sparsifying goes by is a statistic")
     return all_in(Space.DELTA, inputs[:1], "only task vectors are sparsified")
+
+
+def digit_workspace(digit: int, spec: TensorSpec) -> Workspace:
+    """After the first digit two masks and the candidates, narrow and wide; and a histogram."""
+    per_element = 0 if digit == 0 else 2 + spec.dtype.bits // 8 + 8
+    return Workspace(per_element, fixed_bytes=HISTOGRAM_BYTES)
 
 
 @frozen(cache_hash=True)
@@ -72,7 +78,7 @@ class MagnitudeDigits(Op):
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A statistic of a delta."""
-        _delta_and_statistics(inputs)
+        delta_and_statistics(inputs)
         return Space.STATISTIC
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
@@ -80,9 +86,8 @@ class MagnitudeDigits(Op):
         return (BITS_DTYPE[inputs[0].dtype], DType.I64)
 
     def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """After the first digit two masks and the candidates, narrow and wide; and a histogram."""
-        per_element = 0 if self.digit == 0 else 2 + inputs[0].dtype.bits // 8 + 8
-        return Workspace(per_element, fixed_bytes=HISTOGRAM_BYTES)
+        """See `digit_workspace`."""
+        return digit_workspace(self.digit, inputs[0])
 
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
         """One histogram."""
@@ -123,7 +128,7 @@ class TieCutoff(Op):
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A statistic of a delta."""
-        _delta_and_statistics(inputs)
+        delta_and_statistics(inputs)
         return Space.STATISTIC
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
@@ -163,7 +168,7 @@ class KeepLargest(Op):
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta."""
-        return _delta_and_statistics(inputs)
+        return delta_and_statistics(inputs)
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
         """The magnitude's bits."""

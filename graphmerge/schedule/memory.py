@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from graphmerge.graph import Graph, Node, Workspace
+from graphmerge.schedule.dependence import is_statistic
 from graphmerge.schedule.plan import Memory, Reserved, UnitPlan
-from graphmerge.schedule.units import is_statistic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

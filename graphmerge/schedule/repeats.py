@@ -40,6 +40,8 @@ def grouped(units: Sequence[Unit]) -> list[tuple[tuple[Unit, ...], tuple[Node, .
 
 def _worth_storing_alone(unit: Unit, known: dict[UnitFacts, tuple[int, ...]]) -> tuple[Node, ...]:
     """What of one unit is worth storing, worked out once for all of its structure."""
+    if any(node.op.fold_width for node in unit.makes):
+        return ()
     if unit.facts not in known:
         computed = _computed(unit)
         known[unit.facts] = tuple(map(computed.index, worth_storing((unit,))))
@@ -72,7 +74,12 @@ def _connected(units: Sequence[Unit]) -> list[list[int]]:
 
 
 def _computed(unit: Unit) -> list[Node]:
-    """Tensors that the passes of a unit compute, as often as they do."""
+    """Tensors that the passes of a unit compute, as often as they do.
+
+    What a statistic over many tensors is made of is not stored: that would be the whole model.
+    """
+    if any(node.op.fold_width for node in unit.makes):
+        return []
     return [
         instruction.node
         for part in unit.passes

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from graphmerge.schedule.dependence import is_statistic
 from graphmerge.schedule.steps import Free, RunPass
-from graphmerge.schedule.units import is_statistic
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from graphmerge.graph import Node
     from graphmerge.schedule.plan import Plan, UnitPlan
     from graphmerge.schedule.units import Pass
@@ -66,6 +68,7 @@ class _Replay:
         self.largest = 0
         self._plan = plan
         self._held: dict[Node, int] = dict.fromkeys(plan.unit.needs, 0)
+        self._folded: set[Node] = set()
 
     def moments(self) -> list[tuple[str, int]]:
         """Label and bytes held of every pass."""
@@ -84,7 +87,7 @@ class _Replay:
 
     def _run(self, part: Pass) -> int:
         for node in part.prologue:
-            self._require(node.inputs)
+            self._require(value for value in node.inputs if value not in self._folded)
             self._held[node] = node.spec.nbytes
         for load in part.program.loads:
             if load in self._plan.kept:
@@ -97,12 +100,23 @@ class _Replay:
             node.op.state_bytes(tuple(value.spec for value in node.inputs))
             for node in part.reductions
         )
-        held = sum(self._held.values()) + states
+        states += sum(node.spec.nbytes for node in part.folded)
+        held = sum(self._held.values()) + states + self._fold_bytes()
+        self._folded.update(part.folded)
         for node in part.reductions:
-            self._held[node] = node.spec.nbytes
+            if node not in part.folded:
+                self._held[node] = node.spec.nbytes
         return held
 
-    def _require(self, values: tuple[Node, ...]) -> None:
+    def _fold_bytes(self) -> int:
+        """Bytes of the unit's statistic over many tensors while it is made."""
+        return sum(
+            node.op.state_bytes(tuple(value.spec for value in node.inputs))
+            for node in self._plan.unit.makes
+            if node.op.fold_width
+        )
+
+    def _require(self, values: Iterable[Node]) -> None:
         for node in values:
             assert node in self._held, f"{node} is used before it is made or after it is freed"
 

@@ -43,7 +43,8 @@ def steps_of(unit: Unit, kept: tuple[Node, ...]) -> tuple[Step, ...]:
                 last[load] = index
         for statistic in _statistics_read(unit, index):
             last[statistic] = index
-    for node in unit.makes:
+    folded = (node for part in unit.passes for node in part.folded)  # never held
+    for node in (*unit.makes, *folded):
         last.pop(node, None)
     steps: list[RunPass | Free] = []
     for index in range(len(unit.passes)):

@@ -14,7 +14,7 @@ from graphmerge.graph import Space
 from graphmerge.schedule.program import Instruction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping, Set
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 
     from graphmerge.graph import Node
     from graphmerge.schedule.program import Program
@@ -26,7 +26,7 @@ _GIVEN_STATISTIC, _GIVEN_TENSOR = "given statistic", "given tensor"
 """Descriptions of what other units make."""
 
 
-def canonical_form(root: Node, stop: Set[Node]) -> tuple[Structure, list[Node]]:
+def canonical_form(roots: Sequence[Node], stop: Set[Node]) -> tuple[Structure, list[Node]]:
     """What roots must share for their passes to be alike, and the nodes in the order it lists.
 
     Nodes in `stop` (what units share) are leaves. Every node is described by its op's structure,
@@ -35,12 +35,12 @@ def canonical_form(root: Node, stop: Set[Node]) -> tuple[Structure, list[Node]]:
     places: dict[Node, int] = {}
     nodes: list[Node] = []
     structure: list[Hashable] = []
-    stack = [(root, False)]
+    stack = [(root, False) for root in reversed(roots)]
     while stack:
         node, expanded = stack.pop()
         if node in places:
             continue
-        leaf = node in stop and node is not root
+        leaf = node in stop and node not in roots
         if expanded or leaf or not node.inputs:
             places[node] = len(nodes)
             nodes.append(node)
@@ -79,6 +79,7 @@ def _bind_pass(part: Pass, other: Mapping[Node, Node]) -> Pass:
         reductions=_bind_all(part.reductions, get),
         result=part.result and other[part.result],
         prologue=_bind_all(part.prologue, get),
+        folded=_bind_all(part.folded, get),
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from attrs import evolve, frozen
 
 from graphmerge.graph import Access, Graph, Node, Output
+from graphmerge.schedule.dependence import is_statistic, marked_below, tops_by_tensor
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.fusion import fused_layout
 from graphmerge.schedule.program import Program, compile_program, is_read, look_through
@@ -22,8 +23,6 @@ from graphmerge.schedule.tiling import tile_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Set
-
-STATISTIC_ACCESS = (Access.REDUCE, Access.SMALL)
 
 
 @frozen(eq=False)
@@ -44,6 +43,8 @@ class Pass:
     """Where the kernels run: `cpu`, `cuda` or `cuda:N`."""
     tile_step: int
     """What its tiles are a multiple of, in elements."""
+    folded: tuple[Node, ...] = ()
+    """The reductions that the unit's statistic over many tensors takes in, and nothing else."""
 
     def tile_elements(self, wanted: int) -> int:
         """Elements of a tile: as many as wanted, or what the ops of the pass must have at once."""
@@ -121,11 +122,6 @@ class UnitFacts:
     that it stores. Inputs that others stored are read as fast as kept ones."""
 
 
-def is_statistic(node: Node) -> bool:
-    """Whether the value is a small one: it has no tiles."""
-    return node.op.access in STATISTIC_ACCESS
-
-
 def file_reads(passes: Iterable[Pass], given: Iterable[Node]) -> Counter[Node]:
     """How many passes read each tensor that is in a file, and not in memory as `given` ones are."""
     in_memory = set(given)
@@ -153,6 +149,18 @@ def unit_facts(passes: tuple[Pass, ...], needs: tuple[Node, ...], stored_bytes: 
     )
 
 
+def _facts_one_by_one(parts: Iterable[UnitFacts], held_bytes: int) -> UnitFacts:
+    """Facts about a unit that goes through tensors one by one and holds so much from the first."""
+    found = tuple(parts)
+    return UnitFacts(
+        state_bytes=held_bytes + max((part.state_bytes for part in found), default=0),
+        repeated_bytes=sum(part.repeated_bytes for part in found),
+        loaded_bytes=sum(part.loaded_bytes for part in found),
+        streamed_bytes=sum(part.streamed_bytes for part in found),
+        shared_traffic_bytes=sum(part.shared_traffic_bytes for part in found),
+    )
+
+
 Roots: TypeAlias = "Mapping[Node, tuple[Output, ...]]"
 """What units are made for: the outputs that have each node's value; none where it is only made for
 others."""
@@ -167,49 +175,6 @@ def output_roots(graph: Graph) -> Roots:
     return by_node
 
 
-def shared_statistics(roots: Iterable[Node], known: Set[Node] = frozenset()) -> set[Node]:
-    """Statistics that more than one unit would make; they become units of their own.
-
-    Args:
-        roots: Of the units.
-        known: What units make for others already; nothing below is looked at.
-    """
-    roots, shared = tuple(roots), set[Node]()
-    while True:
-        owner: dict[Node, Node] = {}
-        found = (
-            {
-                node
-                for root in (*roots, *shared)
-                for node in _marked_below(root, shared | known)
-                if is_statistic(node) and owner.setdefault(node, root) is not root
-            }
-            - shared
-            - known
-        )
-        if not found:
-            return shared
-        shared |= found
-
-
-def _marked_below(root: Node, shared: Set[Node], *, beyond: bool = False) -> Iterator[Node]:
-    """Statistics and shared nodes below a root, inputs first; below shared ones if `beyond`."""
-    stack, done = [(root, False)], set()
-    while stack:
-        node, expanded = stack.pop()
-        if expanded:
-            yield node
-            continue
-        if node in done:
-            continue
-        done.add(node)
-        is_shared = node in shared and node is not root
-        if is_shared or (is_statistic(node) and node is not root):
-            stack.append((node, True))
-        if beyond or not is_shared:
-            stack.extend((value, False) for value in reversed(node.inputs))
-
-
 class UnitBuilder:
     """Makes units, working out the passes once per structure."""
 
@@ -222,7 +187,7 @@ class UnitBuilder:
         """
         self._native = native
         self._device = device
-        self._known: dict[Structure, tuple[Template, UnitFacts]] = {}
+        self._known: dict[tuple[str, Structure], tuple[Template, UnitFacts]] = {}
 
     def units(self, roots: Roots, shared: Set[Node], made: set[Node]) -> list[Unit]:
         """The units of these roots in order; what is shared comes before its first user.
@@ -234,7 +199,7 @@ class UnitBuilder:
         """
         units: list[Unit] = []
         for root in roots:
-            below = _marked_below(root, shared, beyond=True) if shared else ()
+            below = marked_below((root,), shared, made.__contains__) if shared else ()
             for node in (*below, root):
                 if node in made or not (node in shared or node is root):
                     continue
@@ -244,19 +209,51 @@ class UnitBuilder:
         return units
 
     def _unit(self, root: Node, outputs: tuple[Output, ...], shared: Set[Node]) -> Unit:
-        structure, nodes = canonical_form(root, shared)
-        needs = tuple(node for node in nodes if node in shared and node is not root)
+        if root.op.fold_width:
+            return self._folding_unit(root, shared)
         makes = (root,) if root in shared else ()
-        key = (*structure, bool(makes))
+        stored_bytes = root.spec.nbytes if makes and not is_statistic(root) else 0
+        passes, needs, facts = self._bound(
+            (root,), shared, self._passes(root, shared), "makes" if makes else "", stored_bytes
+        )
+        return Unit(outputs, passes, needs, makes, facts)
+
+    def _folding_unit(self, root: Node, shared: Set[Node]) -> Unit:
+        """The unit of a statistic over many tensors: passes over one tensor after the other."""
+        passes: list[Pass] = []
+        needs = dict.fromkeys(value for value in root.inputs if value in shared)
+        all_facts: list[UnitFacts] = []
+        for tops in tops_by_tensor(root, shared):
+            parts = self._passes_into(tops, shared)
+            found, needed, facts = self._bound(tops, shared, parts, "folded", 0)
+            passes += found
+            needs |= dict.fromkeys(needed)
+            all_facts.append(facts)
+        end = Pass(compile_program((), None), (), None, 0, (root,), self._device, tile_step=1)
+        specs = tuple(value.spec for value in root.inputs)
+        held = root.op.state_bytes(specs) + root.spec.nbytes
+        facts = _facts_one_by_one(all_facts, held)
+        return Unit((), (*passes, end), tuple(needs), (root,), facts)
+
+    def _bound(
+        self,
+        roots: tuple[Node, ...],
+        shared: Set[Node],
+        lazily: Iterator[Pass],
+        kind: str,
+        stored_bytes: int,
+    ) -> tuple[tuple[Pass, ...], tuple[Node, ...], UnitFacts]:
+        """Passes of roots, `lazily` worked out if they are the first of their kind; and needs."""
+        structure, nodes = canonical_form(roots, shared)
+        needs = tuple(node for node in nodes if node in shared and node not in roots)
+        key = kind, structure
         if key in self._known:
             template, facts = self._known[key]
-            passes = template.bind(nodes)
-        else:
-            passes = tuple(map(self._fused, self._passes(root, shared)))
-            stored_bytes = root.spec.nbytes if makes and not is_statistic(root) else 0
-            facts = unit_facts(passes, needs, stored_bytes)
-            self._known[key] = Template(nodes, passes), facts
-        return Unit(outputs, passes, needs, makes, facts)
+            return template.bind(nodes), needs, facts
+        passes = tuple(map(self._fused, lazily))
+        facts = unit_facts(passes, needs, stored_bytes)
+        self._known[key] = Template(nodes, passes), facts
+        return passes, needs, facts
 
     def _fused(self, part: Pass) -> Pass:
         """The pass with its program laid out as a native function, where it can be."""
@@ -264,13 +261,26 @@ class UnitBuilder:
             return part
         return evolve(part, program=evolve(part.program, fused=fused_layout(part.program)))
 
-    def _passes(self, root: Node, shared: Set[Node]) -> tuple[Pass, ...]:
-        marked = list(_marked_below(root, shared))
-        given = {node for node in marked if node in shared}
-        own = [node for node in marked if node not in given]
+    def _passes(self, root: Node, shared: Set[Node]) -> Iterator[Pass]:
+        """Passes of an output tensor, or of what is shared."""
+        own, given = _own_and_given((root,), shared)
         if is_statistic(root):
-            return tuple(_passes([*own, root], None, given, self._device))
-        return tuple(_passes(own, root, given, self._device))
+            yield from _passes(own, None, given, self._device)
+        else:
+            yield from _passes(own, root, given, self._device)
+
+    def _passes_into(self, tops: tuple[Node, ...], shared: Set[Node]) -> Iterator[Pass]:
+        """Passes of reductions of one tensor that a statistic over many takes in."""
+        own, given = _own_and_given(tops, shared)
+        for part in _passes(own, None, given, self._device):
+            yield evolve(part, folded=tuple(node for node in part.reductions if node in tops))
+
+
+def _own_and_given(tops: tuple[Node, ...], shared: Set[Node]) -> tuple[list[Node], set[Node]]:
+    """Statistics that are made for some nodes, those among them included; and what is given."""
+    marked = list(marked_below(tops, shared, shared.__contains__))
+    given = {node for node in marked if node in shared and node not in tops}
+    return [node for node in marked if node not in given and is_statistic(node)], given
 
 
 def _passes(

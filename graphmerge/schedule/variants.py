@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from graphmerge.schedule.dependence import shared_statistics
 from graphmerge.schedule.repeats import grouped
-from graphmerge.schedule.units import UnitBuilder, output_roots, shared_statistics
+from graphmerge.schedule.units import UnitBuilder, output_roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence, Set

@@ -13,20 +13,25 @@ from graphmerge.statistics import (  # noqa: F401 - importing them registers the
     spherical,
     sums,
     vectors,
+    whole_model,
 )
 from graphmerge.statistics.registry import (
+    Fold,
     Partial,
     Reduction,
     Statistic,
+    fold,
     ops_with_statistics,
     reduction,
     small,
 )
 
 __all__ = [
+    "Fold",
     "Partial",
     "Reduction",
     "Statistic",
+    "fold",
     "ops_with_statistics",
     "reduction",
     "small",

@@ -44,6 +44,23 @@ class Reduction(ABC):
         return None
 
 
+class Fold(ABC):
+    """How a statistic over many tensors takes in statistics, each once, in order of tensors."""
+
+    @abstractmethod
+    def begin(self, op: Any, inputs: tuple[TensorSpec, ...]) -> Any:
+        """The state before any tensor."""
+
+    @abstractmethod
+    def take(self, op: Any, state: Any, place: int, statistic: Statistic) -> None:
+        """Take the input at this place into the state; it is not kept."""
+
+    @abstractmethod
+    def finish(self, op: Any, state: Any) -> Statistic:
+        """The statistic, when every input is in."""
+
+
+_FOLDS: dict[type[Op], Fold] = {}
 _REDUCTIONS: dict[type[Op], Reduction] = {}
 _SMALL: dict[type[Op], Small] = {}
 
@@ -70,6 +87,16 @@ def register_small(
     return register
 
 
+def register_fold(op: type[Op], fold_of: Fold) -> None:
+    """Register how an op class takes in statistics of many tensors."""
+    _FOLDS[op] = fold_of
+
+
+def fold(op: Op) -> Fold:
+    """How an op takes in statistics of many tensors."""
+    return _FOLDS[type(op)]
+
+
 def reduction(op: Op) -> Reduction:
     """The reduction of an op."""
     return _REDUCTIONS[type(op)]
@@ -82,4 +109,4 @@ def small(op: Op) -> Small:
 
 def ops_with_statistics() -> set[type[Op]]:
     """Every op class that makes a statistic."""
-    return {*_REDUCTIONS, *_SMALL}
+    return {*_REDUCTIONS, *_SMALL, *_FOLDS}

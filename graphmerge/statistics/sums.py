@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphmerge.ops import AbsoluteSum, Gram, Ratio
+from graphmerge.ops import AbsoluteSum, Gram, Ratio, SignBalance
 from graphmerge.ops.blocks import BLOCK_ELEMENTS, blocks
 from graphmerge.statistics.registry import (
     Partial,
@@ -51,6 +51,20 @@ class AbsoluteSumReduction(BlockReduction):
         return np.array(exact_sum(state))
 
 
+class SignBalanceReduction(BlockReduction):
+    """Sums of signs."""
+
+    def begin(self, op: SignBalance, inputs: tuple[TensorSpec, ...]) -> Statistic:
+        """A zero per block."""
+        return np.zeros(blocks(inputs[0]))
+
+    def finish(
+        self, op: SignBalance, state: Statistic, statistics: Sequence[Statistic]
+    ) -> Statistic:
+        """The sum of all blocks."""
+        return np.array(exact_sum(state))
+
+
 class GramReduction(BlockReduction):
     """Inner products of all pairs; a partial result is a row of `pairs` per block."""
 
@@ -72,6 +86,11 @@ def pairs(count: int) -> list[tuple[int, int]]:
     return [(i, j) for i in range(count) for j in range(i + 1)]
 
 
+def draws_are_negative(balance: Statistic) -> bool:
+    """Whether draws count as negative, by the sum of all votes."""
+    return float(balance.item()) < 0
+
+
 def exact_sum(values: Statistic) -> float:
     """The correctly rounded sum; infinite or NaN where the plain sum is."""
     try:
@@ -81,6 +100,7 @@ def exact_sum(values: Statistic) -> float:
 
 
 register_reduction(AbsoluteSum, AbsoluteSumReduction())
+register_reduction(SignBalance, SignBalanceReduction())
 register_reduction(Gram, GramReduction())
 
 

@@ -16,7 +16,7 @@ from graphmerge.ops import GatherRows, LoadTensor
 from graphmerge.ops.rows import COMBINED_ROW, ZERO_ROW
 from graphmerge.schedule.program import look_through
 from graphmerge.schedule.tiling import tile_shape
-from graphmerge.statistics import Statistic, reduction, small
+from graphmerge.statistics import Statistic, fold, reduction, small
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,6 +69,8 @@ def _evaluate(node: Node, values: dict[Node, Value]) -> Value:
         return _gathered(node, [_tensor(value) for value in inputs])
     tensors = [value for value in inputs if isinstance(value, torch.Tensor)]
     statistics = [value for value in inputs if isinstance(value, np.ndarray)]
+    if node.op.fold_width:
+        return _folded(node, statistics)
     if node.op.access is Access.SMALL:
         return small(node.op)(node.op, statistics)
     specs = tuple(value.spec for value in node.inputs)
@@ -86,6 +88,14 @@ def _evaluate(node: Node, values: dict[Node, Value]) -> Value:
         shape = tile_shape(node, node.spec.numel)
         kernel(node.op)(node.op, Tile(tensors, statistics, output, scratch, 0, shape))
     return output
+
+
+def _folded(node: Node, statistics: list[Statistic]) -> Statistic:
+    how = fold(node.op)
+    state = how.begin(node.op, tuple(value.spec for value in node.inputs))
+    for place, statistic in enumerate(statistics):
+        how.take(node.op, state, place, statistic)
+    return how.finish(node.op, state)
 
 
 def _empty(dtypes: Iterable[DType], count: int) -> list[torch.Tensor]:

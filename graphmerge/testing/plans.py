@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.graph import Access
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.schedule.dependence import is_statistic
 from graphmerge.schedule.program import (
     Instruction,
     Program,
@@ -15,9 +16,10 @@ from graphmerge.schedule.program import (
     tensor_inputs,
 )
 from graphmerge.schedule.steps import RunPass
-from graphmerge.schedule.units import is_statistic
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from graphmerge.graph import Node
     from graphmerge.schedule.plan import Plan, UnitPlan
     from graphmerge.schedule.units import Pass
@@ -65,6 +67,7 @@ class _UnitReplay:
         self._given = set(plan.unit.needs) - self._statistics
         self._kept: set[Node] = set()
         self._freed: set[Node] = set()
+        self._folded: set[Node] = set()
 
     def run(self) -> None:
         unit = self._plan.unit
@@ -95,7 +98,7 @@ class _UnitReplay:
 
     def _run_pass(self, part: Pass) -> None:
         for node in part.prologue:
-            self._require(node.inputs)
+            self._require(value for value in node.inputs if value not in self._folded)
             self._statistics.add(node)
             self.made.append(node)
         for load in part.program.loads:
@@ -109,10 +112,12 @@ class _UnitReplay:
         computed = check_program(part.program, part.result)
         assert set(part.reductions) <= computed, "a reduction of the pass is not computed"
         self._check_memory(part)
-        self._statistics.update(part.reductions)
+        assert set(part.folded) <= set(part.reductions), "what is folded is not made in the pass"
+        self._folded.update(part.folded)
+        self._statistics.update(node for node in part.reductions if node not in part.folded)
         self.made.extend(part.reductions)
 
-    def _require(self, statistics: tuple[Node, ...]) -> None:
+    def _require(self, statistics: Iterable[Node]) -> None:
         for node in statistics:
             assert node in self._statistics, f"{node} is used before it is made or after its free"
 
@@ -120,6 +125,12 @@ class _UnitReplay:
         states = sum(
             node.op.state_bytes(tuple(value.spec for value in node.inputs))
             for node in part.reductions
+        )
+        states += sum(node.spec.nbytes for node in part.folded)
+        states += sum(
+            node.op.state_bytes(tuple(value.spec for value in node.inputs))
+            for node in self._plan.unit.makes
+            if node.op.fold_width
         )
         reduced = [node for node in self._statistics if node.op.access is Access.REDUCE]
         held = states + sum(node.spec.nbytes for node in (*self._kept, *reduced))

@@ -60,7 +60,8 @@ def test_methods():
         "slerp", "nuslerp", "multislerp", "karcher", "nearswap",
         "task_arithmetic", "ties", "dare_linear", "dare_ties", "della", "della_linear",
         "breadcrumbs", "breadcrumbs_ties", "sce", "ram", "ramplus_tl", "consensus_ta",
-        "magmax", "cabs", "arcee_fusion", "model_stock", "expo", "train_difference",
+        "magmax", "cabs", "arcee_fusion", "model_stock", "metagpt", "nan",
+        "localize_and_stitch", "emr", "lines", "expo", "train_difference",
         "add_perpendicular", "passthrough",
     ]  # fmt: skip
 

@@ -37,6 +37,16 @@ class Given:
     """Seed of the run."""
     arithmetic: type[np.floating]
     """float32 or float64."""
+    models: list[dict[str, np.ndarray]]
+    """Every tensor of every model, in the order of `tensors`."""
+    memo: dict[str, Any]
+    """What has been computed of whole models, for all tensors of a merge."""
+
+    def once(self, name, make):
+        """What is the same for all tensors of a merge."""
+        if name not in self.memo:
+            self.memo[name] = make()
+        return self.memo[name]
 
     def values(self, parameter, default=None):
         return [parameters.get(parameter, default) for parameters in self.per_model]
@@ -116,8 +126,8 @@ class Row:
     """Whether the first model is named as the base, and not listed."""
     counts: tuple[int, ...] = (5,)
     """Numbers of models to try, the base included: several in the plain row of each method."""
-    votes: str = ""
-    """The deltas that elect a sign, as `Given` calls them, if any do."""
+    votes: Callable[[Given], list[dict[str, np.ndarray]]] | str = ""
+    """The deltas that elect a sign, if any do: as `Given` calls them, or of whole models."""
 
     def __str__(self):
         return f"{self.method}-{self.settings}"
@@ -141,7 +151,14 @@ class Row:
             **more,
         }
 
-    def given(self, labels, tensors, *, name, seed, arithmetic):
+    def voting(self, given):
+        """The deltas of the tensor at hand that elect a sign."""
+        if isinstance(self.votes, str):
+            return getattr(given, self.votes)
+        return [delta[given.name] for delta in self.votes(given)]
+
+    def given(self, labels, models, *, name, seed, arithmetic, memo):
+        tensors = [model[name] for model in models]
         listed = labels[1:] if self.needs_base else labels
         per_model = [self.parameters_of(position) for position in range(len(listed))]
-        return Given(tensors, per_model, self.own, listed, name, seed, arithmetic)
+        return Given(tensors, per_model, self.own, listed, name, seed, arithmetic, models, memo)

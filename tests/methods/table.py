@@ -7,8 +7,14 @@ every dtype, shape and number of models.
 import table_basic
 import table_masks
 import table_spherical
+import table_whole_model
 
-TABLE = (*table_basic.ROWS, *table_masks.ROWS, *table_spherical.ROWS)
+TABLE = (
+    *table_basic.ROWS,
+    *table_masks.ROWS,
+    *table_spherical.ROWS,
+    *table_whole_model.ROWS,
+)
 """Every row."""
 
 ONE_EACH = tuple({row.method: row for row in reversed(TABLE)}.values())[::-1]

@@ -109,15 +109,17 @@ def test_a_merge_is_what_the_formula_says(row, count, dtype, stored):
     arithmetic = np.float64 if dtype is torch.float64 else np.float32
     found = merged.tensors()
     assert found.keys() == models[0].keys()
+    memo = {}
+    wide = [{name: x.double().numpy() for name, x in model.items()} for model in models[:count]]
     for name, tensor in found.items():
         assert tensor.dtype is dtype
-        inputs = [model[name].double().numpy() for model in models[:count]]
-        given = row.given(labels, inputs, name=name, seed=SEED, arithmetic=arithmetic)
+        inputs = [model[name] for model in wide]
+        given = row.given(labels, wide, name=name, seed=SEED, arithmetic=arithmetic, memo=memo)
         want = row.reference(given)
         assert tensor.shape == want.shape
         excepted = np.zeros(want.shape, dtype=bool)
         if row.votes:
-            excepted = reference.undecided(getattr(given, row.votes), given.values("weight", 1.0))
+            excepted = reference.undecided(row.voting(given), given.values("weight", 1.0))
             assert excepted.sum() <= 1e-4 * want.size, "too few votes are clear"
         magnitudes = (np.abs(x).max(initial=0.0) for x in (want, *inputs))
         check = {"scale": max(magnitudes), "dtype": dtype, "excepted": excepted, "label": name}

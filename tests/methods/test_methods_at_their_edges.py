@@ -148,6 +148,36 @@ def test_weights_that_sum_to_zero_cannot_be_normalised(tmp_path):
     assert not merge(unnormalised, tmp_path / "out").tensors()["x"].any()
 
 
+def test_emr_restores_the_task_that_is_asked_for(tmp_path):
+    """By label as by number; a task that is none of the models is refused with their names."""
+    base = write_model(tmp_path / "base", {"x": ramp(9), "y": ramp(9)})
+    tuned = [str(write_model(tmp_path / n, {"x": ramp(9) ** p, "y": ramp(9)})) for n, p in
+             (("a", 2), ("b", 3))]  # fmt: skip
+
+    def restored(task, out):
+        models = [{"model": folder} for folder in tuned]
+        recipe = {"merge_method": "emr", "base_model": str(base), "models": models}
+        return merge(recipe | {"parameters": {"task": task}}, tmp_path / out).tensors()["x"]
+
+    assert torch.equal(restored(tuned[1], "label"), restored("1", "number"))
+    assert not torch.equal(restored("0", "other"), restored("1", "again"))
+    with pytest.raises(GraphmergeError, match=r"unknown task.*got 2; wanted none, 0 to 1"):
+        restored("2", "none")
+
+
+def test_a_statistic_of_the_whole_model_needs_one_density(tmp_path):
+    folders = [str(write_model(tmp_path / n, {"x": ramp(9), "y": ramp(9)})) for n in "ab"]
+    density = [{"filter": "x", "value": 0.5}, {"value": 0.25}]
+    recipe = {
+        "merge_method": "ties",
+        "base_model": folders[0],
+        "models": [{"model": folders[1], "parameters": {"weight": 1, "density": density}}],
+        "parameters": {"scope": "model"},
+    }
+    with pytest.raises(GraphmergeError, match=r"density of .* must be the same for all tensors"):
+        merge(recipe, tmp_path / "out")
+
+
 @pytest.mark.parametrize("density", [-0.1, 1.1, "nan"])
 @pytest.mark.parametrize("method", ["ties", "dare_ties", "dare_linear", "della", "breadcrumbs"])
 def test_a_density_outside_0_to_1_is_refused(method, density, tmp_path):

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import table_basic
 import table_masks
+import table_whole_model
 import torch
+from attrs import evolve
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -53,6 +55,8 @@ def merged(folder, method, tensors, per_model, *, base=True, own=None, labels=No
     )
     parameters = defaults | (own or {})
     inputs = MergeInputs("x", models, models[0] if base else None, parameters, seed)
+    if spec.survey:
+        inputs = evolve(inputs, survey=spec.survey((inputs,)))
     stored = promoted([load.spec.dtype for load in loads])
     node = make_node(Cast(stored), spec.build(inputs))
     return evaluate(Graph((Output("x", node),)))["x"]
@@ -123,13 +127,12 @@ def test_one_fine_tune_of_weight_one_is_the_fine_tune(folder, method, base, x):
     assert ((found.float() - x.float()).abs() <= torch.where(allowed < slack, slack, allowed)).all()
 
 
-@pytest.mark.parametrize(
-    "method",
-    sorted(
-        {row.method for row in (*table_basic.ROWS, *table_masks.ROWS)}
-        - {"passthrough", "slerp", "arcee_fusion", "cabs"}
-    ),
-)
+IN_ANY_ORDER = {
+    row.method for row in (*table_basic.ROWS, *table_masks.ROWS, *table_whole_model.ROWS)
+} - {"passthrough", "slerp", "arcee_fusion", "cabs", "lines"}
+
+
+@pytest.mark.parametrize("method", sorted(IN_ANY_ORDER))
 @quick
 @given(data=st.data(), turn=st.permutations(range(3)))
 def test_the_order_of_models_does_not_matter(folder, method, data, turn):

@@ -21,14 +21,17 @@ BUDGETS = (None, 4 * GIB)
 """The least that works, so that inputs are read again; and plenty, so that they are kept."""
 TILES = (BLOCK_ELEMENTS, 2 * BLOCK_ELEMENTS, 4 * BLOCK_ELEMENTS)
 MANY_PASSES = (
-    *("slerp", "ties", "dare_linear", "dare_ties"),
+    *("slerp", "ties", "dare_linear", "dare_ties", "nan"),
     *("nuslerp", "multislerp", "karcher", "model_stock", "geometric_median", "add_perpendicular"),
     *("della", "della_linear", "breadcrumbs", "breadcrumbs_ties", "sce", "ramplus_tl"),
     "arcee_fusion",
 )
+"""Methods whose units read a tensor more than once, unless it is kept."""
 BY_ROWS = ("della", "della_linear", "arcee_fusion")
 """Methods with ops that look at rows, for which there is no native code."""
-ROWS = [*ONE_EACH, *(row for row in TABLE if str(row) == "ties-rescaled")]
+IN_OTHER_UNITS = ("ties-model", "nan-model", "emr-task")
+"""Rows whose passes over one tensor are in different units."""
+ROWS = [*ONE_EACH, *(row for row in TABLE if str(row) in ("ties-rescaled", *IN_OTHER_UNITS))]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,9 @@ def test_neither_budget_nor_tiles_nor_workers_change_a_byte(row, models):
         digests[budget, workers, tile] = weights_digest(out)
         kept[budget] = sum(len(unit.kept) for unit in merged.plan.units)
     assert len(set(digests.values())) == 1, digests
-    assert (kept[None] < kept[4 * GIB]) is (row.method in MANY_PASSES)
+    assert (kept[None] < kept[4 * GIB]) is (
+        row.method in MANY_PASSES and str(row) not in IN_OTHER_UNITS
+    )
 
 
 @pytest.mark.parametrize("row", TABLE, ids=str)

@@ -1,0 +1,89 @@
+"""EMR-Merging (arXiv 2405.17461): elect, mask and rescale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graphmerge.errors import Problem, RecipeError
+from graphmerge.graph import make_node
+from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
+from graphmerge.methods.parameters import SCALE
+from graphmerge.methods.task_vectors import add_to_base, task_vector
+from graphmerge.methods.whole_model import distinct, norm_ratios, one_value
+from graphmerge.ops import KeepAgreeing, Rescale, Unify
+from graphmerge.recipe.signature import ParameterSpec
+from graphmerge.recipe.suggestions import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from graphmerge.graph import Node
+    from graphmerge.methods.base import Survey
+
+NO_TASK = "none"
+"""The value of `task` that asks for the unified model."""
+
+
+def survey(merges: tuple[MergeInputs, ...]) -> Survey:
+    """The factor of the task's model, over all tensors."""
+    index = _task(merges)
+    if index is None:
+        return {}
+    pairs = [[(_deltas(merge)[index], _masked(merge, index))] for merge in distinct(merges)]
+    return {"factor": norm_ratios(pairs)}
+
+
+def build(merge: MergeInputs) -> Node:
+    """B + lambda * the unified task vector, or of a task: what it shares in sign, rescaled."""
+    index = _task((merge,))
+    if index is None:
+        return add_to_base(merge, make_node(Unify(), *_deltas(merge)))
+    return add_to_base(merge, make_node(Rescale(), _masked(merge, index), *merge.survey["factor"]))
+
+
+def _deltas(merge: MergeInputs) -> list[Node]:
+    return [task_vector(merge, model) for model in merge.fine_tunes]
+
+
+def _masked(merge: MergeInputs, index: int) -> Node:
+    """The unified task vector where it has the sign of a task's own."""
+    deltas = _deltas(merge)
+    return make_node(KeepAgreeing(), make_node(Unify(), *deltas), deltas[index])
+
+
+def _task(merges: Sequence[MergeInputs]) -> int | None:
+    """Number of the task's fine-tune; None for the unified model."""
+    wanted = str(one_value(merges, "task", lambda merge: merge.parameters["task"]))
+    labels = [model.label for model in merges[0].fine_tunes]
+    if wanted == NO_TASK:
+        return None
+    if wanted in labels:
+        return labels.index(wanted)
+    if wanted.isdecimal() and int(wanted) < len(labels):
+        return int(wanted)
+    names = f"{NO_TASK}, 0 to {len(labels) - 1}, or one of {', '.join(labels)}"
+    raise RecipeError(Problem("unknown task", "task", wanted, names, suggest(wanted, labels)))
+
+
+METHOD = Method(
+    name="emr",
+    summary="Elects one unified task vector; of each task, what agrees with it, rescaled.",
+    formula="B + lambda u, u the largest of the elected sign; of task i: B + lambda r_i m_i u",
+    use_when="one compact model per task is wanted, all made of one shared task vector",
+    paper="EMR-Merging, arXiv 2405.17461",
+    build=build,
+    survey=survey,
+    base=BaseRule.REQUIRED,
+    group=Group.TASK_VECTORS,
+    parameters=(
+        ParameterSpec(
+            "task",
+            str,
+            NO_TASK,
+            per_model=False,
+            doc="Model whose task is restored, by its name or its number from 0; or none.",
+        ),
+        SCALE,
+    ),
+    least_models=2,
+)

@@ -1,0 +1,61 @@
+"""NAN (arXiv 2505.16148): coefficients by the inverse of norms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from graphmerge.graph import make_node
+from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
+from graphmerge.methods.parameters import SCALE
+from graphmerge.methods.task_vectors import add_to_base, task_vector
+from graphmerge.methods.whole_model import SCOPE, distinct, scope_of, sums_over_tensors
+from graphmerge.ops import Combine, Gram, InverseRootShares
+
+if TYPE_CHECKING:
+    from graphmerge.graph import Node
+    from graphmerge.methods.base import Survey
+
+
+def survey(merges: tuple[MergeInputs, ...]) -> Survey:
+    """With `scope: model` the coefficients, over all tensors."""
+    if scope_of(merges) == "tensor":
+        return {}
+    squares = sums_over_tensors([_squares(merge) for merge in distinct(merges)])
+    return {"coefficients": (make_node(InverseRootShares(), squares),)}
+
+
+def build(merge: MergeInputs) -> Node:
+    """B + lambda * sum_i c_i (T_i - B)."""
+    if merge.parameters["scope"] == "model":
+        (coefficients,) = merge.survey["coefficients"]
+    else:
+        coefficients = make_node(InverseRootShares(), *_squares(merge))
+    return add_to_base(merge, make_node(Combine(), *_deltas(merge), coefficients))
+
+
+def _deltas(merge: MergeInputs) -> list[Node]:
+    return [task_vector(merge, model) for model in merge.fine_tunes]
+
+
+def _squares(merge: MergeInputs) -> list[Node]:
+    return [make_node(Gram(), delta) for delta in _deltas(merge)]
+
+
+METHOD = Method(
+    name="nan",
+    summary="Task arithmetic with weights in inverse proportion to the size of task vectors.",
+    formula="B + lambda sum_i c_i d_i, d_i = T_i - B, c_i = (1 / |d_i|) / sum_j (1 / |d_j|)",
+    use_when="task vectors of very different size, of which the largest would drown the others",
+    paper="NAN, arXiv 2505.16148",
+    build=build,
+    survey=survey,
+    base=BaseRule.REQUIRED,
+    group=Group.TASK_VECTORS,
+    parameters=(
+        evolve(SCOPE, doc="Take norms of each tensor, or of the whole model."),
+        SCALE,
+    ),
+    least_models=2,
+)

@@ -1,0 +1,173 @@
+"""Statistics over all tensors of a merge: what `Method.survey` is composed of.
+
+A tensor that several outputs are made of counts once. Where some tensors are computed in float64,
+magnitudes of all are compared in float64.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graphmerge.errors import Problem, RecipeError
+from graphmerge.graph import Node, make_node
+from graphmerge.methods.task_vectors import density_of, task_vector
+from graphmerge.ops import (
+    AbsoluteSum,
+    Cast,
+    DigitHistogram,
+    DigitsOverTensors,
+    KeepLargest,
+    KeepTies,
+    Pick,
+    Ratio,
+    Scale,
+    SumOverTensors,
+)
+from graphmerge.ops.sparsify import DIGIT_BITS
+from graphmerge.recipe.signature import ParameterSpec
+from graphmerge.spec import DType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from graphmerge.methods.base import MergeInputs, ModelInput, Survey
+    from graphmerge.recipe.values import Scalar
+
+SCOPE = ParameterSpec(
+    "scope",
+    str,
+    "tensor",
+    per_model=False,
+    doc="Take thresholds and the sign of draws of each tensor, or of the whole model as the paper.",
+    choices=("tensor", "model"),
+)
+
+
+def distinct(merges: Iterable[MergeInputs]) -> tuple[MergeInputs, ...]:
+    """The merges of different tensors, the first of each.
+
+    Raises:
+        RecipeError: the models are not the same everywhere, as slices may have it.
+    """
+    found = {tuple(model.node for model in merge.models): merge for merge in reversed(list(merges))}
+    kept = tuple(reversed(found.values()))
+    labels = {tuple(model.label for model in merge.fine_tunes) for merge in kept}
+    if len(labels) > 1:
+        shown = "; ".join(", ".join(names) for names in sorted(labels))
+        what = "a statistic of the whole model needs the same models for all tensors"
+        raise RecipeError(Problem(what, got=shown, hint="use models: instead of slices:"))
+    return kept
+
+
+def one_value(
+    merges: Sequence[MergeInputs], name: str, look_up: Callable[[MergeInputs], Scalar]
+) -> Scalar:
+    """A parameter that all tensors must share. Raises RecipeError where it differs."""
+    found = {look_up(merge): merge for merge in merges}
+    if len(found) > 1:
+        shown = ", ".join(f"{value} for {merge.tensor}" for value, merge in found.items())
+        raise RecipeError(
+            Problem(
+                f"{name} must be the same for all tensors", got=shown, hint="no filter, no gradient"
+            )
+        )
+    return next(iter(found))
+
+
+def scope_of(merges: Sequence[MergeInputs]) -> str:
+    """The method's `scope`. Raises RecipeError where it differs between tensors."""
+    return str(one_value(merges, "scope", lambda merge: merge.parameters["scope"]))
+
+
+def densities_of(merges: Sequence[MergeInputs]) -> list[float]:
+    """The density of every fine-tune. Raises RecipeError where it differs between tensors."""
+    return [
+        float(
+            one_value(
+                merges,
+                f"density of {model.label}",
+                lambda merge, index=index: density_of(merge, merge.fine_tunes[index]),  # type: ignore[misc]
+            )
+        )
+        for index, model in enumerate(merges[0].fine_tunes)
+    ]
+
+
+def survey_thresholds(merges: Sequence[MergeInputs]) -> Survey:
+    """Each model's threshold for its `density` of largest magnitudes over all tensors.
+
+    That is the k-th largest magnitude, with k = max(1, int(density * entries)); every entry that is
+    as large is kept, as in TIES-Merging, arXiv 2306.01708.
+    """
+    densities = densities_of(merges)
+    size = sum(merge.models[0].node.spec.numel for merge in merges)
+    limited = [i for i, density in enumerate(densities) if 0 < density < 1 and size]
+    if not limited:
+        return {}
+    keep = tuple(max(1, int(densities[i] * size)) for i in limited)
+    wide = _widest(merges)
+    statistic: tuple[Node, ...] = ()
+    for digit in range(len(DIGIT_BITS[wide])):
+        parts = [
+            make_node(DigitHistogram(digit, place), _in(wide, _delta(merge, i)), *statistic)
+            for merge in merges
+            for place, i in enumerate(limited)
+        ]
+        statistic = (make_node(DigitsOverTensors(keep, digit), *parts, *statistic),)
+    return {
+        f"threshold {i}": (make_node(KeepTies(place), *statistic),)
+        for place, i in enumerate(limited)
+    }
+
+
+def keep_over_threshold(survey: Survey) -> Callable[[MergeInputs, ModelInput, Node], Node]:
+    """The sparsifier that goes by thresholds of `survey_thresholds`."""
+
+    def keep(merge: MergeInputs, model: ModelInput, delta: Node) -> Node:
+        density = density_of(merge, model)
+        found = survey.get(f"threshold {merge.fine_tunes.index(model)}")
+        if density == 0:
+            return make_node(Scale(0.0), delta)
+        if found is None:
+            return delta
+        dtype = DType.F64 if _is_wide(found[0]) else delta.spec.dtype
+        kept = make_node(KeepLargest(density), _in(dtype, delta), *found)
+        return _in(delta.spec.dtype, kept)
+
+    return keep
+
+
+def sums_over_tensors(parts: Sequence[Sequence[Node]]) -> Node:
+    """Sums of numbers over tensors: as many as each tensor has."""
+    return make_node(SumOverTensors(len(parts[0])), *(node for part in parts for node in part))
+
+
+def norm_ratios(pairs: Sequence[Sequence[tuple[Node, Node]]]) -> tuple[Node, ...]:
+    """|x|_1 / |y|_1 over all tensors, for the pairs (x, y) of each; 1 where y is zero."""
+    sums = sums_over_tensors(
+        [[make_node(AbsoluteSum(), x) for pair in part for x in pair] for part in pairs]
+    )
+    return tuple(
+        make_node(Ratio(), make_node(Pick(2 * place), sums), make_node(Pick(2 * place + 1), sums))
+        for place in range(len(pairs[0]))
+    )
+
+
+def _delta(merge: MergeInputs, index: int) -> Node:
+    return task_vector(merge, merge.fine_tunes[index])
+
+
+def _widest(merges: Sequence[MergeInputs]) -> DType:
+    dtypes = {merge.models[0].node.spec.dtype for merge in merges}
+    return DType.F64 if DType.F64 in dtypes else DType.F32
+
+
+def _is_wide(threshold: Node) -> bool:
+    """Whether a threshold is of float64: it has four digits then."""
+    (digits,) = threshold.inputs
+    assert isinstance(digits.op, DigitsOverTensors)
+    return digits.op.digit == len(DIGIT_BITS[DType.F64]) - 1
+
+
+def _in(dtype: DType, node: Node) -> Node:
+    return node if node.spec.dtype is dtype else make_node(Cast(dtype), node)
