@@ -30,8 +30,13 @@ CheckpointPath = Annotated[
 ]
 
 
-def inspect(checkpoint: CheckpointPath, as_json: options.Json = False) -> None:
+def inspect(
+    checkpoint: CheckpointPath,
+    as_json: options.Json = False,
+    plugin: options.Plugins = None,
+) -> None:
     """Show tensors, dtypes, sizes, layers, embeddings and config of CHECKPOINT."""
+    options.load_plugins(plugin)
     found = read_checkpoint(checkpoint)
     summary = summarise(found)
     if as_json:

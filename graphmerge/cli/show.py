@@ -41,6 +41,8 @@ def show(
         raise InputError(Problem("more than one format", "--dot, --svg, --json", wanted="one"))
     options.load_plugins(plugin)
     compiled = compile_recipe(recipe)
+    for warning in compiled.build.graph.warnings:
+        typer.echo(f"warning: {warning}", err=True)
     drawing = fold_graph(compiled.build.graph)
     title = f"{compiled.recipe.origin}: {compiled.recipe.methods}"
     if as_json:

@@ -20,7 +20,7 @@ COMMANDS = {
     "verify": {"out"},
     "show": {"recipe", "--dot", "--svg", "--json", "--plugin"},
     "validate": {"recipe", "--plugin"},
-    "inspect": {"checkpoint", "--json"},
+    "inspect": {"checkpoint", "--json", "--plugin"},
     "methods": {"name", "--plugin"},
     "plugins": set(),
     "calibrate": {"--executor", "--workers"},

@@ -7,7 +7,9 @@ import time
 from xml.etree import ElementTree
 
 import pytest
+from attrs import evolve
 
+from graphmerge.pipeline import compile_recipe
 from graphmerge.reporting import svg
 from graphmerge.reporting.drawing import VARIES, merged_settings
 from graphmerge.testing.checkpoints import write_header_only
@@ -438,3 +440,15 @@ def test_seventy_billion_parameters_are_a_small_picture(folder):
     texts = [text.text for text in root.iter(f"{SVG}text")]
     assert "723 tensors" in texts
     assert "model.layers.{0..79}.mlp.down_proj.weight (80)" in texts
+
+
+def test_warnings_are_printed_beside_the_drawing(folder, monkeypatch):
+    """As `plan` and `validate` print them."""
+    folder.write("recipe.yml", LINEAR)
+    compiled = compile_recipe(folder.path / "recipe.yml")
+    graph = evolve(compiled.build.graph, warnings=("look out",))
+    warned = evolve(compiled, build=evolve(compiled.build, graph=graph))
+    monkeypatch.setattr("graphmerge.cli.show.compile_recipe", lambda _: warned)
+    result = folder.invoke("show", "recipe.yml")
+    assert "warning: look out" in result.stderr
+    assert "look out" not in result.stdout

@@ -1,6 +1,8 @@
 """Files of other formats are models, once there is a reader of their directory."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,3 +136,13 @@ def test_a_suffix_has_one_reader(suffix):
     gm.checkpoint_reader(".toy")(Path)
     with pytest.raises(gm.CheckpointError, match="have a reader already"):
         gm.checkpoint_reader(suffix)(Path)
+
+
+def test_inspect_reads_other_formats_with_the_plugin(two_formats):
+    """In a process of its own: here the reader is registered already."""
+    command = [sys.executable, "-m", "graphmerge.cli", "inspect", "one.toy"]
+    with_plugin = [*command, "--plugin", "toy_reader.py"]
+    told = subprocess.run(with_plugin, capture_output=True, text=True, check=True).stdout
+    assert told.startswith("one.toy: 3 tensors")
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
