@@ -70,15 +70,25 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """The options of the command line."""
-    default = Path(os.environ.get("GRAPHMERGE_MERGEKIT", ".venv-mergekit/bin/mergekit-yaml"))
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
+    add_options(parser)
+    return check_mergekit(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of comparisons with mergekit."""
+    default = Path(os.environ.get("GRAPHMERGE_MERGEKIT", ".venv-mergekit/bin/mergekit-yaml"))
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--memory-budget", default="1GiB", help="default: %(default)s")
     parser.add_argument("--workers", default="2", help="default: %(default)s")
     parser.add_argument("--mergekit", type=Path, default=default, help="default: %(default)s")
     parser.add_argument("--no-mergekit", action="store_true", help="leave mergekit out")
     parser.add_argument("--json", type=Path, help="write the figures of every run to this file")
+
+
+def check_mergekit(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments, once it is known that mergekit is there where it is wanted."""
     arguments = parser.parse_args()
     if not arguments.no_mergekit and not arguments.mergekit.exists():
         parser.error(f"no mergekit at {arguments.mergekit}: see --mergekit and --no-mergekit")

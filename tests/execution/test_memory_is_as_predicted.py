@@ -16,7 +16,14 @@ from graphmerge.testing.llama_shapes import LLAMA_0_1B, LlamaShape
 from graphmerge.testing.merging import plan_for
 from graphmerge.units import GIB, MIB
 
+sys.path.append(str(Path(__file__).parents[1] / "methods"))
+
+from table import ONE_EACH, TABLE
+
 SCRIPT = Path(__file__).with_name("measured_merge.py")
+SMALL = LlamaShape(2, 512, 1024, vocabulary=32_000, heads=8, kv_heads=8, tied=True)
+"""40 million parameters, the embedding most of them."""
+ROWS = (*ONE_EACH, *(row for row in TABLE if str(row) in ("ties-model", "nan-model", "emr-task")))
 LARGE_ROWS = LlamaShape(1, 1024, 1024, vocabulary=160_000, heads=8, kv_heads=8, tied=True)
 """An embedding of 312 MiB in bf16."""
 
@@ -32,6 +39,11 @@ def reserved(tmp_path_factory):
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     return write_models(tmp_path_factory.mktemp("models"), LLAMA_0_1B)
+
+
+@pytest.fixture(scope="module")
+def small_models(tmp_path_factory):
+    return write_models(tmp_path_factory.mktemp("small"), SMALL)
 
 
 def write_models(root, shape):
@@ -60,10 +72,15 @@ def recipe(method):
     return {"merge_method": method, "base_model": "base", "models": models}
 
 
+def of_row(row):
+    """The recipe of a row of the table of methods, over the models that there are."""
+    return row.recipe(["base", "tuned1", "tuned2"][: row.counts[-1]])
+
+
 def measured(models, method, budget, workers, reserved, *, waste=0, kernels=Kernels.AUTO):
     """Measured peak, predicted peak and budget of a merge in a process of its own."""
     path = models / f"{method}.yml"
-    path.write_text(yaml.safe_dump(recipe(method)))
+    path.write_text(yaml.safe_dump(recipe(method) if isinstance(method, str) else of_row(method)))
     limits = {"workers": workers, "reserved_for": reserved, "kernels": kernels}
     budget = plan_for(compile_recipe(path), budget_bytes=budget, **limits).request.budget_bytes
     out = models / f"{method}-{budget}-{workers}-{waste}-{kernels.value}"
@@ -88,13 +105,19 @@ def test_a_generous_dare_ties_takes_what_was_predicted(models, reserved, workers
     assert peak >= 0.7 * predicted
 
 
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_every_method_takes_at_most_what_was_predicted(small_models, reserved, row):
+    peak, predicted, budget = measured(small_models, row, None, 1, reserved)
+    assert peak <= predicted <= budget
+
+
 @pytest.mark.slow  # a process each
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("budget", [None, GIB], ids=["tight", "1GiB"])
-@pytest.mark.parametrize("method", ["linear", "slerp", "ties", "dare_linear", "dare_ties"])
+@pytest.mark.parametrize("row", ROWS, ids=str)
 @pytest.mark.parametrize("kernels", [Kernels.AUTO, Kernels.TORCH])
-def test_every_method_takes_what_was_predicted(models, reserved, method, budget, workers, kernels):
-    peak, predicted, budget = measured(models, method, budget, workers, reserved, kernels=kernels)
+def test_every_method_takes_what_was_predicted(models, reserved, row, budget, workers, kernels):
+    peak, predicted, budget = measured(models, row, budget, workers, reserved, kernels=kernels)
     assert peak <= predicted <= budget
     assert peak >= 0.7 * predicted
 
