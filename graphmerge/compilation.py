@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import xxhash
 from attrs import evolve, frozen
 
 from graphmerge.build.graph import Build, build_graph
@@ -16,12 +15,14 @@ from graphmerge.errors import InputError, Problem, RecipeError
 from graphmerge.plugins.discovery import require_method_of
 from graphmerge.recipe.graph_section import load_recipe_graph
 from graphmerge.recipe.references import resolve_local
+from graphmerge.vocabulary.chat_templates import chosen_template
+from graphmerge.vocabulary.settings import extra_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from graphmerge.recipe.values import Entry, ModelReference, Recipe, RecipeGraph
+    from graphmerge.recipe.values import Entry, ModelReference, RecipeGraph
 
 
 @frozen(eq=False)
@@ -36,6 +37,8 @@ class Compiled:
     """The graph, and what the output's config needs."""
     seed: int
     """Seed of random masks."""
+    chat_template: str = ""
+    """Chat template that the recipe gives the output; empty if that of the donor stays."""
 
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of every model's files, by label.
@@ -76,10 +79,24 @@ def compile_graph(
     problems = [problem for entry in recipe.needed() for problem in _unknown(entry)]
     if problems:
         raise RecipeError(*problems)
-    models = {reference: open_one(reference) for reference in recipe.stored()}
-    for entry in recipe.needed():
-        _refuse_unsupported(entry.recipe, models)
-    return Compiled(recipe, models, build_graph(recipe, models, seed=seed), seed)
+    sections = [entry.recipe.tokenizer for entry in recipe.needed()]
+    named = [model for section in sections if section for model in extra_models(section)]
+    stored = dict.fromkeys((*recipe.stored(), *named))
+    models = {reference: open_one(reference) for reference in stored}
+    build = build_graph(recipe, models, seed=seed)
+    return Compiled(recipe, models, build, seed, _chat_template(recipe, models, build))
+
+
+def _chat_template(
+    recipe: RecipeGraph, models: Mapping[ModelReference, Model], build: Build
+) -> str:
+    """The chat template that the recipe asks for; empty if it does not, or no model has one."""
+    wanted = recipe.final.chat_template
+    if wanted is None:
+        return ""
+    donor = build.model.checkpoint
+    inputs = [model.checkpoint for model in models.values()]
+    return chosen_template(wanted, [donor, *(one for one in inputs if one is not donor)]) or ""
 
 
 def _unknown(entry: Entry) -> tuple[Problem, ...]:
@@ -118,34 +135,3 @@ def local_path(reference: ModelReference, recipe_folder: Path) -> Path:
         hint = "models from the Hub are not supported yet: download it and give the path"
         raise InputError(Problem("no such local folder", str(reference), hint=hint))
     return path
-
-
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt")
-
-
-def _refuse_unsupported(recipe: Recipe, models: Mapping[ModelReference, Model]) -> None:
-    """A tokenizer section is a no-op where all vocabularies are the same, and refused elsewhere."""
-    problems = []
-    settings = recipe.tokenizer
-    if recipe.chat_template is not None:
-        problems.append(Problem("chat templates are not supported yet", "$.chat_template"))
-    if settings is not None:
-        vocabularies = {_vocabulary_digest(model) for model in models.values()}
-        if len(vocabularies) > 1 or settings.tokens or settings.pad_to_multiple_of:
-            problems.append(
-                Problem(
-                    "combining different vocabularies is not supported yet",
-                    "$.tokenizer",
-                    hint="leave the section out if the vocabularies are the same",
-                )
-            )
-    if problems:
-        raise InputError(*problems)
-
-
-def _vocabulary_digest(model: Model) -> str:
-    files = [file for file in model.checkpoint.side_files if file.name in _TOKENIZER_FILES]
-    digest = xxhash.xxh3_128()
-    for file in files:
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from graphmerge.checkpoint.vocabulary import find_embeddings
 from graphmerge.machine import installed_version
 from graphmerge.output import (
     INDEX_NAME,
@@ -21,6 +22,7 @@ from graphmerge.output import (
     write_manifest,
     write_text,
 )
+from graphmerge.tokenizer_output import folder_of, with_token_ids, write_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,8 +79,8 @@ def write_side_files(
         write_text(partial / INDEX_NAME, layout.index_json())
     if donor.config:
         write_config(partial, _config(compiled))
-    folder = donor.path if donor.path.is_dir() else donor.path.parent
-    copy_side_files(donor.side_files, partial, donor=folder)
+    copy_side_files(donor.side_files, partial, donor=folder_of(donor))
+    write_tokenizer(compiled, partial)
     write_text(partial / RECIPE_NAME, recipe.text)
     card = model_card(
         title=report.out.name,
@@ -93,10 +95,23 @@ def write_side_files(
 
 def _config(compiled: Compiled) -> dict[str, object]:
     final = compiled.recipe.final
+    origin = compiled.build.model.tokenizer
+    config = with_token_ids(compiled.build.model.config, origin.checkpoint.config if origin else {})
     return output_config(
-        compiled.build.model.config,
+        config,
         dtype=final.out_dtype or final.dtype or _promoted_dtype(compiled.build),
+        vocabulary_size=_vocabulary_size(compiled.build),
     )
+
+
+def _vocabulary_size(build: Build) -> int | None:
+    """Rows of the output's vocabulary tensors where they are not those of the donor."""
+    donor = build.model.checkpoint
+    rows = {output.name: output.spec.shape[:1] for output in build.graph.outputs}
+    for name in find_embeddings(donor):
+        if name in rows and rows[name] != donor.tensors[name].spec.shape[:1]:
+            return rows[name][0]
+    return None
 
 
 def _promoted_dtype(build: Build) -> DType | None:

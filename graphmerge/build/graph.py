@@ -9,6 +9,7 @@ import xxhash
 from attrs import evolve, frozen
 
 from graphmerge.build.lift import Lifted, common_kind, lift
+from graphmerge.build.vocabularies import align
 from graphmerge.errors import InputError, Problem, RecipeError
 from graphmerge.graph import (
     Graph,
@@ -72,7 +73,8 @@ def build_graph(recipes: RecipeGraph, stored: Models, *, seed: int) -> Build:
     final = made[recipes.output]
     tensors = {name: final.model.tensors[name] for name in final.names}
     warnings = (*_recipe_warnings(made), *_unused(recipes), *_warnings(stored))
-    graph = Graph(tuple(_outputs(tensors)), (), warnings)
+    reading = sum(lifted.reading_bytes for lifted in made.values())
+    graph = Graph(tuple(_outputs(tensors)), (), warnings, reading)
     graph = evolve(graph, omissions=tuple(_omissions(graph, stored, made.values())))
     verify_graph(graph)
     return Build(graph, final.model, _parameters(made))
@@ -101,13 +103,20 @@ def _lift_all(entries: Iterable[Entry], stored: Models, *, seed: int) -> dict[st
 
 def _lift(entry: Entry, models: Models, *, seed: int) -> Lifted:
     recipe, inputs = entry.recipe, {name: models[name] for name in entry.inputs()}
-    return lift(
+    aligned = align(recipe, inputs, models)
+    lifted = lift(
         recipe,
         _method(recipe),
-        inputs,
+        aligned.models,
         seed=seed,
         reference=ModelReference(entry.name or "the output"),
         key=derived_key(recipe, inputs),
+    )
+    return evolve(
+        lifted,
+        model=evolve(lifted.model, tokenizer=aligned.tokenizer),
+        warnings=(*aligned.notes, *lifted.warnings),
+        reading_bytes=aligned.reading_bytes,
     )
 
 

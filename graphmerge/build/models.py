@@ -16,6 +16,7 @@ from graphmerge.ops import LoadTensor
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from graphmerge.build.vocabularies import TokenizerOrigin
     from graphmerge.checkpoint.layer_layout import LayerLayout, LayerStack
     from graphmerge.checkpoint.values import Checkpoint
     from graphmerge.recipe.values import ModelReference, Recipe
@@ -58,7 +59,9 @@ class Model:
     checkpoint: Checkpoint
     """Its files; of a derived model those of its donor, whose tokenizer and side files it has."""
     is_stored: bool
-    """Whether its tensors are those of the checkpoint."""
+    """Whether its tensors are those of the checkpoint, or rows of it."""
+    tokenizer: TokenizerOrigin | None = None
+    """Where its tokenizer is from, if not from the checkpoint's files."""
 
     @cached_property
     def layout(self) -> LayerLayout:

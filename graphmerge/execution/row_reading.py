@@ -178,7 +178,7 @@ class RowReader:
         buffer = np.empty((last - first) * self._row_elements * size, np.uint8)
         self._reader.read(entry, first * self._row_elements, buffer)
         table = buffer.view(f"u{size}").reshape(last - first, self._row_elements)
-        is_dense = len(rows) == last - first
+        is_dense = bool(np.all(np.diff(rows) == 1))
         return table[:, begin:end] if is_dense else table[rows - first, begin:end]
 
     def _padding_row(self) -> NDArray[np.float64]:

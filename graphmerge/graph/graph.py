@@ -63,6 +63,8 @@ class Graph:
     """Input tensors left out, with the reason."""
     warnings: tuple[str, ...] = ()
     """What the user should know before running."""
+    reading_bytes: int = 0
+    """Memory that was taken to make it, beside that of its nodes: tokenizers, as they were read."""
 
     def nodes(self) -> list[Node]:
         """Every node, inputs before users."""

@@ -12,7 +12,7 @@ from graphmerge.recipe.parameters import read_parameters
 from graphmerge.recipe.references import read_reference
 from graphmerge.recipe.sections import read_modules
 from graphmerge.recipe.suggestions import suggest
-from graphmerge.recipe.tokenizer import read_chat_template, read_vocabulary
+from graphmerge.recipe.tokenizer import read_chat_template, read_embeddings, read_vocabulary
 from graphmerge.recipe.values import Recipe
 from graphmerge.recipe.yaml_loading import load_yaml
 from graphmerge.spec import DType
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 KEYS = (
     "merge_method", "models", "slices", "modules", "base_model", "parameters", "dtype", "out_dtype",
-    "tokenizer", "tokenizer_source", "chat_template",
+    "tokenizer", "tokenizer_source", "embeddings", "chat_template",
 )  # fmt: skip
 """Keys of a recipe."""
 _DTYPES = {
@@ -82,6 +82,7 @@ def read_recipe(root: Cursor, *, keys: Sequence[str] = KEYS) -> Recipe | None:
         dtype=read_dtype(fields.get("dtype")),
         out_dtype=read_dtype(fields.get("out_dtype")),
         tokenizer=read_vocabulary(root, fields),
+        embeddings=read_embeddings(fields),
         chat_template=read_chat_template(fields.get("chat_template")),
     )
 

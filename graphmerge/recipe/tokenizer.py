@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 CHAT_TEMPLATES = ("auto", "alpaca", "chatml", "llama3", "mistral", "exaone")
 """What `chat_template:` knows by name; anything else is a literal template."""
 
+EMBEDDINGS = ("auto", "crop", "extend", "error")
+"""What `embeddings:` may be, the default first."""
+
 
 def read_vocabulary(root: Cursor, fields: Mapping[str, Cursor]) -> TokenizerSettings | None:
     """The settings of `tokenizer:`, or of the older `tokenizer_source:`."""
@@ -27,6 +30,20 @@ def read_vocabulary(root: Cursor, fields: Mapping[str, Cursor]) -> TokenizerSett
     if given == ["tokenizer"]:
         return _read_tokenizer(fields["tokenizer"])
     return TokenizerSettings(_read_vocabulary_source(fields["tokenizer_source"]))
+
+
+def read_embeddings(fields: Mapping[str, Cursor]) -> str:
+    """`embeddings:`, which has no meaning beside a tokenizer section."""
+    if "embeddings" not in fields:
+        return EMBEDDINGS[0]
+    place = fields["embeddings"]
+    text = place.text() or EMBEDDINGS[0]
+    if text not in EMBEDDINGS:
+        hint = suggest(text, EMBEDDINGS)
+        place.report("not a way to treat embeddings", wanted=", ".join(EMBEDDINGS), hint=hint)
+    elif "tokenizer" in fields or "tokenizer_source" in fields:
+        place.report("has no effect beside a tokenizer section", hint="leave one of them out")
+    return text
 
 
 def read_chat_template(place: Cursor | None) -> str | None:

@@ -173,6 +173,8 @@ class Recipe:
     """Outputs are cast to this at save; None takes `dtype`, else each tensor keeps its own."""
     tokenizer: TokenizerSettings | None = None
     """How vocabularies are combined; None when the recipe does not say."""
+    embeddings: str = "auto"
+    """Without a tokenizer section, what becomes of vocabularies of different sizes."""
     chat_template: str | None = None
     """`auto`, the name of a built-in, or a literal template."""
     text: str = field(default="", eq=False, repr=False)

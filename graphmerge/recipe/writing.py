@@ -74,6 +74,8 @@ def _recipe(recipe: Recipe) -> dict[str, Any]:
     content |= _parameters(recipe.parameters) | _dtypes(recipe)
     if recipe.tokenizer:
         content["tokenizer"] = _tokenizer(recipe.tokenizer)
+    if recipe.embeddings != "auto":
+        content["embeddings"] = recipe.embeddings
     if recipe.chat_template is not None:
         content["chat_template"] = recipe.chat_template
     return content

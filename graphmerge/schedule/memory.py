@@ -138,11 +138,11 @@ def shared_bytes(units: Sequence[UnitPlan]) -> int:
 
 
 def graph_bytes(graph: Graph, units: Sequence[UnitPlan]) -> int:
-    """Python objects of graph and plan."""
+    """Python objects of graph and plan, and of the tokenizers that were read to make it."""
     instructions = sum(
         len(part.program.instructions) for unit in units for part in unit.unit.passes
     )
-    return NODE_BYTES * (2 * len(graph.outputs) + instructions)
+    return graph.reading_bytes + NODE_BYTES * (2 * len(graph.outputs) + instructions)
 
 
 def estimate(

@@ -27,7 +27,7 @@ COMMANDS = {
 }
 KEYS = {
     "zzz: 1": "merge_method, models, slices, modules, base_model, dtype, out_dtype, tokenizer, "
-    "tokenizer_source, chat_template, parameters",
+    "tokenizer_source, embeddings, chat_template, parameters",
     "models: [{model: a, zzz: 1}]": "model, layer_range, parameters",
     "slices: [{sources: [], zzz: 1}]": "sources, base_model, parameters, residual_weight",
     "slices: [{sources: [{model: a, layer_range: [0, 1], zzz: 1}]}]": "model, layer_range, "

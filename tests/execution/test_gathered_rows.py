@@ -51,7 +51,8 @@ def row_maps(draw):
     if draw(st.booleans()):
         source = np.where(source == COMBINED_ROW, 0, source)
     most = np.array([*ROWS, 1, 1])[source]
-    row = (np.arange(count) * random.choice([1, 1, 3]) + random.integers(0, 9)) % most
+    steps = random.integers(0, 3, count) if draw(st.booleans()) else np.ones(count, int)
+    row = (steps.cumsum() + random.integers(0, 9)) % most
     is_combined = source == COMBINED_ROW
     row[is_combined] = np.arange(is_combined.sum())
     lengths = random.integers(1, 4, is_combined.sum())

@@ -1,0 +1,1 @@
+"""Vocabularies: reading tokenizers, combining them, where rows come from, writing them."""

@@ -1,0 +1,128 @@
+"""Chat templates: those with a name, what the models have, and a check that a template is one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from graphmerge.checkpoint.access import machine_errors, read_json_object
+from graphmerge.errors import Problem, RecipeError
+from graphmerge.vocabulary.reading import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from graphmerge.checkpoint.values import Checkpoint
+
+TEMPLATE_FILE = "chat_template.jinja"
+BUILT_IN = {
+    "alpaca": (
+        "{{ bos_token or '' }}{% for message in messages %}"
+        "{% if message['role'] == 'system' %}{{ message['content'] + '\\n\\n' }}"
+        "{% elif message['role'] == 'user' %}"
+        "{{ '### Instruction:\\n' + message['content'] + '\\n\\n' }}"
+        "{% elif message['role'] == 'assistant' %}"
+        "{{ '### Response:\\n' + message['content'] + (eos_token or '') + '\\n\\n' }}"
+        "{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '### Response:\\n' }}{% endif %}"
+    ),
+    "chatml": (
+        "{% for message in messages %}"
+        "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+        "{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+    ),
+    "llama3": (
+        "{{ bos_token or '' }}{% for message in messages %}"
+        "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'"
+        " + message['content'] | trim + '<|eot_id|>' }}"
+        "{% endfor %}{% if add_generation_prompt %}"
+        "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
+    ),
+    "mistral": (
+        "{{ bos_token or '' }}{% set ns = namespace(system='') %}{% for message in messages %}"
+        "{% if message['role'] == 'system' %}{% set ns.system = message['content'] + '\\n\\n' %}"
+        "{% elif message['role'] == 'user' %}"
+        "{{ '[INST] ' + ns.system + message['content'] + ' [/INST]' }}{% set ns.system = '' %}"
+        "{% elif message['role'] == 'assistant' %}"
+        "{{ ' ' + message['content'] + (eos_token or '') }}"
+        "{% endif %}{% endfor %}"
+    ),
+    "exaone": (
+        "{% for message in messages %}"
+        "{% if loop.first and message['role'] != 'system' %}{{ '[|system|][|endofturn|]\\n' }}"
+        "{% endif %}{{ '[|' + message['role'] + '|]' + message['content'] }}"
+        "{% if message['role'] != 'user' %}{{ '[|endofturn|]' }}{% endif %}{{ '\\n' }}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '[|assistant|]' }}{% endif %}"
+    ),
+}
+"""By name, written from the published prompt formats."""
+_GENERATION_TAGS = re.compile(r"\{%-?\s*(end)?generation\s*-?%\}")
+"""Tags that transformers knows and Jinja does not."""
+
+
+def chosen_template(wanted: str, models: Sequence[Checkpoint]) -> str | None:
+    """The template that a recipe asks for; None for `auto` if no model has one.
+
+    Args:
+        wanted: `auto` (the most common among the models, the first of equally common ones), the
+            name of a built-in, or a template.
+        models: The models, the donor first.
+
+    Raises:
+        RecipeError: it is no Jinja template.
+        CheckpointError: the settings of a model are broken.
+    """
+    if wanted == "auto":
+        found = [template for model in models if (template := template_of(model)) is not None]
+        return Counter(found).most_common(1)[0][0] if found else None
+    if wanted in BUILT_IN:
+        return BUILT_IN[wanted]
+    _check(wanted)
+    return wanted
+
+
+def template_of(model: Checkpoint) -> str | None:
+    """The chat template of a model, if it has one."""
+    files = {file.name: file for file in model.side_files}
+    if TEMPLATE_FILE in files:
+        with machine_errors(files[TEMPLATE_FILE]):
+            return files[TEMPLATE_FILE].read_text(encoding="utf-8")
+    if SETTINGS not in files:
+        return None
+    template: Any = read_json_object(files[SETTINGS]).get("chat_template")
+    if isinstance(template, list):  # several with names
+        named = {entry.get("name"): entry.get("template") for entry in template}
+        template = named.get("default")
+    return template if isinstance(template, str) else None
+
+
+def template_files(template: str, folder: Path) -> dict[str, str]:
+    """The files that give an output a chat template, by name.
+
+    Args:
+        template: The template.
+        folder: Where the other settings of the tokenizer are.
+    """
+    known = folder / SETTINGS
+    settings = dict(read_json_object(known)) if known.exists() else {}
+    settings["chat_template"] = template
+    return {
+        SETTINGS: json.dumps(settings, ensure_ascii=False, indent=2),
+        TEMPLATE_FILE: template,
+    }
+
+
+def _check(template: str) -> None:
+    from jinja2 import Environment, TemplateSyntaxError  # noqa: PLC0415 - few recipes need it
+
+    # Nothing is rendered, so nothing needs escaping: the text goes into a tokenizer's settings.
+    environment = Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=True)
+    try:
+        environment.parse(_GENERATION_TAGS.sub("", template))
+    except TemplateSyntaxError as error:
+        where = f"$.chat_template, line {error.lineno}"
+        raise RecipeError(Problem("not a Jinja template", where, error.message or "")) from error

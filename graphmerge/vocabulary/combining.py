@@ -1,0 +1,85 @@
+"""The vocabulary of the output: whose tokens it has, and which id each gets."""
+
+from __future__ import annotations
+
+from itertools import chain, filterfalse
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import frozen
+
+from graphmerge.errors import CheckpointError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from graphmerge.vocabulary.tokenizer import Tokenizer
+
+
+@frozen(eq=False)
+class OutputVocabulary:
+    """Tokens with ids: those of the donor, which it keeps, then those that are new to it."""
+
+    donor: Tokenizer
+    """Whose ids, settings and files the output has."""
+    others: tuple[Tokenizer, ...]
+    """What the new tokens are from, in order."""
+    new: Mapping[str, int]
+    """The tokens that the donor does not have, and their ids."""
+    padding: int
+    """Rows after the last token."""
+
+    @property
+    def size(self) -> int:
+        """Rows with a token, and those between them."""
+        return self.donor.size + len(self.new)
+
+    @property
+    def rows(self) -> int:
+        """Rows of every vocabulary tensor of the output."""
+        return self.size + self.padding
+
+    def ids_in(self, tokenizer: Tokenizer) -> NDArray[np.int64]:
+        """For every row of the output the row of a model: that of the same token, or NO_ID.
+
+        A row that no token of the donor has is a row of the donor only.
+        """
+        ids = np.full(self.size, -1, np.int64)
+        if tokenizer is self.donor:
+            ids[: self.donor.size] = np.arange(self.donor.size)
+        else:
+            names = list(self.donor.tokens)
+            ids[self.donor.ids(names)] = tokenizer.ids(names)
+        if self.new:
+            ids[self.donor.size :] = tokenizer.ids(self.new)
+        return ids
+
+
+def combine(
+    donor: Tokenizer, others: Sequence[Tokenizer], named: Sequence[str], multiple: int | None
+) -> OutputVocabulary:
+    """The vocabulary of the donor with the tokens of others, and tokens that the recipe names.
+
+    Args:
+        donor: Keeps its ids.
+        others: Their tokens that the donor does not have follow, in the order of their ids.
+        named: Tokens that are to be there; those that are not yet follow at the end.
+        multiple: What the number of rows is to be a multiple of.
+
+    Raises:
+        CheckpointError: tokenizers are of different kinds.
+    """
+    kinds = {tokenizer.kind for tokenizer in (donor, *others)}
+    if len(kinds) > 1:
+        got = ", ".join(f"{tokenizer.folder} {tokenizer.kind}" for tokenizer in (donor, *others))
+        hint = "take one of them: source: base, or a model"
+        raise CheckpointError(
+            Problem("tokenizers of different kinds have no union", "$.tokenizer", got, hint=hint)
+        )
+    listed = chain.from_iterable(tokenizer.by_id() for tokenizer in others)
+    new = dict.fromkeys(filterfalse(donor.tokens.__contains__, chain(listed, named)))
+    size = donor.size + len(new)
+    numbered = dict(zip(new, range(donor.size, size), strict=True))
+    return OutputVocabulary(donor, tuple(others), numbered, -size % multiple if multiple else 0)

@@ -1,0 +1,147 @@
+"""Read the tokenizer of a model folder: tokenizer.json, or the older vocabulary files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import xxhash
+
+from graphmerge.checkpoint.access import machine_errors, read_json_object
+from graphmerge.errors import CheckpointError, Problem
+from graphmerge.vocabulary.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from graphmerge.checkpoint.values import Checkpoint
+
+TOKENIZER, SETTINGS = "tokenizer.json", "tokenizer_config.json"
+VOCABULARY_JSON, MERGES, VOCABULARY_TEXT = "vocab.json", "merges.txt", "vocab.txt"
+ADDED_TOKENS, SPECIAL_TOKENS = "added_tokens.json", "special_tokens_map.json"
+READABLE = (TOKENIZER, VOCABULARY_JSON, MERGES, VOCABULARY_TEXT, ADDED_TOKENS)
+"""Files that say which tokens there are."""
+OPAQUE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "tekken.json")
+"""Files that say it in formats that are not read here."""
+PARSED_BYTES_PER_FILE_BYTE = 12
+"""Memory that a tokenizer file takes while it is read, as Python objects. Measured: 9.3 for a BPE
+of 128,000 tokens and 280,000 merges, 8.1 for a Unigram of 250,000."""
+
+
+def tokenizer_bytes(checkpoint: Checkpoint) -> int:
+    """Memory that reading a model's tokenizer takes."""
+    sizes = [path.stat().st_size for path in _present(checkpoint).values() if path.exists()]
+    return PARSED_BYTES_PER_FILE_BYTE * sum(sizes)
+
+
+def vocabulary_digest(checkpoint: Checkpoint) -> str:
+    """What models with the same vocabulary files share."""
+    digest = xxhash.xxh3_128()
+    names = (*READABLE, *OPAQUE)
+    for file in (file for file in checkpoint.side_files if file.name in names):
+        with machine_errors(file):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def has_vocabulary(checkpoint: Checkpoint) -> bool:
+    """Whether there are files that say which tokens the model has."""
+    return bool(_present(checkpoint).keys() & {TOKENIZER, VOCABULARY_JSON, VOCABULARY_TEXT})
+
+
+def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
+    """The tokenizer of a model.
+
+    Raises:
+        CheckpointError: it has none, or one in a format that is not read here, or a broken one.
+        MachineError: a file cannot be read.
+    """
+    files = _present(checkpoint)
+    if TOKENIZER in files:
+        kind, tokens, added = _from_json(files[TOKENIZER])
+    elif VOCABULARY_JSON in files:
+        kind, added = "BPE", {}
+        tokens = dict(_ids(files[VOCABULARY_JSON], read_json_object(files[VOCABULARY_JSON])))
+    elif VOCABULARY_TEXT in files:
+        kind, added = "WordPiece", {}
+        tokens = {line: i for i, line in enumerate(_lines(files[VOCABULARY_TEXT]))}
+    else:
+        raise CheckpointError(_missing(checkpoint))
+    for content, number, settings in _added_elsewhere(files):
+        if content not in tokens or TOKENIZER not in files:
+            tokens.setdefault(content, number)
+            added.setdefault(content, settings)
+    folder = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
+    return Tokenizer(folder, kind, tokens, added)
+
+
+def _present(checkpoint: Checkpoint) -> dict[str, Path]:
+    return {
+        file.name: file
+        for file in checkpoint.side_files
+        if file.name in (*READABLE, *OPAQUE, SETTINGS)
+    }
+
+
+def _missing(checkpoint: Checkpoint) -> Problem:
+    opaque = [name for name in OPAQUE if name in _present(checkpoint)]
+    if not opaque:
+        wanted = f"{TOKENIZER}, {VOCABULARY_JSON} or {VOCABULARY_TEXT}"
+        return Problem("no tokenizer", str(checkpoint.path), wanted=wanted)
+    hint = (
+        "write a tokenizer.json with transformers: "
+        "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+    )
+    what = "the vocabulary is in a format that is not read"
+    return Problem(what, str(checkpoint.path), ", ".join(opaque), TOKENIZER, hint)
+
+
+def _from_json(path: Path) -> tuple[str, dict[str, int], dict[str, Mapping[str, Any]]]:
+    content = read_json_object(path)
+    model: Any = content.get("model")
+    listed = content.get("added_tokens") or []
+    try:
+        vocabulary = model["vocab"]
+        kind = kind_of(model)
+        if isinstance(vocabulary, list):
+            tokens = {piece: number for number, (piece, _) in enumerate(vocabulary)}
+        else:
+            tokens = dict(_ids(path, vocabulary))
+        added = {token["content"]: token for token in listed}
+        tokens.update((content, token["id"]) for content, token in added.items())
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        got = f"{type(error).__name__}: {error}"
+        raise CheckpointError(Problem("not a tokenizer", str(path), got)) from error
+    return kind, tokens, added
+
+
+def kind_of(model: Mapping[str, Any]) -> str:
+    """The kind of model of a tokenizer.json; old files do not say it."""
+    if model.get("type"):
+        return str(model["type"])
+    if isinstance(model["vocab"], list):
+        return "Unigram"
+    return "BPE" if "merges" in model else "WordPiece"
+
+
+def _ids(path: Path, vocabulary: Mapping[str, Any]) -> Mapping[str, int]:
+    if not all(isinstance(number, int) for number in vocabulary.values()):
+        raise CheckpointError(Problem("a token has no integer id", str(path)))
+    return vocabulary
+
+
+def _lines(path: Path) -> list[str]:
+    with machine_errors(path):
+        return path.read_text(encoding="utf-8").splitlines()
+
+
+def _added_elsewhere(files: Mapping[str, Path]) -> list[tuple[str, int, Mapping[str, Any]]]:
+    """Tokens that files beside the vocabulary add: content, id and settings."""
+    found: list[tuple[str, int, Mapping[str, Any]]] = []
+    if SETTINGS in files:
+        decoder = read_json_object(files[SETTINGS]).get("added_tokens_decoder") or {}
+        found += [(token["content"], int(number), token) for number, token in decoder.items()]
+    if ADDED_TOKENS in files:
+        listed = read_json_object(files[ADDED_TOKENS])
+        found += [(token, number, {"content": token}) for token, number in listed.items()]
+    return found

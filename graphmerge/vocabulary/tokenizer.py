@@ -1,0 +1,59 @@
+"""What a merge must know of a tokenizer: its tokens, their rows, and which are matched verbatim."""
+
+from __future__ import annotations
+
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+NO_ID = -1
+"""Stands for the id of a token that a tokenizer does not have."""
+
+
+@frozen(eq=False)
+class Tokenizer:
+    """The vocabulary of one model."""
+
+    folder: Path
+    """Where its files are."""
+    kind: str
+    """BPE, WordPiece, Unigram or WordLevel."""
+    tokens: Mapping[str, int]
+    """Id of every token, added ones included."""
+    added: Mapping[str, Mapping[str, Any]]
+    """Settings of the tokens that are matched verbatim before the text is split, by content."""
+
+    @property
+    def size(self) -> int:
+        """Rows that its ids need."""
+        return max(self.tokens.values(), default=-1) + 1
+
+    def by_id(self) -> list[str]:
+        """The tokens in the order of their ids."""
+        return sorted(self.tokens, key=self.tokens.__getitem__)
+
+    def ids(self, tokens: Iterable[str]) -> NDArray[np.int64]:
+        """The id of each token, or NO_ID."""
+        return np.fromiter(map(self.tokens.get, tokens, repeat(NO_ID)), np.int64)
+
+
+def share_ids(tokenizers: Iterable[Tokenizer], rows: int) -> bool:
+    """Whether every id below `rows` means the same token, or none, in all of the tokenizers."""
+    first, *others = tokenizers
+    names = first.by_id()
+    wanted = first.ids(names)
+    below = wanted < rows
+    for other in others:
+        found = other.ids(names)
+        ids = np.fromiter(other.tokens.values(), np.int64)
+        if np.any(found[below] != wanted[below]) or np.count_nonzero(ids < rows) != below.sum():
+            return False
+    return True

@@ -1,0 +1,67 @@
+"""Chat templates: built-in, the most common one, and literal ones, checked before the run."""
+
+import json
+
+import pytest
+import transformers
+from vocabulary_models import bpe, merge, write_model
+
+from graphmerge.errors import InputError
+from graphmerge.pipeline import compile_recipe
+from graphmerge.vocabulary.chat_templates import BUILT_IN
+
+CHAT = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "Hello"},
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number, (name, template) in enumerate({"a": "one", "b": "two", "c": "two"}.items()):
+        write_model(tmp_path / name, number + 1, bpe("ab", []), template=template)
+    return tmp_path
+
+
+def recipe(folder, template):
+    models = [{"model": str(folder / name), "parameters": {"weight": 1}} for name in "abc"]
+    content = {"merge_method": "linear", "models": models, "chat_template": template}
+    (folder / "recipe.yml").write_text(json.dumps(content))
+    return (folder / "recipe.yml").read_text()
+
+
+def written(folder, template):
+    out, _ = merge(folder, recipe(folder, template))
+    (out / "chat_template.jinja").read_text()
+    return transformers.AutoTokenizer.from_pretrained(out)
+
+
+def test_auto_is_the_most_common(folder):
+    assert written(folder, "auto").chat_template == "two"
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    {
+        "alpaca": "### Instruction:\nHi\n\n### Response:\nHello",
+        "chatml": "<|im_start|>user\nHi<|im_end|>\n",
+        "llama3": "<|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>",
+        "mistral": "[INST] Be brief.\n\nHi [/INST] Hello",
+        "exaone": "[|system|]Be brief.[|endofturn|]\n[|user|]Hi\n[|assistant|]Hello",
+    }.items(),
+)
+def test_built_in(folder, name, part):
+    tokenizer = written(folder, name)
+    assert tokenizer.chat_template == BUILT_IN[name]
+    assert part in tokenizer.apply_chat_template(CHAT, tokenize=False)
+
+
+def test_literal(folder):
+    assert written(folder, "{{ messages[0]['content'] }}").chat_template.startswith("{{ messages")
+
+
+def test_a_broken_template_is_refused_before_the_run(folder):
+    recipe(folder, "{% for message in messages %}{{ message }}")
+    with pytest.raises(InputError, match="not a Jinja template"):
+        compile_recipe(folder / "recipe.yml")
