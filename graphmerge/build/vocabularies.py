@@ -15,7 +15,7 @@ from graphmerge.ops import GatherRows, RowMap
 from graphmerge.vocabulary.reading import (
     has_vocabulary,
     read_tokenizer,
-    tokenizer_bytes,
+    reading_bytes,
     vocabulary_digest,
 )
 from graphmerge.vocabulary.rows import cropped, extended
@@ -108,7 +108,7 @@ def _by_tokens(
         {ref: models[ref] for ref in inputs},
         origin,
         (_summary(combined), *gathering.notes),
-        max(tokenizer_bytes(model.checkpoint) for model in tables) * 2,
+        reading_bytes((model.checkpoint for model in tables), is_extended=bool(vocabulary.new)),
     )
 
 
@@ -241,7 +241,7 @@ def _by_rows(recipe: Recipe, inputs: Models, ends: Models) -> Aligned:
     why = ", as the tokenizer files say that common ids mean the same" if policy == "auto" else ""
     note = f"embeddings: {done} to {target:,} rows{why}"
     tokens_lost = "" if fitting else "; no model's tokenizer has so few tokens"
-    reading = sum(tokenizer_bytes(model.checkpoint) for model in ends.values())
+    reading = reading_bytes((model.checkpoint for model in ends.values()), is_extended=False)
     return Aligned({**inputs, **changed}, origin, (note + tokens_lost,), reading)
 
 

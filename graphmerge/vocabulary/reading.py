@@ -11,7 +11,7 @@ from graphmerge.errors import CheckpointError, Problem
 from graphmerge.vocabulary.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from graphmerge.checkpoint.values import Checkpoint
@@ -23,15 +23,24 @@ READABLE = (TOKENIZER, VOCABULARY_JSON, MERGES, VOCABULARY_TEXT, ADDED_TOKENS)
 """Files that say which tokens there are."""
 OPAQUE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "tekken.json")
 """Files that say it in formats that are not read here."""
-PARSED_BYTES_PER_FILE_BYTE = 12
-"""Memory that a tokenizer file takes while it is read, as Python objects. Measured: 9.3 for a BPE
-of 128,000 tokens and 280,000 merges, 8.1 for a Unigram of 250,000."""
+_PARSED_BYTES, _HELD_BYTES = 13, 3
+"""Memory that a byte of a tokenizer's files takes while they are parsed, and what stays of it until
+all are read. Measured on BPE of 128,000 tokens and 256,000 merges, 7.6 MiB each: reading one took
+91 MiB, each further one 18 MiB more, and writing their union 82 MiB on top."""
 
 
-def tokenizer_bytes(checkpoint: Checkpoint) -> int:
-    """Memory that reading a model's tokenizer takes."""
-    sizes = [path.stat().st_size for path in _present(checkpoint).values() if path.exists()]
-    return PARSED_BYTES_PER_FILE_BYTE * sum(sizes)
+def reading_bytes(checkpoints: Iterable[Checkpoint], *, is_extended: bool) -> int:
+    """Memory that reading the tokenizers of models takes, one after the other.
+
+    Args:
+        checkpoints: The models.
+        is_extended: Whether one of them is extended by tokens of the others when it is written.
+    """
+    sizes = [
+        sum(path.stat().st_size for path in _present(checkpoint).values() if path.exists())
+        for checkpoint in checkpoints
+    ]
+    return max(sizes) * _PARSED_BYTES * (1 + is_extended) + sum(sizes) * _HELD_BYTES
 
 
 def vocabulary_digest(checkpoint: Checkpoint) -> str:
