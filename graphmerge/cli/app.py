@@ -95,6 +95,7 @@ def _root(_version: _Version = False) -> None:
 
 def main() -> None:
     """Entry point of the `graphmerge` script."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads would only wait, spinning
     try:
         app()
     finally:

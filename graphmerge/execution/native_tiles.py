@@ -32,6 +32,11 @@ class NativeTiles:
         function = function_for(program, given)
         self._call = PreparedCall(function, program.fused, given, self._output, scratch, elements)
 
+    def bind(self, task: TileTask) -> None:
+        """Take the program of another unit of the same structure, with its arguments."""
+        self._program = task.part.program
+        self._call.give(arguments_of(self._program, task.statistics))
+
     def run(self, task: TileTask, stored: Mapping[Node, Bytes]) -> TileOutcome:
         """Run the program on one tile.
 

@@ -61,6 +61,9 @@ class FileReader:
             raise MachineError(Problem(what, f"{entry.file}, tensor {entry.name}")) from error
 
     def _descriptor(self, path: Path) -> int:
+        known = self._descriptors.get(path)
+        if known is not None:
+            return known
         with self._lock:
             if path not in self._descriptors:
                 self._descriptors[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -30,5 +30,8 @@ class TileOutcome:
 class Tiles(Protocol):
     """Runs one program on tiles of one length."""
 
+    def bind(self, task: TileTask) -> None:
+        """Go on to the program of another task, which has the same fused layout."""
+
     def run(self, task: TileTask, stored: Mapping[Node, Bytes]) -> TileOutcome:
         """Run the program on a tile, given the stored bytes of every load."""

@@ -30,7 +30,27 @@ class _Views:
     program: Program
     elements: int
     tiles: Tiles
-    buffers: dict[Node, Bytes]
+    buffers: tuple[Bytes | None, ...]
+    """Of every load; None for those in memory."""
+
+    def suits(self, task: TileTask) -> bool:
+        """Whether a tile can be run as it is, or after `bind`."""
+        program = task.part.program
+        if self.elements != task.stop - task.start:
+            return False
+        if self.program is program:
+            return True
+        is_alike = program.fused is not None and self.program.fused is program.fused
+        return is_alike and all(
+            (buffer is None) == (load in task.unit.in_memory)
+            for buffer, load in zip(self.buffers, program.loads, strict=True)
+        )
+
+    def bind(self, task: TileTask) -> None:
+        """Go on to another program of the same structure."""
+        if self.program is not task.part.program:
+            self.program = task.part.program
+            self.tiles.bind(task)
 
 
 @define
@@ -68,30 +88,32 @@ class Worker:
 
     def _views_for(self, task: TileTask) -> _Views:
         """Views for this tile, those of the tile before if it had the same shape of work."""
-        program, elements = task.part.program, task.stop - task.start
         views = self._views
-        if views is None or views.program is not program or views.elements != elements:
+        if views is None or not views.suits(task):
             self._views = None
             self._arena.reset()
-            views = self._views = self._carve(task, program, elements)
+            views = self._views = self._carve(task)
+        views.bind(task)
         return views
 
-    def _carve(self, task: TileTask, program: Program, elements: int) -> _Views:
+    def _carve(self, task: TileTask) -> _Views:
+        program, elements = task.part.program, task.stop - task.start
         tiles = _tiles(task, elements, self._arena)
-        buffers = {
-            load: self._arena.take(_byte_range(load, 0, elements)[1])
+        buffers = tuple(
+            None
+            if load in task.unit.in_memory
+            else self._arena.take(_byte_range(load, 0, elements)[1])
             for load in program.loads
-            if load not in task.unit.in_memory
-        }
+        )
         return _Views(program, elements, tiles, buffers)
 
     def _load(self, task: TileTask, views: _Views) -> tuple[dict[Node, Bytes], int]:
         """The stored bytes of every load, read where they are not in memory."""
         stored: dict[Node, Bytes] = {}
         read_bytes = 0
-        for load in task.part.program.loads:
-            if load in views.buffers:
-                buffer, wanted = views.buffers[load], True
+        for load, own in zip(task.part.program.loads, views.buffers, strict=True):
+            if own is not None:
+                buffer, wanted = own, True
             else:
                 first, last = _byte_range(load, task.start, task.stop)
                 buffer, wanted = task.unit.in_memory[load][first:last], load in task.first_reads
@@ -110,6 +132,9 @@ class Worker:
 
 class _CopiedTiles:
     """A program without instructions: its output is what was read."""
+
+    def bind(self, task: TileTask) -> None:
+        """Nothing: a copy holds nothing of its program."""
 
     def run(self, task: TileTask, stored: Mapping[Node, Bytes]) -> TileOutcome:
         program = task.part.program

@@ -93,6 +93,11 @@ class PreparedCall:
             *(_address(array) for array in held),
         )
 
+    def give(self, given: Sequence[Arguments]) -> None:
+        """Go on with other arguments: those of a program with the same layout."""
+        self._numbers[:] = [x for one in given for x in one.numbers]
+        self._words[:] = [x for one in given for x in one.words]
+
     def __call__(self, inputs: Sequence[Bytes], start: int) -> Outcome:
         """Run the program on one tile.
 

