@@ -18,7 +18,7 @@ FIND_PYTHON = for name in python3.11 python3 python3.12 python3.13; do \
 TEST_SECONDS := 840
 UNMARKED := not slow and not gpu and not parity
 
-.PHONY: help demo test lint types imports unit bench parity slow gpu-check clean
+.PHONY: help demo test lint types imports unit bench guard parity slow gpu-check clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -57,6 +57,9 @@ parity: $(DEV_INSTALLED) $(MERGEKIT)  ## compare with mergekit, which gets an en
 bench: $(INSTALLED) $(MERGEKIT)  ## time and memory beside mergekit and the disk; see benchmarks/README.md
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/memory.py
+
+guard: $(INSTALLED)  ## fail where merges have become much slower than the disk
+	$(BIN)/python benchmarks/guard.py
 
 clean:  ## remove environments, caches and the demo
 	rm -rf $(VENV) .venv-mergekit demo build dist .mypy_cache .ruff_cache .pytest_cache .benchmarks .hypothesis .import_linter_cache

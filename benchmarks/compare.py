@@ -1,7 +1,8 @@
 """Time graphmerge, mergekit and the floor on the same merges, and print a table.
 
 Builds the checkpoints that are missing, then runs the programs in turn, each run a fresh process
-with its inputs in the page cache. Outputs are deleted after each run.
+with its inputs in the page cache (or, with --cold, not there). Outputs are deleted after each run.
+With --json, methods that the file has already, of the same options, are not run again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from processes import Usage, run_or_exit, warm
+from processes import Usage, cool, run_or_exit, warm
 from workloads import (
     HERE,
     add_arguments,
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Command = list[str | Path]
+Runs = dict[str, list[Usage]]
+"""Every run of one recipe, by program."""
+BAR_CHARACTERS = 50
 MERGEKIT_FLAGS = ("--quiet", "--no-write-model-card", "--no-copy-tokenizer")
 """What can be left out without a change of the tensors; all of it in mergekit's favour."""
 HEADER = [
@@ -55,17 +59,18 @@ def main() -> None:
     arguments = parse()
     folder = prepare(arguments.shape, arguments.folder)
     programs = programs_of(arguments)
-    runs: dict[str, dict[str, list[Usage]]] = {}
+    runs: dict[str, Runs] = {}
+    earlier = saved(arguments)
     for method in arguments.methods:
-        runs[method] = measure(recipe_of(method, arguments.shape), folder, programs, arguments)
+        known = earlier.get(method)
+        runs[method] = known or measure(
+            recipe_of(method, arguments.shape), folder, programs, arguments
+        )
+        if arguments.json:
+            save(arguments, earlier | runs)
     print(f"\n{conditions(arguments)}\n")
     print(table(HEADER, [row(method, found) for method, found in runs.items()]))
-    if arguments.json:
-        plain = {
-            method: {name: [figures(usage) for usage in usages] for name, usages in found.items()}
-            for method, found in runs.items()
-        }
-        arguments.json.write_text(json.dumps(plain, indent=1) + "\n")
+    print(f"\n{plot(runs)}")
 
 
 def parse() -> argparse.Namespace:
@@ -84,6 +89,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", default="2", help="default: %(default)s")
     parser.add_argument("--mergekit", type=Path, default=default, help="default: %(default)s")
     parser.add_argument("--no-mergekit", action="store_true", help="leave mergekit out")
+    parser.add_argument(
+        "--mergekit-rounds", type=int, help="fewer rounds for mergekit (default: as --rounds)"
+    )
+    parser.add_argument("--cold", action="store_true", help="with inputs out of the page cache")
     parser.add_argument("--json", type=Path, help="write the figures of every run to this file")
 
 
@@ -118,14 +127,16 @@ def measure(
     folder: Path,
     programs: dict[str, Callable[[Path, Path], Command]],
     arguments: argparse.Namespace,
-) -> dict[str, list[Usage]]:
+) -> Runs:
     """Every run of one recipe, by program."""
     out = folder / "out"
     runs: dict[str, list[Usage]] = {name: [] for name in programs}
     for number in range(1, arguments.rounds + 1):
         for name, command in programs.items():
+            if name == "mergekit" and number > (arguments.mergekit_rounds or arguments.rounds):
+                continue
             discard(out)
-            warm(tensor_files(recipe, folder))
+            (cool if arguments.cold else warm)(tensor_files(recipe, folder))
             usage = run_or_exit(command(recipe, out), folder)
             discard(out)
             runs[name].append(usage)
@@ -137,7 +148,47 @@ def measure(
     return runs
 
 
-def row(method: str, runs: dict[str, list[Usage]]) -> list[str]:
+def saved(arguments: argparse.Namespace) -> dict[str, Runs]:
+    """The runs that an earlier command with the same options has saved."""
+    if not arguments.json or not arguments.json.exists():
+        return {}
+    content = json.loads(arguments.json.read_text())
+    if content["conditions"] != conditions(arguments):
+        raise SystemExit(f"{arguments.json} is of other conditions: {content['conditions']}")
+    return {
+        method: {
+            name: [Usage(**usage, output="") for usage in usages] for name, usages in found.items()
+        }
+        for method, found in content["runs"].items()
+    }
+
+
+def save(arguments: argparse.Namespace, runs: dict[str, Runs]) -> None:
+    """Write all runs so far: an interrupted command goes on where it was."""
+    plain = {
+        method: {name: [figures(usage) for usage in usages] for name, usages in found.items()}
+        for method, found in runs.items()
+    }
+    content = {"conditions": conditions(arguments), "runs": plain}
+    arguments.json.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def plot(runs: dict[str, Runs]) -> str:
+    """A bar per program and method, as long as its median."""
+    medians = {
+        (method, name): median(run.seconds for run in usages)
+        for method, found in runs.items()
+        for name, usages in found.items()
+    }
+    longest = max(medians.values())
+    return "\n".join(
+        f"{method:>15} {name:<10} {'#' * max(round(BAR_CHARACTERS * seconds / longest), 1)}"
+        f" {seconds:.2f} s"
+        for (method, name), seconds in medians.items()
+    )
+
+
+def row(method: str, runs: Runs) -> list[str]:
     """The medians of one method as a row of the table."""
     seconds = {name: median(run.seconds for run in found) for name, found in runs.items()}
     cpu = {name: median(run.cpu_seconds for run in found) for name, found in runs.items()}
@@ -167,7 +218,9 @@ def conditions(arguments: argparse.Namespace) -> str:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return (
         f"{arguments.shape}, median of {arguments.rounds}, budget {arguments.memory_budget}, "
-        f"{arguments.workers} workers; {processor()}, {os.cpu_count()} cores, {mib(memory)}, "
+        f"{arguments.workers} workers, {'cold' if arguments.cold else 'warm'} cache, "
+        f"mergekit {'left out' if arguments.no_mergekit else 'included'}; "
+        f"{processor()}, {os.cpu_count()} cores, {mib(memory)}, "
         f"Python {platform.python_version()}"
     )
 

@@ -71,6 +71,14 @@ def run_or_exit(command: list[str | Path], folder: Path) -> Usage:
     return usage
 
 
+def cool(files: list[Path]) -> None:
+    """Drop files from the page cache, once the disk has written what it still had to."""
+    os.sync()
+    for file in files:
+        with file.open("rb", buffering=0) as source:
+            os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def warm(files: list[Path]) -> None:
     """Read files into the page cache, once the disk has written what it still had to."""
     os.sync()
