@@ -10,6 +10,7 @@ from graphmerge.kernels import (  # noqa: F401 - importing them registers their 
     importance,
     joint_masks,
     magnitude,
+    matrices,
     pointwise,
     random_drop,
     ranked,

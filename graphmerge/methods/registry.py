@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.methods import (
+    actmat,
     add_perpendicular,
     arcee_fusion,
     breadcrumbs,
     breadcrumbs_ties,
     cabs,
+    cart,
     consensus_ta,
     dare_linear,
     dare_ties,
@@ -20,6 +22,8 @@ from graphmerge.methods import (
     emr,
     expo,
     geometric_median,
+    iso_c,
+    iso_cts,
     karcher,
     linear,
     lines,
@@ -36,10 +40,13 @@ from graphmerge.methods import (
     ramplus_tl,
     sce,
     slerp,
+    star,
     task_arithmetic,
     ties,
     train_difference,
+    tsv_m,
     wsm,
+    wudi,
 )
 from graphmerge.methods.operations import OPERATIONS
 from graphmerge.recipe.suggestions import suggest
@@ -58,6 +65,7 @@ BUILT_IN: dict[str, Method] = {
         *(breadcrumbs, breadcrumbs_ties, sce, ram, ramplus_tl, consensus_ta, magmax, cabs),
         *(arcee_fusion, model_stock, metagpt, nan, localize_and_stitch, emr, lines),
         *(expo, train_difference, add_perpendicular, passthrough),
+        *(star, tsv_m, iso_c, iso_cts, wudi, actmat, cart),
     )
 }
 """The methods of graphmerge itself, in the order in which they are listed."""

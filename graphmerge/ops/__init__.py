@@ -25,6 +25,7 @@ from graphmerge.ops.importance import (
     RowDivergence,
 )
 from graphmerge.ops.joint_masks import LargestOf, TallMaskSum
+from graphmerge.ops.matrices import MergeMatrices
 from graphmerge.ops.outliers import DropLargest
 from graphmerge.ops.pointwise import NearSwap, TrainDifference
 from graphmerge.ops.ranked import RankedDrop
@@ -89,6 +90,7 @@ __all__ = [
     "MaskKey",
     "MeanOfNonzero",
     "MedianCoefficients",
+    "MergeMatrices",
     "NearSwap",
     "OverlapFactors",
     "PerpendicularCoefficients",

@@ -128,6 +128,8 @@ class Row:
     """Numbers of models to try, the base included: several in the plain row of each method."""
     votes: Callable[[Given], list[dict[str, np.ndarray]]] | str = ""
     """The deltas that elect a sign, if any do: as `Given` calls them, or of whole models."""
+    tolerance: float = 1e-13
+    """How far float64 may be from the reference, relative to the largest magnitude."""
 
     def __str__(self):
         return f"{self.method}-{self.settings}"

@@ -6,12 +6,14 @@ every dtype, shape and number of models.
 
 import table_basic
 import table_masks
+import table_matrix
 import table_spherical
 import table_whole_model
 
 TABLE = (
     *table_basic.ROWS,
     *table_masks.ROWS,
+    *table_matrix.ROWS,
     *table_spherical.ROWS,
     *table_whole_model.ROWS,
 )
