@@ -11,6 +11,7 @@ tiles are as large as the planner makes them.
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 _MODELS = ("base", "first", "second")
 _TILE_ELEMENTS = max(CPU_TILE_BLOCKS) * BLOCK_ELEMENTS
+_MATRIX = (96, 128)
+"""Shape of a matrix that is factorised: large enough that linear algebra takes its usual paths."""
 _NEUTRAL_DEFAULTS = ("density",)
 """Parameters whose default leaves kernels out: all entries are kept, so none is looked for."""
 
@@ -90,7 +93,7 @@ def _recipe(folder: Path, method: Method) -> dict[str, Any]:
 
 
 def _write_model(folder: Path, number: int, workers: int) -> None:
-    """One tensor with a tile for each worker, its values of either sign; and one of integers."""
+    """A vector with a tile for each worker, its values of either sign; integers; a matrix."""
     folder.mkdir()
     elements = workers * _TILE_ELEMENTS
     bits = np.arange(elements, dtype=np.uint32) * np.uint32(2654435761 + 2 * number) >> 16
@@ -98,6 +101,7 @@ def _write_model(folder: Path, number: int, workers: int) -> None:
     tensors: dict[str, tuple[TensorSpec, NDArray[Any]]] = {
         "layers.0.weight": (TensorSpec((elements,), DType.BF16), words),
         "layers.0.positions": (TensorSpec((8,), DType.I64), np.arange(8)),
+        "layers.0.matrix": (TensorSpec(_MATRIX, DType.BF16), words[: math.prod(_MATRIX)]),
     }
     specs = [(name, spec) for name, (spec, _) in tensors.items()]
     layout = layout_shards(specs, max_shard_bytes=GIB)

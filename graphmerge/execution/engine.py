@@ -13,6 +13,7 @@ from graphmerge.execution.row_reading import RowReaders
 from graphmerge.execution.running import RunningUnit, TileTask
 from graphmerge.execution.shared import SharedValues
 from graphmerge.execution.worker import TileResult, Worker
+from graphmerge.graph import Access
 from graphmerge.ops import LoadTensor
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.memory import shared_bytes, worker_memory
@@ -54,9 +55,19 @@ def execute(
         from graphmerge.execution.evaluation import prepare  # noqa: PLC0415 - imports torch
 
         prepare(plan.request.device)
-    keep_freed_pages()
+    keep_freed_pages(beside_matrices=_has_whole(plan))
     with FileReader() as reader:
         _Engine(plan, sink, progress, reader, set(finished), strict=strict).run()
+
+
+def _has_whole(plan: Plan) -> bool:
+    """Whether some op looks at a whole tensor."""
+    return any(
+        item.node.op.access is Access.WHOLE
+        for unit in plan.units
+        for part in unit.unit.passes
+        for item in part.program.instructions
+    )
 
 
 class _Engine:

@@ -97,23 +97,38 @@ def iso_c(rule: IsoC, matrices: Sequence[Tensor]) -> Tensor:
 
 @merged.register
 def iso_cts(rule: IsoCts, matrices: Sequence[Tensor]) -> Tensor:
-    """mean(S) U V^T of common directions and those of each matrix beside them."""
+    """mean(S) U V^T of common directions and those of each matrix beside the common U."""
+    if matrices[0].shape[0] > matrices[0].shape[1]:
+        return _iso_cts(rule, [x.T for x in matrices], on_left=False).T
+    return _iso_cts(rule, matrices, on_left=True)
+
+
+def _iso_cts(rule: IsoCts, matrices: Sequence[Tensor], *, on_left: bool) -> Tensor:
+    """The same for lying matrices; the common U is that of standing ones if not `on_left`."""
     count, (shorter, longer) = len(matrices), matrices[0].shape
     common, specific = rule.ranks(count, shorter, longer)
     u_rk, v_ck, s_k = (zeros((*n, shorter), matrices) for n in ((shorter,), (longer,), ()))
-    u_common = u_rk[:, :common]
-    directions(summed(matrices), common, (u_common, v_ck[:, :common], s_k[:common]))
+    u_common, v_common = u_rk[:, :common], v_ck[:, :common]
+    directions(summed(matrices), common, (u_common, v_common, s_k[:common]))
     for index, x in enumerate(matrices if specific else ()):
         part = slice(common + index * specific, common + (index + 1) * specific)
-        directions(_beside(x, u_common), specific, (u_rk[:, part], v_ck[:, part], s_k[part]))
+        beside = _without_rows(x, u_common) if on_left else _without_columns(x, v_common)
+        directions(beside, specific, (u_rk[:, part], v_ck[:, part], s_k[part]))
+        del beside  # before the next one is made
     strength = s_k.mean().expand(shorter)
     return made_orthogonal(u_rk, strength, v_ck)
 
 
-def _beside(x: Tensor, u_rk: Tensor) -> Tensor:
-    """What the matrix has outside of these orthonormal directions."""
+def _without_rows(x: Tensor, u_rk: Tensor) -> Tensor:
+    """X - U U^T X."""
     x_rc = x.to(torch.float64, copy=True)
     return x_rc.addmm_(u_rk, u_rk.T @ x_rc, alpha=-1)
+
+
+def _without_columns(x: Tensor, v_ck: Tensor) -> Tensor:
+    """X - X V V^T."""
+    x_rc = x.to(torch.float64, copy=True)
+    return x_rc.addmm_(x_rc @ v_ck, v_ck.T, alpha=-1)
 
 
 @merged.register

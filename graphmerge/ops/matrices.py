@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from graphmerge.ops.matrix_rules import MatrixRule
     from graphmerge.spec import TensorSpec
 
-LIBRARY_BYTES = 24 * 2**20
-"""Buffers of the linear algebra library, whatever the size of the matrices."""
+MOST_LOST_BYTES = 32 * 2**20
+"""What the allocator loses between blocks, and the linear algebra library keeps."""
 
 
 @frozen(cache_hash=True)
@@ -52,19 +52,25 @@ class MergeMatrices(Op):
         """Float64 matrices, as the rule says; in the core space their factors beside that."""
         rows, columns = inputs[0].shape
         count = len(inputs)
-        doubles = self.rule.doubles(count, rows, columns)
         if self.in_core:
-            doubles += core_doubles(count, rows, columns)
-        return Workspace(fixed_bytes=8 * doubles + LIBRARY_BYTES)
+            return matrix_workspace(core_doubles(self.rule, count, rows, columns))
+        return matrix_workspace(self.rule.doubles(count, rows, columns))
 
     def settings(self) -> str:
         """The rule, and where it is applied."""
         return f"{self.rule!r}, core" if self.in_core else repr(self.rule)
 
 
-def core_doubles(count: int, rows: int, columns: int) -> int:
-    """Factors of all matrices, and the decomposition of one of them."""
+def matrix_workspace(doubles: int) -> Workspace:
+    """What arithmetic on matrices takes that allocates so many numbers of 8 bytes."""
+    needed = 8 * doubles
+    return Workspace(fixed_bytes=needed + min(needed // 2, MOST_LOST_BYTES))
+
+
+def core_doubles(rule: MatrixRule, count: int, rows: int, columns: int) -> int:
+    """Factors of all matrices; beside them one decomposition, a basis of all, or the rule."""
     shorter, longer = sorted((rows, columns))
     size, square = shorter * longer, shorter * shorter
-    factors = count * (size + square)
-    return factors + 3 * size + 6 * square
+    of_one = 5 * size + 8 * square
+    of_all = 8 * longer * min(count * shorter, longer)
+    return count * (size + square) + max(of_one, of_all, rule.doubles(count, rows, columns))

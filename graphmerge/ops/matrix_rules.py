@@ -86,6 +86,7 @@ class IsoCts(MatrixRule):
     arXiv 2502.04959.
     """
 
+    either_way: ClassVar[bool] = False
     common: float
     """Share of the rank that goes to the common directions, 0 to 1."""
 

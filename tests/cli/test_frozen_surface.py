@@ -63,6 +63,7 @@ def test_methods():
         "magmax", "cabs", "arcee_fusion", "model_stock", "metagpt", "nan",
         "localize_and_stitch", "emr", "lines", "expo", "train_difference",
         "add_perpendicular", "passthrough",
+        "star", "tsv_m", "iso_c", "iso_cts", "wudi", "actmat", "cart",
     ]  # fmt: skip
 
 

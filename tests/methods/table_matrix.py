@@ -46,7 +46,7 @@ ROWS = (
     _row("star", "core", ("eta",), eta=0.75, space="core"),
     _row("tsv_m", "plain"),
     _row("iso_c", "plain"),
-    _row("iso_c", "scaled-excluded", exclude="few", **{"lambda": -0.5}),
+    _row("iso_c", "scaled-excluded", exclude="few", **{"lambda": 0.75}),
     _row("iso_cts", "plain", ("common",)),
     _row("iso_cts", "half", ("common",), common=0.5),
     _row("wudi", "plain", ("ridge",), tolerance=1e-7),

@@ -31,6 +31,7 @@ def ramp(count, dtype=torch.float32):
 def test_frozen_tensors_stay_the_base(row, dtype, tmp_path):
     """B + lambda * (anything of T - B) == B where every T is B, but for the sign of zeros."""
     tensors = {"vector": ramp(1001, dtype), "scalar": torch.tensor(0.3, dtype=dtype)}
+    tensors["matrix"] = ramp(28 * 35, dtype).view(28, 35)
     count = row.counts[-1]
     labels = [str(write_model(tmp_path / f"m{model}", tensors)) for model in range(count)]
     merged = merge(row.recipe(labels), tmp_path / "out").tensors()

@@ -9,6 +9,8 @@ import torch
 from table import ONE_EACH, TABLE
 
 from graphmerge.execution.reading import FileReader
+from graphmerge.methods.base import Group
+from graphmerge.methods.registry import METHODS
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.schedule.executors import Kernels
 from graphmerge.testing.merging import merge
@@ -29,6 +31,8 @@ MANY_PASSES = (
 """Methods whose units read a tensor more than once, unless it is kept."""
 BY_ROWS = ("della", "della_linear", "arcee_fusion")
 """Methods with ops that look at rows, for which there is no native code."""
+TORCH_ALONE = (Group.SUBSPACES,)
+"""Kinds of methods with ops that torch alone can do."""
 IN_OTHER_UNITS = ("ties-model", "nan-model", "emr-task")
 """Rows whose passes over one tensor are in different units."""
 ROWS = [*ONE_EACH, *(row for row in TABLE if str(row) in ("ties-rescaled", *IN_OTHER_UNITS))]
@@ -47,6 +51,8 @@ def models(tmp_path_factory):
             "tied": torch.randint(-3, 4, (N,), generator=generator).half(),
             "fp64": drawn[: BLOCK_ELEMENTS + 3].double() * torch.pi,
             "norm": drawn[:64].bfloat16(),
+            "wide": drawn[: 90 * 130].view(90, 130),
+            "tall": drawn[: 130 * 90].view(130, 90).bfloat16(),
         }
         write_model(root / f"m{model}", tensors)
     return root
@@ -76,8 +82,8 @@ def test_torch_and_native_code_give_the_same_bytes(row, models):
         out = models / f"{row}-{kernels.value}"
         merged = merge(row.recipe(labels), out, seed=5, kernels=kernels)
         executors = {part.executor.value for unit in merged.plan.units for part in unit.unit.passes}
-        by_rows = {"torch"} if row.method in BY_ROWS else set()
-        assert executors <= {kernels.value, "copy"} | by_rows
+        is_for_torch = row.method in BY_ROWS or METHODS[row.method].group in TORCH_ALONE
+        assert executors <= {kernels.value, "copy", *(["torch"] if is_for_torch else [])}
         digests.append(weights_digest(out))
     assert digests[0] == digests[1]
 
