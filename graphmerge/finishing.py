@@ -116,7 +116,7 @@ def _vocabulary_size(build: Build) -> int | None:
 
 def _promoted_dtype(build: Build) -> DType | None:
     """The dtype of all merged floats where the donor stores another; else None: no change."""
-    merged = {output.node.spec.dtype for output in build.graph.outputs}
+    merged = {output.spec.dtype for output in build.graph.outputs}
     floats = {dtype for dtype in merged if dtype.is_mergeable_float}
     stored = {entry.spec.dtype for entry in build.model.checkpoint.tensors.values()}
     return next(iter(floats)) if len(floats) == 1 and not floats & stored else None

@@ -108,7 +108,7 @@ def run(
     plan.validate()
     check_output(compiled, out, overwrite=options.overwrite)
     partial = prepare(out, overwrite=options.overwrite)
-    tensors = [(output.name, output.node.spec) for output in plan.graph.outputs]
+    tensors = [(output.name, output.spec) for output in plan.graph.outputs]
     layout = layout_shards(tensors, max_shard_bytes=options.shard_bytes)
     progress = Progress(listener)
     for warning in plan.graph.warnings:

@@ -124,14 +124,17 @@ class TensorSpec:
     dtype: DType
     """Type of the elements."""
 
-    @property
-    def numel(self) -> int:
-        """Number of elements; 1 for a 0-d tensor."""
+    numel: int = field(init=False, eq=False, repr=False)
+    """Number of elements; 1 for a 0-d tensor."""
+    nbytes: int = field(init=False, eq=False, repr=False)
+    """Size in bytes; a partial last byte counts whole."""
+
+    @numel.default
+    def _count(self) -> int:
         return math.prod(self.shape)
 
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes; a partial last byte counts whole."""
+    @nbytes.default
+    def _size(self) -> int:
         return (self.numel * self.dtype.bits + 7) // 8
 
     def with_dtype(self, dtype: DType) -> TensorSpec:

@@ -30,8 +30,10 @@ def fold_names(names: Iterable[str]) -> tuple[Folded, ...]:
     layers are. Only names that all numbers between them give are folded: nothing is made up.
     """
     groups: _Groups = {tuple(name.split(".")): (name,) for name in names}
-    depth = max((len(segments) for segments in groups), default=0)
-    for level in range(depth - 1, -1, -1):
+    levels = {
+        level for segments in groups for level, part in enumerate(segments) if part.isdecimal()
+    }
+    for level in sorted(levels, reverse=True):
         groups = _fold_level(groups, level)
     return tuple(Folded(".".join(segments), found) for segments, found in groups.items())
 

@@ -39,9 +39,12 @@ class EntryReader:
         """Take up the entry of one tensor, or say what is wrong with it."""
         if not isinstance(value, dict):
             return self._problem(name, "not a tensor entry", type(value).__name__, "a JSON object")
-        dtype, shape, offsets = map(value.get, ("dtype", "shape", "data_offsets"))
+        get = value.get
+        dtype, shape, offsets = get("dtype"), get("shape"), get("data_offsets")
         key = f"{dtype!r} {shape!r}"  # tells 1, 1.0 and true apart
-        spec = self._specs.get(key) or self._specs.setdefault(key, _parse_spec(dtype, shape))
+        spec = self._specs.get(key)
+        if spec is None:
+            spec = self._specs[key] = _parse_spec(dtype, shape)
         if isinstance(spec, Problem):
             return evolve(spec, where=self._where(name))
         if not _is_list_of_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:

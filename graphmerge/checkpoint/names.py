@@ -65,6 +65,11 @@ def split_block(name: str) -> tuple[str, int, str] | None:
     return name[: match.start()], int(match[0]), name[match.end() + 1 :]
 
 
+def has_block(name: str) -> bool:
+    """Whether a name has a number that `split_block` finds."""
+    return _BLOCK_INDEX.search(name) is not None
+
+
 def words(name: str) -> frozenset[str]:
     """The words between dots and underscores, in lower case."""
     return frozenset(_WORD_BORDER.split(name.lower()))

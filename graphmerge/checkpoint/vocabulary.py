@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from graphmerge.checkpoint.language_config import language_values
-from graphmerge.checkpoint.names import in_tower, split_block
+from graphmerge.checkpoint.names import has_block, in_tower
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,7 +69,7 @@ def tied_head(names: Iterable[str], config: Mapping[str, Any]) -> tuple[str, str
         The name that the head would have and the name of the embedding, such as `lm_head.weight`
         and `model.embed_tokens.weight`; None if the model has a head of its own, or needs none.
     """
-    outside = [name for name in names if split_block(name) is None]
+    outside = [name for name in names if not has_block(name)]
     embedding = _input_embedding(outside)
     if embedding is None or any(_HEAD.fullmatch(name) for name in outside):
         return None

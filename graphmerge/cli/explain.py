@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.tree import Tree
 
 from graphmerge.errors import InputError, Problem
-from graphmerge.graph import Access, Node
+from graphmerge.graph import Access, Node, Output
 from graphmerge.ops import LoadTensor
 from graphmerge.recipe.suggestions import suggest
 from graphmerge.schedule.program import look_through
@@ -30,7 +30,7 @@ def explanation(plan: Plan, tensor: str) -> Tree:
         raise InputError(Problem("no such output tensor", "--explain", repr(tensor), hint=hint))
     output = outputs[tensor]
     tree = Tree(tensor + (f"  (copied: {output.reason})" if output.reason else ""))
-    fates = _fates(plan)
+    fates = _fates(plan, output)
     drawn: set[Node] = set()
     stack = [(tree, output.node)]
     while stack:
@@ -44,11 +44,16 @@ def explanation(plan: Plan, tensor: str) -> Tree:
     return tree
 
 
-def _fates(plan: Plan) -> dict[Node, str]:
+def _fates(plan: Plan, output: Output) -> dict[Node, str]:
     """What is done about results that several passes need."""
-    passes = passes_that_compute(plan)
+    units = [
+        unit.unit.bound()
+        for unit in plan.units
+        if unit.unit.value is None or unit.unit.value is output.value
+    ]
+    passes = passes_that_compute(units)
     fates = {node: f"  computed in {count} passes" for node, count in passes.items()}
-    stored = (unit.unit.stored for unit in plan.units)
+    stored = (unit.stored for unit in units)
     return fates | {node: "  stored" for node in stored if node is not None}
 
 

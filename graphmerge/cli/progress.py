@@ -52,9 +52,7 @@ class RunDisplay:
             self._console, _MemoryColumn(plan.request.budget_bytes), quiet=quiet
         )
         self._task = self._progress.add_task("merge", total=plan.written_bytes)
-        self._sizes = [
-            output.node.spec.nbytes for unit in plan.units for output in unit.unit.outputs
-        ]
+        self._sizes = [output.spec.nbytes for unit in plan.units for output in unit.unit.outputs]
         self._has_begun = False
 
     def __enter__(self) -> RunDisplay:

@@ -16,7 +16,7 @@ from graphmerge.execution.worker import TileResult, Worker
 from graphmerge.graph import Access
 from graphmerge.ops import LoadTensor
 from graphmerge.schedule.executors import Executor
-from graphmerge.schedule.memory import shared_bytes, worker_memory
+from graphmerge.schedule.memory import worker_memory
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -50,7 +50,7 @@ def execute(
         GraphmergeError: an input, the disk or the device failed; no worker is running any more.
         KeyboardInterrupt: Ctrl-C; no worker is running any more.
     """
-    executors = {part.executor for unit in plan.units for part in unit.unit.passes}
+    executors = {part.executor for work in plan.order.works for part in work.passes}
     if Executor.TORCH in executors:
         from graphmerge.execution.evaluation import prepare  # noqa: PLC0415 - imports torch
 
@@ -90,10 +90,10 @@ class _Engine:
         self._reader = reader
         self._rows = RowReaders(reader)
         self._strict = strict
-        self._most_live_bytes = plan.memory.live_bytes - shared_bytes(plan.units)
+        self._most_live_bytes = plan.memory.live_bytes - plan.order.shared_bytes
         states = max((unit.unit.facts.state_bytes for unit in plan.units), default=0)
         self._pool = BufferPool(self._most_live_bytes - plan.workers * states)
-        tile, _ = worker_memory(plan.units, plan.tile_elements)
+        tile, _ = worker_memory(plan.order.kinds, plan.tile_elements)
         self._arena_bytes = tile.arena_bytes
         self._changed = threading.Condition()
         self._waiting = _remaining(plan, finished)
@@ -182,7 +182,7 @@ class _Engine:
         return not self._in_flight or held + wanted <= self._most_live_bytes
 
     def _admit(self, unit: UnitPlan) -> None:
-        running = RunningUnit(unit, self._plan.tile_elements, self._pool, self._shared)
+        running = RunningUnit(unit.bound(), self._plan.tile_elements, self._pool, self._shared)
         self._in_flight.append(running)
         if running.is_finished:
             self._retire(running)

@@ -81,6 +81,14 @@ class Graph:
         return found
 
     @cached_property
+    def source_count(self) -> int:
+        """Number of ops without inputs."""
+        alike = sum(
+            len(pattern.leaves) * len(members) for pattern, members in self.partition.alike.items()
+        )
+        return alike + len(Graph(self.partition.single).sources())
+
+    @cached_property
     def partition(self) -> Partition:
         """Which outputs can be treated by their pattern, and which one by one."""
         return _partition(self.outputs)
@@ -115,7 +123,8 @@ def _partition(outputs: tuple[Output, ...]) -> Partition:
     single: list[Output] = []
     for output in outputs:
         pattern, leaves = output.value.pattern, output.value.leaves
-        if leaves and not pattern.fixed and repeated.isdisjoint(leaves):
+        is_own = not repeated or repeated.isdisjoint(leaves)
+        if leaves and not pattern.fixed and is_own:
             alike.setdefault(pattern, []).append(output)
         else:
             single.append(output)

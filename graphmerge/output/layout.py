@@ -13,7 +13,7 @@ from attrs import field, frozen
 from graphmerge.errors import OutputError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from graphmerge.spec import TensorSpec
 
@@ -89,7 +89,7 @@ def layout_shards(
     if len(counts) < len(tensors):
         twice = (name for name, count in counts.items() if count > 1)
         raise OutputError(*(Problem("two outputs have the same name", name) for name in twice))
-    groups = list(_group(tensors, max_shard_bytes)) or [[]]
+    groups = group_tensors(tensors, max_shard_bytes=max_shard_bytes)
     shards: list[Shard] = []
     slots: dict[str, TensorSlot] = {}
     for number, group in enumerate(groups):
@@ -100,20 +100,21 @@ def layout_shards(
     return ShardLayout(tuple(shards), slots, total_size_bytes)
 
 
-def _group(
-    tensors: Sequence[tuple[str, TensorSpec]], max_shard_bytes: int
-) -> Iterator[list[tuple[str, TensorSpec]]]:
+def group_tensors(
+    tensors: Iterable[tuple[str, TensorSpec]], *, max_shard_bytes: int
+) -> list[list[tuple[str, TensorSpec]]]:
+    """Which tensors go to which shard; there is one shard even of no tensors."""
+    groups: list[list[tuple[str, TensorSpec]]] = []
     group: list[tuple[str, TensorSpec]] = []
     size_bytes = 0
     for name, spec in tensors:
         tensor_bytes = spec.nbytes
         if group and size_bytes + tensor_bytes > max_shard_bytes:
-            yield group
+            groups.append(group)
             group, size_bytes = [], 0
         group.append((name, spec))
         size_bytes += tensor_bytes
-    if group:
-        yield group
+    return [*groups, group] if group or not groups else groups
 
 
 def _lay_out(

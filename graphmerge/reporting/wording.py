@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.output import layout_shards
+from graphmerge.output.layout import group_tensors
 
 if TYPE_CHECKING:
     from graphmerge.schedule.plan import Plan
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 def shard_count(plan: Plan, shard_bytes: int) -> int:
     """Number of safetensors files."""
-    tensors = [(output.name, output.node.spec) for output in plan.graph.outputs]
-    return len(layout_shards(tensors, max_shard_bytes=shard_bytes).shards)
+    tensors = [(output.name, output.spec) for output in plan.graph.outputs]
+    return len(group_tensors(tensors, max_shard_bytes=shard_bytes))
 
 
 def counted(number: int, noun: str) -> str:

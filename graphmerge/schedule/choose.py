@@ -8,16 +8,18 @@ from graphmerge.errors import InputError, Problem
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.schedule.cost import estimated_seconds
 from graphmerge.schedule.executors import Executor, uses_native_code
-from graphmerge.schedule.fitting import Fitting, by_seconds, options_of
-from graphmerge.schedule.memory import estimate, shared_bytes
-from graphmerge.schedule.plan import Plan, Request, Reserved, ReservedFor, UnitPlan
+from graphmerge.schedule.fitting import Fitting, by_seconds, kind_of, options_of
+from graphmerge.schedule.memory import estimate
+from graphmerge.schedule.order import Order
+from graphmerge.schedule.plan import Plan, Request, Reserved, ReservedFor
 from graphmerge.schedule.variants import make_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from graphmerge.graph import Graph
-    from graphmerge.schedule.units import Unit
+    from graphmerge.schedule.fitting import Option
+    from graphmerge.schedule.units import Work
     from graphmerge.schedule.variants import Group
 
 CPU_TILE_BLOCKS = (4, 2, 1)
@@ -35,8 +37,7 @@ def schedule(graph: Graph, request: Request, reserved_for: ReservedFor) -> Plan:
             code where there is none.
     """
     groups = make_groups(graph, device=request.device, native=uses_native_code(request))
-    units = [unit for group in groups for variant in group.variants for unit in variant]
-    reserved = _reserved(units, reserved_for)
+    reserved = _reserved(_works(groups), reserved_for)
     chooser = _Chooser(graph, request, reserved, groups, _tile_sizes(request))
     plans = (
         chooser.plan(workers, tile)
@@ -62,8 +63,11 @@ class _Chooser:
         self._graph = graph
         self._request = request
         self._reserved = reserved
-        self._lean = tuple(UnitPlan(unit, ()) for group in groups for unit in group.variants[0])
         self._options = tuple(map(options_of, groups))
+        self._of_kind, self._kinds = _kinds(self._options)
+        self._lean = Order(tuple(unit for options in self._options for unit in options[-1]))
+        leanest = tuple(len(options) - 1 for options in self._of_kind)
+        self._fastest = {leanest: self._lean}
         self._least, self._offender = estimate(
             graph, self._lean, reserved, workers=1, tile_elements=min(tiles)
         )
@@ -74,23 +78,35 @@ class _Chooser:
             self._graph, self._lean, self._reserved, workers=workers, tile_elements=tile
         )
         spare = self._request.budget_bytes - lean.predicted_peak_bytes + lean.live_bytes
-        fitting = Fitting(spare - shared_bytes(self._lean), workers, self._lean)
-        for options in self._options:
-            fitting.take(by_seconds(options, workers, tile))
-        plan = self._made(tuple(fitting.chosen), workers, tile)
+        wanted = [by_seconds(options, workers, tile) for options in self._of_kind]
+        order = self._all_fastest(tuple(places[0] for places in wanted))
+        if order.live_bytes(workers) > spare:
+            fitting = Fitting(spare - self._lean.shared_bytes, workers, self._lean.units)
+            for options, kind in zip(self._options, self._kinds, strict=True):
+                fitting.take(tuple(options[place] for place in wanted[kind]))
+            order = Order(tuple(fitting.chosen))
+        plan = self._made(order, workers, tile)
         return plan if plan.fits else self._made(self._lean, workers, tile)
+
+    def _all_fastest(self, places: tuple[int, ...]) -> Order:
+        """The option at the place of its kind for every group: chosen if all of them fit."""
+        if places not in self._fastest:
+            pairs = zip(self._options, self._kinds, strict=True)
+            units = tuple(unit for options, kind in pairs for unit in options[places[kind]])
+            self._fastest[places] = Order(units)
+        return self._fastest[places]
 
     def leanest(self) -> Plan:
         """The plan that needs least."""
         return self._made(self._lean, 1, min(self.tiles))
 
-    def _made(self, units: tuple[UnitPlan, ...], workers: int, tile: int) -> Plan:
+    def _made(self, order: Order, workers: int, tile: int) -> Plan:
         memory, _ = estimate(
-            self._graph, units, self._reserved, workers=workers, tile_elements=tile
+            self._graph, order, self._reserved, workers=workers, tile_elements=tile
         )
         return Plan(
             graph=self._graph,
-            units=units,
+            order=order,
             request=self._request,
             workers=workers,
             tile_elements=tile,
@@ -98,13 +114,34 @@ class _Chooser:
             calibrated=self._reserved.calibrated,
             least_budget_bytes=self._least.predicted_peak_bytes,
             offender=self._offender,
-            seconds=estimated_seconds(units, workers=workers, tile_elements=tile),
+            seconds=estimated_seconds(order.kinds, workers=workers, tile_elements=tile),
         )
 
 
-def _reserved(units: Iterable[Unit], reserved_for: ReservedFor) -> Reserved:
+def _kinds(
+    options: Sequence[tuple[Option, ...]],
+) -> tuple[list[tuple[Option, ...]], list[int]]:
+    """The options of the first group of every kind, and the number of the kind of each group."""
+    numbers: dict[Hashable, int] = {}
+    first: list[tuple[Option, ...]] = []
+    kinds: list[int] = []
+    for one in options:
+        number = numbers.setdefault(kind_of(one), len(first))
+        if number == len(first):
+            first.append(one)
+        kinds.append(number)
+    return first, kinds
+
+
+def _works(groups: Iterable[Group]) -> Iterable[Work]:
+    """What the units of all variants do, each work once."""
+    units = (unit for group in groups for variant in group.variants for unit in variant)
+    return {id(unit.work): unit.work for unit in units}.values()
+
+
+def _reserved(works: Iterable[Work], reserved_for: ReservedFor) -> Reserved:
     """What the process takes: a copying one, and what each executor that is needed adds to that."""
-    used = {part.executor for unit in units for part in unit.passes}
+    used = {part.executor for work in works for part in work.passes}
     computing = [executor for executor in (Executor.NATIVE, Executor.TORCH) if executor in used]
     if not computing:
         return reserved_for(Executor.COPY)

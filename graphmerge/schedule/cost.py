@@ -8,11 +8,11 @@ from graphmerge.graph import Access
 from graphmerge.schedule.executors import Executor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from graphmerge.graph import Node
+    from graphmerge.schedule.order import Kinds
     from graphmerge.schedule.plan import UnitPlan
-    from graphmerge.schedule.units import UnitFacts
 
 READ_BYTES_PER_SECOND = 2e9
 """A fast local disk; a page-cached file is faster, a network file slower."""
@@ -39,23 +39,20 @@ DEVICE_SPEED = 50.0
 """How much faster a GPU runs an op on a tile that it holds than one CPU core."""
 
 
-def estimated_seconds(units: Sequence[UnitPlan], *, workers: int, tile_elements: int) -> float:
-    """Estimated duration of a plan: transfer of bytes plus arithmetic spread over the workers."""
-    read = sum(unit.read_bytes for unit in units)
-    written = sum(output.node.spec.nbytes for unit in units for output in unit.unit.outputs)
-    known: dict[UnitFacts, float] = {}  # units of one structure take the same time
+def estimated_seconds(kinds: Kinds, *, workers: int, tile_elements: int) -> float:
+    """Estimated duration of units: transfer of bytes plus arithmetic spread over the workers."""
+    read = written = 0
     arithmetic = 0.0
-    for unit in units:
-        facts = unit.unit.facts
-        if facts not in known:
-            known[facts] = _unit_seconds(unit, tile_elements)
-        arithmetic += known[facts]
+    for unit, count in kinds:
+        read += count * unit.read_bytes
+        written += count * sum(output.spec.nbytes for output in unit.unit.outputs)
+        arithmetic += count * _unit_seconds(unit, tile_elements)
     return read / READ_BYTES_PER_SECOND + written / WRITE_BYTES_PER_SECOND + arithmetic / workers
 
 
 def _unit_seconds(unit: UnitPlan, tile_elements: int) -> float:
     seconds = 0.0
-    for part in unit.unit.passes:
+    for part in unit.unit.work.passes:
         instructions = len(part.program.instructions)
         nodes = [instruction.node for instruction in part.program.instructions]
         tiles = -(-part.numel // part.tile_elements(tile_elements))

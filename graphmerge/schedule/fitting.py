@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from graphmerge.schedule.cost import estimated_seconds
-from graphmerge.schedule.memory import window_bytes
+from graphmerge.schedule.order import kinds_of, window_bytes
 from graphmerge.schedule.plan import UnitPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from graphmerge.schedule.variants import Group
 
@@ -24,24 +24,33 @@ def options_of(group: Group) -> tuple[Option, ...]:
     """
     lean, kept = [], []
     for variant in group.variants:
-        lean.append(tuple(UnitPlan(unit, ()) for unit in variant))
-        full = tuple(UnitPlan(unit, unit.repeated_loads()) for unit in variant)
-        if any(unit.kept for unit in full):
-            kept.append(full)
+        lean.append(tuple(UnitPlan(unit, keeps=False) for unit in variant))
+        repeats = [unit.work.facts.has_repeats for unit in variant]
+        if any(repeats):
+            pairs = zip(variant, repeats, strict=True)
+            kept.append(tuple(UnitPlan(unit, keeps=keeps) for unit, keeps in pairs))
     return (*kept, *reversed(lean))
 
 
-def by_seconds(options: tuple[Option, ...], workers: int, tile: int) -> tuple[Option, ...]:
-    """The options from fast to slow, as far as they are faster than the one that needs least."""
-    if len(options) == 1:
-        return options
-    *faster, lean = options
-    seconds = [estimated_seconds(option, workers=workers, tile_elements=tile) for option in options]
-    order = sorted(
-        (index for index in range(len(faster)) if seconds[index] < seconds[-1]),
-        key=seconds.__getitem__,
-    )
-    return (*(options[index] for index in order), lean)
+def kind_of(options: tuple[Option, ...]) -> Hashable:
+    """Groups of one kind have the same options, as to time and memory."""
+    return tuple([unit.kind for option in options for unit in option])
+
+
+def by_seconds(options: tuple[Option, ...], workers: int, tile: int) -> tuple[int, ...]:
+    """Places of the options from fast to slow, as far as they are faster than the last.
+
+    The last needs least, and is the last to be tried.
+    """
+    last = len(options) - 1
+    if not last:
+        return (0,)
+    seconds = [
+        estimated_seconds(kinds_of(option), workers=workers, tile_elements=tile)
+        for option in options
+    ]
+    faster = (index for index in range(last) if seconds[index] < seconds[last])
+    return (*sorted(faster, key=seconds.__getitem__), last)
 
 
 class Fitting:

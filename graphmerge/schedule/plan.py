@@ -13,9 +13,10 @@ from graphmerge.schedule.steps import Step, steps_of
 from graphmerge.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
     from graphmerge.graph import Graph, Node
+    from graphmerge.schedule.order import Order
     from graphmerge.schedule.units import Unit
 
 
@@ -80,37 +81,52 @@ class UnitPlan:
 
     unit: Unit
     """What is computed."""
-    kept: tuple[Node, ...]
-    """Tensors of input files that stay in memory between passes: all that several passes read, or
-    none, and then they are read again."""
+    keeps: bool
+    """Whether tensors of input files that several passes read stay in memory between passes; else
+    they are read again."""
+
+    def bound(self) -> UnitPlan:
+        """The same with a unit whose work speaks of its own nodes."""
+        return self if self.unit.value is None else UnitPlan(self.unit.bound(), self.keeps)
+
+    @property
+    def kind(self) -> Hashable:
+        """Units of the same kind take the same memory and the same time."""
+        return (self.unit.work.facts, self.keeps, len(self.unit.outputs))
+
+    @property
+    def kept(self) -> tuple[Node, ...]:
+        """Tensors of input files that stay in memory between passes."""
+        return self.unit.repeated_loads() if self.keeps else ()
 
     @property
     def in_memory(self) -> tuple[Node, ...]:
         """Tensors that no pass reads into a buffer: kept inputs, and what other units stored."""
-        return (*self.kept, *self.unit.needs)
+        plan = self.bound()
+        return (*plan.kept, *plan.unit.needs)
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """Passes and frees in order."""
-        return steps_of(self.unit, self.kept)
+        plan = self.bound()
+        return steps_of(plan.unit, plan.kept)
 
     @property
     def live_bytes(self) -> int:
         """Bytes held while the unit is in flight, beside stored tensors."""
         facts = self.unit.facts
-        return facts.state_bytes + (facts.repeated_bytes if self.kept else 0)
+        return facts.state_bytes + (facts.repeated_bytes if self.keeps else 0)
 
     def reads(self) -> Iterator[Node]:
         """The tensors that are read from files, once for each time."""
-        kept = set(self.kept)
         for load, count in self.unit.reads().items():
-            yield from repeat(load, 1 if load in kept else count)
+            yield from repeat(load, 1 if self.keeps else count)
 
     @property
     def read_bytes(self) -> int:
         """Bytes read from files."""
         facts = self.unit.facts
-        return facts.loaded_bytes if self.kept else facts.streamed_bytes
+        return facts.loaded_bytes if self.keeps else facts.streamed_bytes
 
 
 @frozen(eq=False)
@@ -119,7 +135,7 @@ class Plan:
 
     graph: Graph
     """What it computes."""
-    units: tuple[UnitPlan, ...]
+    order: Order
     """Units in order; at most `workers` of them are in flight at once."""
     request: Request
     """What was allowed."""
@@ -139,6 +155,11 @@ class Plan:
     """Estimated duration by the cost model."""
 
     @property
+    def units(self) -> tuple[UnitPlan, ...]:
+        """Units in order."""
+        return self.order.units
+
+    @property
     def fits(self) -> bool:
         """Whether the predicted peak is within the budget."""
         return (
@@ -150,12 +171,12 @@ class Plan:
     @property
     def read_bytes(self) -> int:
         """Bytes that a run reads from input files."""
-        return sum(unit.read_bytes for unit in self.units)
+        return sum(count * unit.read_bytes for unit, count in self.order.kinds)
 
     @property
     def written_bytes(self) -> int:
         """Bytes of tensors that a run writes."""
-        return sum(output.node.spec.nbytes for output in self.graph.outputs)
+        return sum(output.spec.nbytes for output in self.graph.outputs)
 
     def validate(self) -> None:
         """Raises BudgetError with the least budget that would do if the plan does not fit."""

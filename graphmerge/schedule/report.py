@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING
 
 from graphmerge.ops import LoadTensor
 from graphmerge.schedule.executors import Executor
-from graphmerge.schedule.memory import tile_memory
+from graphmerge.schedule.memory import unit_memory
 from graphmerge.schedule.report_values import InputReport, PlanReport, TensorGroup, UnitReport
-from graphmerge.schedule.shared_results import results_computed_again, stored_results
+from graphmerge.schedule.shared_results import shared_results
 from graphmerge.schedule.simulate import simulate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable, Iterator
 
-    from graphmerge.graph import Node, Omission, Output
+    from graphmerge.checkpoint.values import TensorEntry
+    from graphmerge.graph import Omission, Op, Output
     from graphmerge.schedule.plan import Plan, UnitPlan
+    from graphmerge.schedule.units import Work
 
 
 def report(plan: Plan, *, shards: int) -> PlanReport:
     """The report of a plan whose output has this many files."""
     memory, graph = plan.memory, plan.graph
+    stored, computed_again = shared_results(plan)
     return PlanReport(
         fits=plan.fits,
         budget_bytes=plan.request.budget_bytes,
@@ -44,11 +47,11 @@ def report(plan: Plan, *, shards: int) -> PlanReport:
         tensors=len(graph.outputs),
         inputs=_inputs(plan),
         nodes=graph.kinds(),
-        passes=sum(len(unit.unit.passes) for unit in plan.units),
+        passes=sum(count * len(unit.unit.work.passes) for unit, count in plan.order.kinds),
         executors=_executors(plan),
-        units=tuple(_unit(unit, plan.tile_elements) for unit in plan.units),
-        stored=stored_results(plan),
-        computed_again=results_computed_again(plan),
+        units=tuple(_units(plan)),
+        stored=stored,
+        computed_again=computed_again,
         merged=_outputs(output for output in graph.outputs if not output.reason),
         copied=_outputs(output for output in graph.outputs if output.reason),
         left_out=_omissions(graph.omissions),
@@ -58,42 +61,80 @@ def report(plan: Plan, *, shards: int) -> PlanReport:
 
 
 def _executors(plan: Plan) -> dict[str, int]:
-    used = Counter(part.executor for unit in plan.units for part in unit.unit.passes)
+    used: Counter[Executor] = Counter()
+    for unit, count in plan.order.kinds:
+        for part in unit.unit.work.passes:
+            used[part.executor] += count
     return {executor.value: used[executor] for executor in Executor if used[executor]}
 
 
 def _inputs(plan: Plan) -> tuple[InputReport, ...]:
-    reads: dict[str, list[Node]] = {}
+    read: dict[str, list[tuple[TensorEntry, int]]] = {}
+    for op, size in (*_read_by_many(plan).items(), *_read_by_one(plan)):
+        assert isinstance(op, LoadTensor), "only stored tensors are read"
+        read.setdefault(op.model, []).append((op.entry, size))
+    return tuple(_input(model, entries) for model, entries in sorted(read.items()))
+
+
+def _read_by_many(plan: Plan) -> Counter[Op]:
+    """What units that have nodes in common read, and how many bytes of it."""
+    read: Counter[Op] = Counter()
     for unit in plan.units:
-        for load in unit.reads():
-            stored = load.inputs or (load,)  # rows are gathered from the first input mostly
-            op = stored[0].op
-            assert isinstance(op, LoadTensor), "only stored tensors are read"
-            reads.setdefault(op.model, []).append(load)
-    return tuple(_input(model, loads) for model, loads in sorted(reads.items()))
+        if unit.unit.value is None:
+            for op, size in _reads(unit.unit.work, unit.keeps):
+                read[op] += size
+    return read
 
 
-def _input(model: str, loads: list[Node]) -> InputReport:
-    stored = (value.op for load in loads for value in load.inputs[:1] or (load,))
-    entries = {op.entry for op in stored if isinstance(op, LoadTensor)}
+def _read_by_one(plan: Plan) -> Iterator[tuple[Op, int]]:
+    """The same of outputs that have no node in common with another."""
+    known: dict[tuple[Work, bool], list[tuple[int, int]]] = {}
+    for unit in plan.units:
+        value = unit.unit.value
+        if value is None:
+            continue
+        kind = (unit.unit.work, unit.keeps)
+        if kind not in known:
+            places = {leaf: place for place, leaf in enumerate(value.pattern.leaves)}
+            known[kind] = [(places[op], size) for op, size in _reads(*kind)]
+        for place, size in known[kind]:
+            yield value.leaves[place], size
+
+
+def _reads(work: Work, keeps: bool) -> Iterator[tuple[Op, int]]:  # noqa: FBT001 - a pair
+    """What is read for a work, and how many bytes of it."""
+    for load, count in work.reads().items():
+        stored = load.inputs or (load,)  # rows are gathered from the first input mostly
+        yield stored[0].op, load.spec.nbytes * (1 if keeps else count)
+
+
+def _input(model: str, read: list[tuple[TensorEntry, int]]) -> InputReport:
     return InputReport(
         model=model,
-        files=tuple(sorted({str(entry.file) for entry in entries})),
-        tensors=len(entries),
-        read_bytes=sum(load.spec.nbytes for load in loads),
-        dtypes=tuple(sorted({entry.spec.dtype.value for entry in entries})),
+        files=tuple(sorted(map(str, {entry.file for entry, _ in read}))),
+        tensors=len(read),
+        read_bytes=sum(read_bytes for _, read_bytes in read),
+        dtypes=tuple(sorted({entry.spec.dtype.value for entry, _ in read})),
     )
 
 
-def _unit(plan: UnitPlan, tile_elements: int) -> UnitReport:
-    tiles = [tile_memory(part, plan.in_memory, tile_elements) for part in plan.unit.passes]
-    return UnitReport(
-        name=plan.unit.name,
-        passes=len(plan.unit.passes),
-        read_bytes=plan.read_bytes,
-        live_bytes=plan.live_bytes,
-        stored_bytes=plan.unit.stored_bytes,
-        tile_bytes=max((tile.arena_bytes + tile.kernel_bytes for tile in tiles), default=0),
+def _units(plan: Plan) -> Iterator[UnitReport]:
+    known: dict[Hashable, tuple[int, int, int, int, int]] = {}
+    for unit in plan.units:
+        if unit.kind not in known:
+            known[unit.kind] = _sizes(unit, plan.tile_elements)
+        yield UnitReport(unit.unit.name, *known[unit.kind])
+
+
+def _sizes(unit: UnitPlan, tile_elements: int) -> tuple[int, int, int, int, int]:
+    """What a unit takes, in the order of the report's fields."""
+    tiles = unit_memory(unit, tile_elements)
+    return (
+        len(unit.unit.work.passes),
+        unit.read_bytes,
+        unit.live_bytes,
+        unit.unit.stored_bytes,
+        max((tile.arena_bytes + tile.kernel_bytes for tile in tiles), default=0),
     )
 
 

@@ -9,46 +9,78 @@ from graphmerge.graph import postorder
 from graphmerge.schedule.program import is_read
 from graphmerge.schedule.repeats import Uses
 from graphmerge.schedule.report_values import SharedResult
+from graphmerge.schedule.units import Unit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
     from graphmerge.graph import Node
     from graphmerge.schedule.plan import Plan
+    from graphmerge.schedule.units import Work
 
 
 FEW_OPS = 3
 """A difference of two stored tensors takes as many; nobody asks about it."""
 
 
-def stored_results(plan: Plan) -> tuple[SharedResult, ...]:
-    """What is computed (or read, for an input) once, and stored for the passes that need it."""
-    stored = [unit.unit.stored for unit in plan.units if unit.unit.stored is not None]
-    reads = Counter(
-        load for unit in plan.units for part in unit.unit.passes for load in part.program.loads
+def shared_results(plan: Plan) -> tuple[tuple[SharedResult, ...], tuple[SharedResult, ...]]:
+    """What is made once and stored for the passes that need it, and what each pass makes again."""
+    works = _works_of_outputs(plan)
+    return (
+        tuple(_results(plan, works, passes_that_read)),
+        tuple(_results(plan, works, passes_that_compute)),
     )
-    return _results(plan, {node: reads[node] - is_read(node) for node in stored})
 
 
-def results_computed_again(plan: Plan) -> tuple[SharedResult, ...]:
-    """What several passes compute, each for itself."""
-    return _results(plan, passes_that_compute(plan))
+def passes_that_read(units: Sequence[Unit]) -> dict[Node, int]:
+    """How many passes of units read each result that one of them stores."""
+    stored = [unit.stored for unit in units if unit.stored is not None]
+    if not stored:
+        return {}
+    reads = Counter(load for unit in units for part in unit.passes for load in part.program.loads)
+    return {node: reads[node] - is_read(node) for node in stored}
 
 
-def passes_that_compute(plan: Plan) -> dict[Node, int]:
+def passes_that_compute(units: Sequence[Unit]) -> dict[Node, int]:
     """How many passes compute each result that several need, if it takes more than a few ops."""
-    uses = Uses([unit.unit for unit in plan.units])
+    uses = Uses(units)
     results = (node for node in uses.repeated() if len(uses.region(node)) > FEW_OPS)
     return {node: uses.passes(node) for node in results}
 
 
-def _results(plan: Plan, passes: dict[Node, int]) -> tuple[SharedResult, ...]:
-    if not passes:
-        return ()
-    tensors: dict[Node, str] = {}
-    seen: set[Node] = set()
-    for output in plan.graph.outputs:
-        for node in postorder((output.node,), seen=seen):
-            tensors[node] = output.name
-    return tuple(
-        SharedResult(node.op.kind, tensors[node], count, node.spec.nbytes)
-        for node, count in passes.items()
-    )
+def _results(
+    plan: Plan,
+    works: Mapping[str, tuple[Work, ...]],
+    passes: Callable[[Sequence[Unit]], dict[Node, int]],
+) -> Iterator[SharedResult]:
+    """What the function finds in the units that share nodes, and in the works of other outputs."""
+    single = [plan.unit for plan in plan.units if plan.unit.value is None]
+    found = passes(single)
+    if found:
+        tensors: dict[Node, str] = {}
+        seen: set[Node] = set()
+        for output in plan.graph.partition.single:
+            for node in postorder((output.node,), seen=seen):
+                tensors[node] = output.name
+        yield from (_result(node, tensors[node], count) for node, count in found.items())
+    known = {
+        alike: passes([Unit((), work) for work in alike]) for alike in dict.fromkeys(works.values())
+    }
+    if any(known.values()):
+        for name, alike in works.items():
+            yield from (_result(node, name, count) for node, count in known[alike].items())
+
+
+def _works_of_outputs(plan: Plan) -> dict[str, tuple[Work, ...]]:
+    """What is done for each of the outputs that share no node with another."""
+    works: dict[str, tuple[Work, ...]] = {}
+    before: tuple[Work, ...] = ()
+    for unit in (plan.unit for plan in plan.units if plan.unit.value is not None):
+        before = (*before, unit.work)
+        if unit.outputs:
+            works[unit.outputs[0].name], before = before, ()
+    return works
+
+
+def _result(node: Node, tensor: str, passes: int) -> SharedResult:
+    return SharedResult(node.op.kind, tensor, passes, node.spec.nbytes)

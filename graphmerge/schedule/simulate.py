@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from graphmerge.graph import Node
     from graphmerge.schedule.plan import Plan, UnitPlan
-    from graphmerge.schedule.units import Pass
+    from graphmerge.schedule.units import Pass, Work
 
 
 @frozen
@@ -46,18 +46,33 @@ def simulate(plan: Plan) -> tuple[Moment, ...]:
     users = Counter(node for unit in plan.units for node in unit.unit.needs)
     shared: set[Node] = set()
     moments: list[Moment] = []
+    replays: dict[tuple[Work, bool], _Replay] = {}
     for unit in plan.units:
-        replay = _Replay(unit, shared)
-        shared |= {node for node in unit.unit.makes if not is_statistic(node)}
-        around = sum(beside) + sum(node.spec.nbytes for node in shared)
-        for label, held in replay.moments():
+        replay = _replay(unit, shared, replays)
+        shared.update(node for node in unit.unit.makes if not is_statistic(node))
+        around = sum(beside) + (sum(node.spec.nbytes for node in shared) if shared else 0)
+        name, count = unit.unit.name, len(replay.held)
+        for number, held in enumerate(replay.held, start=1):
+            label = f"{name}, pass {number} of {count}"
             moments.append(Moment(label, held + around, fixed + held + around))
         beside.append(replay.largest)
-        shared |= set(unit.unit.makes)
-        users.subtract(unit.unit.needs)
-        shared -= {node for node in unit.unit.needs if not users[node]}
+        shared.update(unit.unit.makes)
+        if unit.unit.work.needs:
+            users.subtract(unit.unit.needs)
+            shared.difference_update([node for node in unit.unit.needs if not users[node]])
     assert not shared, "a shared value has no user"
     return tuple(moments)
+
+
+def _replay(plan: UnitPlan, shared: set[Node], known: dict[tuple[Work, bool], _Replay]) -> _Replay:
+    """What a unit holds; the same for all with one work that need nothing of others."""
+    work = plan.unit.work
+    if work.needs or work.makes:
+        return _Replay(plan.bound(), shared)
+    kind = (work, plan.keeps)
+    if kind not in known:
+        known[kind] = _Replay(plan.bound(), shared)
+    return known[kind]
 
 
 class _Replay:
@@ -65,20 +80,20 @@ class _Replay:
 
     def __init__(self, plan: UnitPlan, shared: set[Node]) -> None:
         assert all(node in shared for node in plan.unit.needs), "a shared value is made too late"
-        self.largest = 0
         self._plan = plan
+        self._kept = set(plan.kept)
         self._held: dict[Node, int] = dict.fromkeys(plan.unit.needs, 0)
         self._folded: set[Node] = set()
+        self.held = self._walk()
+        """Bytes held in every pass."""
+        self.largest = max(self.held, default=0)
+        """The most of them."""
 
-    def moments(self) -> list[tuple[str, int]]:
-        """Label and bytes held of every pass."""
-        found: list[tuple[str, int]] = []
-        unit = self._plan.unit
+    def _walk(self) -> list[int]:
+        found: list[int] = []
         for step in self._plan.steps:
             if isinstance(step, RunPass):
-                held = self._run(unit.passes[step.index])
-                self.largest = max(self.largest, held)
-                found.append((f"{unit.name}, pass {step.index + 1} of {len(unit.passes)}", held))
+                found.append(self._run(self._plan.unit.passes[step.index]))
             else:
                 self._free(step)
         kept = [node for node in self._held if node in self._plan.in_memory]
@@ -90,7 +105,7 @@ class _Replay:
             self._require(value for value in node.inputs if value not in self._folded)
             self._held[node] = node.spec.nbytes
         for load in part.program.loads:
-            if load in self._plan.kept:
+            if load in self._kept:
                 self._held[load] = load.spec.nbytes
             elif load in self._plan.unit.needs:
                 self._require((load,))

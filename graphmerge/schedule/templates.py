@@ -68,10 +68,11 @@ class Template:
     def bind(self, nodes: list[Node]) -> tuple[Pass, ...]:
         """The same passes over other nodes, given in canonical order."""
         other = dict(zip(self.nodes, nodes, strict=True))
-        return tuple(_bind_pass(part, other) for part in self.passes)
+        return tuple(bind_pass(part, other) for part in self.passes)
 
 
-def _bind_pass(part: Pass, other: Mapping[Node, Node]) -> Pass:
+def bind_pass(part: Pass, other: Mapping[Node, Node]) -> Pass:
+    """The same pass over other nodes."""
     get = other.__getitem__
     return evolve(
         part,

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import evolve, frozen
 
-from graphmerge.graph import Access, Graph, Node, Output
+from graphmerge.graph import Access, Node, Output, Value
 from graphmerge.schedule.dependence import is_statistic, marked_below, tops_by_tensor
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.fusion import fused_layout
 from graphmerge.schedule.program import Program, compile_program, is_read, look_through
-from graphmerge.schedule.templates import Structure, Template, canonical_form
+from graphmerge.schedule.templates import Structure, Template, bind_pass, canonical_form
 from graphmerge.schedule.tiling import tile_step
 
 if TYPE_CHECKING:
@@ -59,32 +59,92 @@ class Pass:
 
 
 @frozen(eq=False)
-class Unit:
-    """Passes that belong together, in order."""
+class Work:
+    """What a unit does."""
 
-    outputs: tuple[Output, ...]
-    """Output tensors that the last pass writes; empty where the unit only makes something."""
+    root: Node
+    """What it is for: the statistic or stored tensor that it makes, or the value of its outputs."""
     passes: tuple[Pass, ...]
     """One after the other."""
     needs: tuple[Node, ...]
     """Shared statistics and stored tensors that other units make."""
     makes: tuple[Node, ...]
-    """The shared statistic or the stored tensor that this unit makes for others."""
+    """The root, if other units need it."""
     facts: UnitFacts
     """What is the same for all units of one structure."""
+
+    def reads(self) -> Counter[Node]:
+        """How many passes read each tensor of an input file."""
+        return file_reads(self.passes, self.needs)
+
+    def bind(self, nodes: Mapping[Node, Node]) -> Work:
+        """The same work on other nodes."""
+        return Work(
+            nodes[self.root],
+            tuple(bind_pass(part, nodes) for part in self.passes),
+            tuple(nodes[node] for node in self.needs),
+            tuple(nodes[node] for node in self.makes),
+            self.facts,
+        )
+
+
+@frozen(eq=False)
+class Unit:
+    """Passes that belong together, in order.
+
+    Outputs of one pattern that share nothing have the same work; it speaks of the nodes of the
+    first of them. What a unit says of nodes is said of its own ones, made when they are asked for.
+    """
+
+    outputs: tuple[Output, ...]
+    """Output tensors that the last pass writes; empty where the unit only makes something."""
+    work: Work
+    """What is done, for this unit or for another one of the same pattern."""
+    value: Value | None = None
+    """The tensor that it is done for, if the work speaks of the nodes of another."""
+
+    def bound(self) -> Unit:
+        """The same unit with work that speaks of its own nodes."""
+        if self.value is None:
+            return self
+        return Unit(self.outputs, self.work.bind(self.value.pattern.bind(self.value.leaves)))
+
+    def for_output(self, output: Output) -> Unit:
+        """The unit that does the same for another output of the pattern."""
+        return Unit((output,) if self.outputs else (), self.work, output.value)
+
+    @property
+    def passes(self) -> tuple[Pass, ...]:
+        """One after the other."""
+        return self.bound().work.passes
+
+    @property
+    def needs(self) -> tuple[Node, ...]:
+        """Shared statistics and stored tensors that other units make."""
+        return self.bound().work.needs if self.work.needs else ()
+
+    @property
+    def makes(self) -> tuple[Node, ...]:
+        """The shared statistic or the stored tensor that this unit makes for others."""
+        return self.bound().work.makes if self.work.makes else ()
+
+    @property
+    def root(self) -> Node:
+        """What the unit is for: what it makes, or the value of its outputs."""
+        return self.bound().work.root
+
+    @property
+    def facts(self) -> UnitFacts:
+        """What is the same for all units of one structure."""
+        return self.work.facts
 
     @property
     def name(self) -> str:
         """What messages call the unit: its first output, or what it makes."""
         if self.outputs:
             return self.outputs[0].name
-        kind = self.makes[0].op.kind
-        return f"shared {kind}" if self.stored is None else f"stored {kind}"
-
-    @property
-    def root(self) -> Node:
-        """What the unit is for: what it makes, or the value of its outputs."""
-        return self.makes[0] if self.makes else look_through(self.outputs[0].node)
+        kind = self.work.root.op.kind
+        return f"shared {kind}" if is_statistic(self.work.root) else f"stored {kind}"
 
     @property
     def stored(self) -> Node | None:
@@ -94,11 +154,11 @@ class Unit:
     @property
     def stored_bytes(self) -> int:
         """Bytes of the tensor that the unit stores for others."""
-        return sum(node.spec.nbytes for node in self.makes if not is_statistic(node))
+        return sum(node.spec.nbytes for node in self.work.makes if not is_statistic(node))
 
     def reads(self) -> Counter[Node]:
         """How many passes read each tensor of an input file."""
-        return file_reads(self.passes, self.needs)
+        return self.bound().work.reads()
 
     def repeated_loads(self) -> tuple[Node, ...]:
         """Tensors of input files that more than one pass reads: what is worth keeping."""
@@ -109,8 +169,12 @@ class Unit:
 class UnitFacts:
     """What units of one structure have in common."""
 
+    instructions: int
+    """Instructions of all passes."""
     state_bytes: int
     """Bytes of the reductions' state and statistics, all passes together."""
+    has_repeats: bool
+    """Whether more than one pass reads some tensor of an input file."""
     repeated_bytes: int
     """Bytes of the tensors in input files that more than one pass reads."""
     loaded_bytes: int
@@ -141,7 +205,9 @@ def unit_facts(passes: tuple[Pass, ...], needs: tuple[Node, ...], stored_bytes: 
     loads = (load for part in passes for load in part.program.loads)
     shared = (load for load in loads if load in given and not is_read(load))
     return UnitFacts(
+        instructions=sum(len(part.program.instructions) for part in passes),
         state_bytes=states,
+        has_repeats=any(count > 1 for count in reads.values()),
         repeated_bytes=sum(load.spec.nbytes for load, count in reads.items() if count > 1),
         loaded_bytes=sum(load.spec.nbytes for load in reads),
         streamed_bytes=sum(load.spec.nbytes * count for load, count in reads.items()),
@@ -153,6 +219,8 @@ def _facts_one_by_one(parts: Iterable[UnitFacts], held_bytes: int) -> UnitFacts:
     """Facts about a unit that goes through tensors one by one and holds so much from the first."""
     found = tuple(parts)
     return UnitFacts(
+        instructions=sum(facts.instructions for facts in found),
+        has_repeats=any(facts.has_repeats for facts in found),
         state_bytes=held_bytes + max((part.state_bytes for part in found), default=0),
         repeated_bytes=sum(part.repeated_bytes for part in found),
         loaded_bytes=sum(part.loaded_bytes for part in found),
@@ -166,10 +234,10 @@ Roots: TypeAlias = "Mapping[Node, tuple[Output, ...]]"
 others."""
 
 
-def output_roots(graph: Graph) -> Roots:
+def output_roots(outputs: Iterable[Output]) -> Roots:
     """The nodes of the outputs, each once."""
     by_node: dict[Node, tuple[Output, ...]] = {}
-    for output in graph.outputs:
+    for output in outputs:
         node = look_through(output.node)
         by_node[node] = (*by_node.get(node, ()), output)
     return by_node
@@ -216,7 +284,7 @@ class UnitBuilder:
         passes, needs, facts = self._bound(
             (root,), shared, self._passes(root, shared), "makes" if makes else "", stored_bytes
         )
-        return Unit(outputs, passes, needs, makes, facts)
+        return Unit(outputs, Work(root, passes, needs, makes, facts))
 
     def _folding_unit(self, root: Node, shared: Set[Node]) -> Unit:
         """The unit of a statistic over many tensors: passes over one tensor after the other."""
@@ -233,7 +301,7 @@ class UnitBuilder:
         specs = tuple(value.spec for value in root.inputs)
         held = root.op.state_bytes(specs) + root.spec.nbytes
         facts = _facts_one_by_one(all_facts, held)
-        return Unit((), (*passes, end), tuple(needs), (root,), facts)
+        return Unit((), Work(root, (*passes, end), tuple(needs), (root,), facts))
 
     def _bound(
         self,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from graphmerge.graph import Value
 from graphmerge.schedule.dependence import shared_statistics
 from graphmerge.schedule.repeats import grouped
 from graphmerge.schedule.units import UnitBuilder, output_roots
@@ -14,7 +16,7 @@ from graphmerge.schedule.units import UnitBuilder, output_roots
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence, Set
 
-    from graphmerge.graph import Graph, Node
+    from graphmerge.graph import Graph, Node, Output, Pattern
     from graphmerge.schedule.units import Unit
 
 _MOST_SINGLE = 3
@@ -28,23 +30,54 @@ class Group:
     variants: tuple[tuple[Unit, ...], ...]
     """Units in order; the first variant stores nothing."""
 
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The outputs that the units make."""
+        return tuple(output for unit in self.variants[0] for output in unit.outputs)
+
+    def for_output(self, output: Output) -> Group:
+        """The group that does the same for another output of the pattern."""
+        return Group(
+            tuple(tuple(unit.for_output(output) for unit in units) for units in self.variants)
+        )
+
 
 def make_groups(graph: Graph, *, device: str, native: bool) -> tuple[Group, ...]:
     """Every group of units, in the order of the outputs.
+
+    Outputs of one pattern that share nothing are planned once.
 
     Args:
         graph: What is computed.
         device: Where kernels run.
         native: Whether programs are to be compiled where they can be.
     """
-    roots = output_roots(graph)
     builder = UnitBuilder(device, native=native)
+    first: dict[Pattern, Group] = {}
+    for pattern, outputs in graph.partition.alike.items():
+        # The first output need not be the one that the pattern was worked out for.
+        named = evolve(outputs[0], value=Value(pattern, pattern.leaves))
+        (first[pattern],) = _groups(builder, (named,))
+    place = {output.name: index for index, output in enumerate(graph.outputs)}
+    found: list[tuple[int, Group]] = []
+    at = 0
+    for group in _groups(builder, graph.partition.single):
+        at = max(at, *(place[output.name] for output in group.outputs[:1]), 0)
+        found.append((at, group))
+    for pattern, outputs in graph.partition.alike.items():
+        template = first[pattern]
+        found += [(place[output.name], template.for_output(output)) for output in outputs]
+    return tuple(group for _, group in sorted(found, key=itemgetter(0)))
+
+
+def _groups(builder: UnitBuilder, outputs: tuple[Output, ...]) -> Iterator[Group]:
+    """The groups of units of these outputs, in their order."""
+    roots = output_roots(outputs)
     statistics = shared_statistics(roots)
     units = builder.units(roots, statistics, set())
     maker = _VariantMaker(builder, units, statistics)
-    return tuple(
-        group for together, results in grouped(units) for group in maker.groups(together, results)
-    )
+    for together, results in grouped(units):
+        yield from maker.groups(together, results)
 
 
 class _VariantMaker:

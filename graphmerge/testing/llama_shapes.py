@@ -27,6 +27,8 @@ class LlamaShape:
     """Heads of keys and values; divides `heads`."""
     tied: bool = False
     """Whether the head is the embedding, so that no `lm_head.weight` is stored."""
+    experts: int = 0
+    """Experts of each layer, each with an MLP, as in Qwen3-MoE; 0 for a single MLP."""
 
     @property
     def parameters(self) -> int:
@@ -48,17 +50,30 @@ class LlamaShape:
 
     def _layer(self) -> dict[str, tuple[int, ...]]:
         kv_width = self.hidden // self.heads * self.kv_heads
-        return {
+        shapes: dict[str, tuple[int, ...]] = {
             "input_layernorm.weight": (self.hidden,),
             "self_attn.q_proj.weight": (self.hidden, self.hidden),
             "self_attn.k_proj.weight": (kv_width, self.hidden),
             "self_attn.v_proj.weight": (kv_width, self.hidden),
             "self_attn.o_proj.weight": (self.hidden, self.hidden),
             "post_attention_layernorm.weight": (self.hidden,),
-            "mlp.gate_proj.weight": (self.intermediate, self.hidden),
-            "mlp.up_proj.weight": (self.intermediate, self.hidden),
-            "mlp.down_proj.weight": (self.hidden, self.intermediate),
         }
+        return shapes | self._mlp()
+
+    def _mlp(self) -> dict[str, tuple[int, ...]]:
+        one: dict[str, tuple[int, ...]] = {
+            "gate_proj.weight": (self.intermediate, self.hidden),
+            "up_proj.weight": (self.intermediate, self.hidden),
+            "down_proj.weight": (self.hidden, self.intermediate),
+        }
+        if not self.experts:
+            return {f"mlp.{suffix}": shape for suffix, shape in one.items()}
+        experts = {
+            f"mlp.experts.{expert}.{suffix}": shape
+            for expert in range(self.experts)
+            for suffix, shape in one.items()
+        }
+        return {"mlp.gate.weight": (self.experts, self.hidden), **experts}
 
     def config(self, dtype: DType) -> dict[str, Any]:
         """The config.json with which transformers builds this model."""

@@ -48,7 +48,7 @@ def check_plan(plan: Plan) -> None:
         assert not lacking, f"{unit.unit.name} needs {lacking} before it is made"
         again = shared.intersection(unit.unit.makes)
         assert not again, f"{again} is made twice"
-        replay = _UnitReplay(unit)
+        replay = _UnitReplay(unit.bound())
         replay.run()
         made.update(replay.made)
         shared.update(unit.unit.makes)

@@ -150,7 +150,10 @@ def test_with_the_memory_of_the_stages_peak_and_reads_are_below_theirs(
 def test_the_least_memory_is_that_of_the_stages_and_the_statistics_of_one_more(
     headers, uncalibrated
 ):
-    """Two TIES are in progress at once, so the histograms of two."""
+    """Two TIES are in progress at once, so the histograms of two.
+
+    And Python objects: a stage plans tensors of one kind as one, the whole stacks layers twice.
+    """
     staged, whole, _ = plans(headers, None, 1)
     highest = max(plan.memory.predicted_peak_bytes for plan in staged)
-    assert whole.memory.predicted_peak_bytes <= highest + 16 * MIB
+    assert whole.memory.predicted_peak_bytes <= highest + 32 * MIB

@@ -10,6 +10,7 @@ from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.executors import Kernels
 from graphmerge.schedule.memory import estimate, tile_memory
+from graphmerge.schedule.order import Order
 from graphmerge.schedule.plan import Request, Reserved
 from graphmerge.schedule.simulate import simulate
 from graphmerge.spec import DType
@@ -86,9 +87,11 @@ def test_the_hint_of_the_refusal_is_a_budget_that_works(graph):
 def test_prediction_grows_with_workers_and_tiles(graph):
     def predicted(workers, blocks):
         plan = schedule(graph, Request(GIB, 1), reserved)
-        units = tuple(evolve(unit, kept=()) for unit in plan.units)
+        units = tuple(evolve(unit, keeps=False) for unit in plan.units)
         tile = blocks * BLOCK_ELEMENTS
-        memory, _ = estimate(graph, units, reserved(None), workers=workers, tile_elements=tile)
+        memory, _ = estimate(
+            graph, Order(units), reserved(None), workers=workers, tile_elements=tile
+        )
         return memory.predicted_peak_bytes
 
     for workers in (1, 2, 3, 8):

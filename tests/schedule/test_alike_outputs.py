@@ -1,0 +1,105 @@
+"""Outputs of one pattern are planned once; the plan is the one that each would have on its own."""
+
+import pytest
+from attrs import evolve
+
+from graphmerge.graph import Graph, Output
+from graphmerge.schedule.choose import schedule
+from graphmerge.schedule.plan import Request
+from graphmerge.schedule.report import report
+from graphmerge.testing.checkpoints import write_header_only
+from graphmerge.testing.llama_shapes import TINY
+from graphmerge.testing.merging import compile_mapping, nothing_reserved
+from graphmerge.testing.plans import check_plan
+from graphmerge.units import GIB
+
+MIXTURE = evolve(TINY, hidden=512, intermediate=1024, experts=3)
+TUNED = [{"model": name, "parameters": {"weight": 0.5, "density": 0.5}} for name in ("one", "two")]
+TIES = {"merge_method": "ties", "base_model": "base", "models": TUNED, "dtype": "bfloat16"}
+HALVES = {
+    "merge_method": "passthrough",
+    "slices": [{"sources": [{"model": "one", "layer_range": span}]} for span in ([0, 3], [1, 4])],
+}
+RECIPES = {
+    "linear": {"merge_method": "linear", "models": TUNED},
+    "ties": TIES,
+    "norms": TIES | {"merge_method": "dare_ties", "parameters": {"rescale": True}},
+    "layers that are used twice": HALVES,
+}
+LIMITS = {
+    "kept": Request(4 * GIB, 2),
+    "read again": Request(1, 2),
+    "one worker": Request(4 * GIB, 1, tile_elements=65536),
+}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("base", "one", "two"):
+        write_header_only(folder / name, MIXTURE)
+    return folder
+
+
+def said(plan):
+    """What the report says of the plan, without what the Python objects of the plan take."""
+    found = report(plan, shards=1)
+    moments = [(moment.label, moment.live_bytes) for moment in found.moments]
+    return evolve(
+        found,
+        moments=moments,
+        reserved_bytes=0,
+        predicted_peak_bytes=0,
+        least_budget_bytes=0,
+        computed_again=frozenset(found.computed_again),
+        stored=frozenset(found.stored),
+        fits=True,
+    )
+
+
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_a_plan_is_the_same_as_without_patterns(models, recipe, limits):
+    graph = compile_mapping(recipe, models / "recipe.yml").build.graph
+    alone = Graph(
+        tuple(Output(output.name, output.node, output.reason) for output in graph.outputs),
+        graph.omissions,
+        graph.warnings,
+    )
+    together, apart = (schedule(one, limits, nothing_reserved) for one in (graph, alone))
+    check_plan(together)
+    assert len(together.order.works) <= len(together.units)
+    assert len(apart.order.works) == len(apart.units)
+    assert (together.workers, together.tile_elements) == (apart.workers, apart.tile_elements)
+    for one, other in zip(together.units, apart.units, strict=True):
+        assert one.unit.outputs[0].name == other.unit.outputs[0].name
+        assert one.unit.root is other.unit.root
+        assert one.kept == other.kept
+        assert nodes_of(one) == nodes_of(other)
+    assert said(together) == said(apart)
+    assert together.memory.reserved_bytes <= apart.memory.reserved_bytes
+
+
+def nodes_of(plan):
+    """Everything that the passes of a unit speak of."""
+    return [
+        (
+            *(part.program.loads, part.reductions, part.result, part.prologue, part.numel),
+            *((item.node, item.statistics) for item in part.program.instructions),
+        )
+        for part in plan.unit.passes
+    ]
+
+
+def test_the_number_of_works_does_not_grow_with_the_layers(models):
+    counts = []
+    for experts in (2, 4):
+        folder = models / str(experts)
+        for name in ("base", "one", "two"):
+            write_header_only(folder / name, evolve(MIXTURE, experts=experts, layers=experts))
+        compiled = compile_mapping(TIES, folder / "recipe.yml")
+        plan = schedule(compiled.build.graph, LIMITS["kept"], nothing_reserved)
+        counts.append((len(plan.order.works), len(plan.units)))
+    (works, units), (more_works, more_units) = counts
+    assert more_units > 2 * units
+    assert more_works == works
