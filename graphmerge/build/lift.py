@@ -113,7 +113,7 @@ def lift(
 def _tensors(matches: Sequence[Match], builder: TensorBuilder) -> dict[str, ModelTensor]:
     """Every tensor; a method with a survey looks at all of them before it is applied to any."""
     problems = _Problems()
-    if builder.method.survey is not None:
+    if builder.wants_survey(matches):
         found = [problems.of(match.name, partial(builder.prepare, match)) for match in matches]
         problems.raise_any()
         merges = tuple(merge for merge in found if merge is not None)

@@ -26,7 +26,7 @@ from graphmerge.recipe.lookup import evaluate
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from graphmerge.build.matching import Match, Place
     from graphmerge.graph import Op
@@ -63,6 +63,18 @@ class TensorBuilder:
     _dependences: dict[Place, Dependence] = field(factory=dict, init=False)
     _made: dict[Hashable, Made] = field(factory=dict, init=False)
     _survey: dict[str, tuple[Node, ...]] = field(factory=dict, init=False)
+
+    def wants_survey(self, matches: Iterable[Match]) -> bool:
+        """Whether the method is to look at all tensors first; asked once per set of parameters."""
+        wants = self.method.wants_survey
+        if self.method.survey is None or wants is None:
+            return self.method.survey is not None
+        own = [spec for spec in self.method.parameters if not spec.per_model]
+        kinds = {(match.place, self._dependence(match.place).of(match)): match for match in matches}
+        return any(
+            wants({spec.name: self._value(match, spec, None) for spec in own})
+            for match in kinds.values()
+        )
 
     def prepare(self, match: Match) -> MergeInputs | None:
         """What the method gets for a match, for its survey; None for a tensor that is copied.

@@ -83,6 +83,7 @@ METHOD = Method(
     paper="TIES-Merging, arXiv 2306.01708",
     build=build,
     survey=survey,
+    wants_survey=lambda parameters: parameters["scope"] == "model",
     base=BaseRule.REQUIRED,
     group=Group.TASK_VECTORS,
     parameters=(
