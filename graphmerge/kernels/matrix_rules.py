@@ -90,9 +90,8 @@ def iso_c(rule: IsoC, matrices: Sequence[Tensor]) -> Tensor:
     """mean(S) U V^T of the sum, over the directions that it has."""
     total_rc = summed(matrices)
     sigma_r, u_rr = spectrum(total_rc)
-    coordinates_rc = u_rr.T @ total_rc
-    coordinates_rc.mul_((sigma_r.mean() * inverse(sigma_r))[:, None])
-    return u_rr @ coordinates_rc
+    scales_r = sigma_r.mean() * inverse(sigma_r)
+    return ((u_rr * scales_r) @ u_rr.T) @ total_rc
 
 
 @merged.register
