@@ -60,7 +60,7 @@ def calibrated(executor: Executor) -> Reserved:
 
 
 def _peak_of_process(executor: Executor, *, workers: int) -> int:
-    """Peak of a fresh process that loads what an executor needs and runs a tile of every kernel."""
+    """Peak of a fresh process that has loaded what an executor needs and run tiles."""
     options = ("--executor", executor.value, "--workers", str(workers))
     command = [sys.executable, "-m", "graphmerge.cli", "calibrate", *options]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,11 +1,12 @@
-"""Peak memory of a process that has loaded everything and run a tile of every kernel.
+"""Peak memory of a process that has loaded what an executor needs and run tiles.
 
 This is what calibration measures, once per environment. Libraries load code when it is first used,
-so importing is not enough: every method merges a tiny checkpoint through the real engine. The
-tensors themselves are part of the peak but not of the baseline: they are small, one tile for each
-worker, and what the plans predict for them is taken off. What remains grows with the workers by
-their stacks and by what the allocator wastes on their workspaces, which depends on the tile; so
-tiles are as large as the planner makes them.
+so importing is not enough: methods that load most merge a tiny checkpoint through the real engine.
+A few of them: a plan has few native functions, and the others would only add theirs. The tensors
+themselves are part of the peak but not of the baseline: they are small, one tile for each worker,
+and what the plans predict for them is taken off. What remains grows with the workers by their
+stacks and by what the allocator wastes on their workspaces, which depends on the tile; so tiles are
+as large as the planner makes them.
 """
 
 from __future__ import annotations
@@ -37,6 +38,13 @@ if TYPE_CHECKING:
 
     from graphmerge.schedule.plan import Memory
 
+_TRIED = {
+    Executor.COPY: ("passthrough",),
+    Executor.NATIVE: ("linear", "slerp", "ties", "dare_ties"),
+    Executor.TORCH: ("linear", "slerp", "ties", "dare_ties", "tsv_m"),
+}
+"""Methods that load what others need: sums, inner products, order statistics, masks, and the
+linear algebra of torch. None of the native ones needs torch."""
 _MODELS = ("base", "first", "second")
 _TILE_ELEMENTS = max(CPU_TILE_BLOCKS) * BLOCK_ELEMENTS
 _MATRIX = (96, 128)
@@ -48,15 +56,16 @@ _NEUTRAL_DEFAULTS = ("density",)
 def baseline_peak_bytes(executor: Executor, workers: int) -> int:
     """Peak resident memory of this process after tiny merges, less the tensors.
 
-    Every method merges by the executor; a copy is what passthrough does.
+    A copy is what passthrough does.
     """
-    methods = [METHODS["passthrough"]] if executor is Executor.COPY else list(METHODS.values())
     kernels = Kernels.AUTO if executor is Executor.NATIVE else Kernels.TORCH
     with tempfile.TemporaryDirectory(prefix="graphmerge-") as name:
         folder = Path(name)
         for number, model in enumerate(_MODELS):
             _write_model(folder / model, number, workers)
-        tensor_bytes = max(_merge(folder, method, workers, kernels) for method in methods)
+        tensor_bytes = max(
+            _merge(folder, METHODS[method], workers, kernels) for method in _TRIED[executor]
+        )
     return measured_peak_bytes() - tensor_bytes
 
 
