@@ -11,13 +11,14 @@ from attrs import evolve, frozen
 from graphmerge.graph import Value
 from graphmerge.schedule.dependence import shared_statistics
 from graphmerge.schedule.repeats import grouped
-from graphmerge.schedule.units import UnitBuilder, output_roots
+from graphmerge.schedule.templates import canonical_form
+from graphmerge.schedule.units import Unit, UnitBuilder, output_roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence, Set
 
     from graphmerge.graph import Graph, Node, Output, Pattern
-    from graphmerge.schedule.units import Unit
+    from graphmerge.schedule.units import UnitFacts
 
 _MOST_SINGLE = 3
 """With more results than this, storing just one of them is not tried."""
@@ -88,9 +89,13 @@ class _VariantMaker:
         self._statistics = statistics
         self._users = Counter(node for unit in units for node in unit.needs)
         self._made: set[Node] = set()
+        self._known: dict[UnitFacts, tuple[list[Node], Group]] = {}
 
     def groups(self, units: tuple[Unit, ...], results: tuple[Node, ...]) -> Iterator[Group]:
         """The group of these units; none if groups before have made all that these make."""
+        if len(units) == 1 and results and not (units[0].needs or units[0].makes):
+            yield self._alone(units[0], results)
+            return
         roots = {unit.root: unit.outputs for unit in units if unit.root not in self._made}
         if not roots:
             return
@@ -99,6 +104,21 @@ class _VariantMaker:
             first = tuple(self._builder.units(roots, self._statistics, set(self._made)))
         yield Group((first, *self._storing(first, results)))
         self._made.update(node for unit in first for node in unit.makes)
+
+    def _alone(self, unit: Unit, results: tuple[Node, ...]) -> Group:
+        """The group of a unit that shares nothing: worked out once for all of its structure."""
+        _, nodes = canonical_form((unit.root,), frozenset())
+        if unit.facts not in self._known:
+            group = Group(((unit,), *self._storing((unit,), results)))
+            self._known[unit.facts] = nodes, group
+            return group
+        others, group = self._known[unit.facts]
+        bound = dict(zip(others, nodes, strict=True))
+        stored = (
+            tuple(Unit(unit.outputs if one.outputs else (), one.work.bind(bound)) for one in units)
+            for units in group.variants[1:]
+        )
+        return Group(((unit,), *stored))
 
     def _storing(
         self, units: tuple[Unit, ...], results: tuple[Node, ...]

@@ -154,3 +154,34 @@ def test_any_graph_has_a_plan_without_fault(graph, workers, budget):
         patch.setattr(cost, "STORED_BYTES_PER_SECOND", 1e15)
         patch.setattr(cost, "NATIVE_SECONDS_PER_ELEMENT", 1e-8)
         plan_of(graph, budget, workers)
+
+
+def test_alike_outputs_that_share_nothing_store_what_each_would_store_alone(slow_computing):
+    """base_i, a_i, b_i, c_i, d_i -> ties, ties -> slerp, for each i; the last one is shorter"""
+
+    def one(number, numel):
+        first, second = (
+            ties(*(f"{name}{number}" for name in names), base=f"base{number}", numel=numel)
+            for names in ("ab", "cd")
+        )
+        return slerp(first, second, 0.3)
+
+    nodes = [one(number, numel) for number, numel in enumerate((N, N, N // 2))]
+    together = [made_of(plan) for plan in plan_of(graph_of(*nodes), budget=4 * GIB).units]
+    apart = [plan_of(graph_of(node), budget=4 * GIB).units for node in nodes]
+    assert len(apart[0]) > 2
+    assert together == [made_of(plan) for units in apart for plan in units]
+
+
+def made_of(plan):
+    """What a unit makes and needs, and everything that its passes speak of."""
+    parts = [
+        (
+            part.program.loads,
+            part.reductions,
+            part.result,
+            [i.node for i in part.program.instructions],
+        )
+        for part in plan.unit.passes
+    ]
+    return plan.unit.root, plan.unit.makes, plan.unit.needs, plan.kept, parts
