@@ -211,14 +211,14 @@ def _ignored_ranges(recipe: Recipe) -> Iterator[str]:
 
 def _config(recipe: Recipe, donor: Model) -> Mapping[str, object]:
     """The donor's config, with the layers that a sliced recipe gives."""
+    config = donor.config
     for module in recipe.modules:
-        if module.is_whole_model:
+        stack = None if module.is_whole_model else stack_of(donor, module.name)
+        if stack is None or not stack.config_key:
             continue
-        stack = stack_of(donor, module.name)
-        key = stack.config_key if stack else ""
         sources: list[int] = []
         for part in module.slices:
             first, _ = donor_of(part, part.base_model or recipe.base_model).layer_range or (0, 0)
             sources.extend(range(first, first + slice_length(part)))
-        return with_layers(donor.config, key, sources) if key else donor.config
-    return donor.config
+        config = with_layers(config, stack.config_key, sources)
+    return config

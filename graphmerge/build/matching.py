@@ -8,6 +8,7 @@ from attrs import frozen
 
 from graphmerge.build.models import Model, in_module, stack_of
 from graphmerge.checkpoint.layer_layout import LayerPosition, LayerStack, is_after_layers
+from graphmerge.checkpoint.names import split_block
 from graphmerge.recipe.lookup import layer_fraction
 from graphmerge.recipe.values import ModelReference, Module, Slice, Source
 
@@ -133,7 +134,17 @@ def _match_ends(
     for name in donor.tensors:
         outside = donor.layout.locate(name) is None and is_after_layers(name, donor.layout) is after
         if outside and (module.name is None or in_module(name, module.name)):
-            yield Match(name, place, (name,) * len(part.sources), fraction=0.0)
+            names = (name,) * len(part.sources)
+            yield Match(_beyond(name, donor, module), place, names, fraction=0.0)
+
+
+def _beyond(name: str, donor: Model, module: Module) -> str:
+    """The name of what follows the layers: layers that predict further tokens count on."""
+    parts, stack = split_block(name), _required_stack(donor, module)
+    if parts is None or parts[0] != stack.prefix:
+        return name
+    prefix, index, suffix = parts
+    return f"{prefix}{index - stack.count + sum(map(slice_length, module.slices))}.{suffix}"
 
 
 def _match_layers(

@@ -1,6 +1,11 @@
 """The classes of the sweep, and what each needs beside small sizes."""
 
-USUAL = """
+
+def _names(text):
+    return text.split()
+
+
+USUAL = _names("""
 LlamaForCausalLM MistralForCausalLM MixtralForCausalLM PhiForCausalLM Phi3ForCausalLM
 PhimoeForCausalLM GPT2LMHeadModel GPTNeoXForCausalLM GPTBigCodeForCausalLM GPTJForCausalLM
 OPTForCausalLM BloomForCausalLM MptForCausalLM FalconForCausalLM StableLmForCausalLM
@@ -18,8 +23,8 @@ T5EncoderModel BartForConditionalGeneration MarianMTModel WhisperForConditionalG
 T5GemmaForConditionalGeneration SwitchTransformersForConditionalGeneration
 LlavaForConditionalGeneration PaliGemmaForConditionalGeneration Mistral3ForConditionalGeneration
 ViTForImageClassification Dinov2Model CLIPModel CLIPTextModel SiglipModel
-""".split()
-RARER = """
+""")
+RARER = _names("""
 Qwen3VLMoeForConditionalGeneration CodeGenForCausalLM Olmo3ForCausalLM
 GraniteMoeHybridForCausalLM BambaForCausalLM Ernie4_5ForCausalLM HunYuanDenseV1ForCausalLM
 HeliumForCausalLM ArceeForCausalLM ApertusForCausalLM SeedOssForCausalLM BitNetForCausalLM
@@ -30,7 +35,7 @@ MllamaForConditionalGeneration Idefics3ForConditionalGeneration SmolVLMForCondit
 InternVLForConditionalGeneration Qwen2AudioForConditionalGeneration BlipForConditionalGeneration
 Blip2ForConditionalGeneration DeiTForImageClassification BeitForImageClassification
 SwinForImageClassification ResNetForImageClassification Wav2Vec2ForCTC
-""".split()
+""")
 """Left to `make slow`."""
 
 _SPEECH = {"conv_dim": [16, 16], "conv_stride": [5, 2], "conv_kernel": [10, 3]}

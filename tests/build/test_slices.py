@@ -66,6 +66,15 @@ def test_the_config_counts_the_stacked_layers(models):
     assert config["architectures"] == LLAMA["architectures"]
 
 
+def test_layers_that_predict_further_tokens_count_on_after_the_stack(tmp_path):
+    """DeepSeek-V3 keeps them as layers beyond num_hidden_layers; here layer 4 of 4."""
+    config = LLAMA | {"num_hidden_layers": 4, "num_nextn_predict_layers": 1}
+    constant_model(tmp_path / "a", numbered(A), layers=5, config=config)
+    found = outcome(passthrough(("a", 0, 3), ("a", 1, 4)), tmp_path)
+    up = [found[f"model.layers.{i}.mlp.up_proj.weight"] for i in range(7)]
+    assert up == [1, 2, 3, 2, 3, 4, 5]
+
+
 def test_merged_slices_pair_the_layers_of_their_sources(models):
     """linear of a[0:2] and b[2:4], weights 1 and 2, not normalised"""
     part = [source("a", 0, 2, weight=1), source("b", 2, 4, weight=2)]

@@ -50,6 +50,57 @@ def test_a_source_beyond_the_donor_is_named():
         with_layers(LLAMA, COUNT, [2])
 
 
+SOURCES = [0, 1, 2, 1, 2, 3]
+"""Four layers become six."""
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({"mlp_only_layers": [1]}, {"mlp_only_layers": [1, 3]}),
+        ({"moe_layers": [0, 1, 2, 3]}, {"moe_layers": [0, 1, 2, 3, 4, 5]}),
+        ({"first_k_dense_replace": 1}, {"first_k_dense_replace": 1}),
+        ({"first_k_dense_replace": 3}, {"first_k_dense_replace": 5}),
+        ({"first_k_dense_replace": 9}, {"first_k_dense_replace": 9}),
+        ({"first_k_dense_replace": 4}, {"first_k_dense_replace": 6}),
+        ({"max_window_layers": 2}, {"max_window_layers": 2}),
+        ({"decoder_sparse_step": 1}, {"decoder_sparse_step": 1}),
+        ({"hybrid_override_pattern": "M*-E"}, {"hybrid_override_pattern": "M*-*-E"}),
+        ({"conv_dim": [1, 2, 3, 4]}, {"conv_dim": [1, 2, 3, 4]}),
+        (
+            {"model_type": "gemma3_text", "sliding_window_pattern": 3},
+            {
+                "model_type": "gemma3_text",
+                "sliding_window_pattern": 3,
+                "layer_types": [
+                    f"{kind}_attention"
+                    for kind in ("sliding", "sliding", "full", "sliding", "full", "sliding")
+                ],
+            },
+        ),
+    ],
+    ids=str,
+)
+def test_rules_for_layers_follow_the_sources(rule, expected):
+    assert with_layers({COUNT: 4, **rule}, COUNT, SOURCES) == {COUNT: 6, **expected}
+
+
+@pytest.mark.parametrize(
+    ("rule", "sources"),
+    [
+        ({"first_k_dense_replace": 1}, [0, 1, 0, 1]),
+        ({"max_window_layers": 2, "use_sliding_window": True}, SOURCES),
+        ({"decoder_sparse_step": 2}, [0, 1, 2, 2]),
+        ({"attn_layer_period": 4}, [2, 3]),
+    ],
+    ids=str,
+)
+def test_an_order_that_a_rule_cannot_describe_is_refused(rule, sources):
+    key = next(iter(rule))
+    with pytest.raises(CheckpointError, match=f"layers in this order @ part.{key}"):
+        with_layers({"part": {COUNT: 4, **rule}}, f"part.{COUNT}", sources)
+
+
 @pytest.mark.parametrize(
     ("donor", "expected"),
     [
