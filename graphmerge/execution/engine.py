@@ -7,23 +7,27 @@ from typing import TYPE_CHECKING
 
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.execution.allocator import keep_freed_pages
+from graphmerge.execution.batches import Batch, take_batch
 from graphmerge.execution.buffers import BufferPool
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.row_reading import RowReaders
-from graphmerge.execution.running import RunningUnit, TileTask
+from graphmerge.execution.running import RunningUnit
 from graphmerge.execution.shared import SharedValues
-from graphmerge.execution.worker import TileResult, Worker
+from graphmerge.execution.worker import Worker
 from graphmerge.graph import Access
-from graphmerge.ops import LoadTensor
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.memory import worker_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from graphmerge.execution.events import Progress
+    from graphmerge.execution.reading import Bytes
     from graphmerge.execution.sink import Sink
-    from graphmerge.graph import Node
+    from graphmerge.execution.tiles import TileTask
+    from graphmerge.execution.worker import TileResult
+    from graphmerge.graph import Node, Output
+    from graphmerge.ops import LoadTensor
     from graphmerge.schedule.plan import Plan, UnitPlan
 
 _POLL_SECONDS = 0.2  # how long the main thread may be deaf to Ctrl-C
@@ -140,8 +144,12 @@ class _Engine:
             self._working += 1
         try:
             worker = Worker(self._reader, self._rows, self._arena_bytes)
-            while (task := self._claim()) is not None:
-                self._finish(task, worker.run(task))
+            while (claimed := self._claim()) is not None:
+                if isinstance(claimed, Batch):
+                    self._run_batch(claimed, worker)
+                else:
+                    unit, task = claimed
+                    self._finish(unit, task, worker.run(task))
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             self._stop(error)
         finally:
@@ -155,14 +163,20 @@ class _Engine:
             self._error = self._error or error
             self._changed.notify_all()
 
-    def _claim(self) -> TileTask | None:
-        """The next tile, from the oldest unit that has one; None when there is no more work."""
+    def _claim(self) -> tuple[RunningUnit, TileTask] | Batch | None:
+        """The next tile, from the oldest unit that has one; None when there is no more work.
+
+        Small tensors, which hold nothing, are claimed many at once.
+        """
         with self._changed:
             while self._error is None:
                 for unit in self._in_flight:
                     task = unit.claim()
                     if task is not None:
-                        return task
+                        return unit, task
+                batch = take_batch(self._waiting, self._plan.tile_elements)
+                if batch is not None:
+                    return batch
                 if self._can_admit():
                     self._admit(self._waiting.pop())
                 elif not self._waiting and not self._in_flight:
@@ -187,40 +201,59 @@ class _Engine:
         if running.is_finished:
             self._retire(running)
 
-    def _finish(self, task: TileTask, result: TileResult) -> None:
+    def _run_batch(self, batch: Batch, worker: Worker) -> None:
+        """Read, compute and write every tensor of a batch; note all of them as finished at once."""
+        finished: list[str] = []
+        read_bytes = written_bytes = 0
+        for tensor, result in zip(batch.tensors, worker.run_each(batch), strict=True):
+            self._report(result.not_finite)
+            names = self._unfinished(tensor.outputs)
+            written_bytes += self._write(names, 0, result.outcome.output)
+            read_bytes += result.read_bytes
+            finished += names
+        with self._changed:
+            self._sink.finish(tuple(finished))
+        self._progress.add(
+            read_bytes=read_bytes, written_bytes=written_bytes, finished_tensors=len(finished)
+        )
+
+    def _finish(self, unit: RunningUnit, task: TileTask, result: TileResult) -> None:
         """Write the tile's output and take up its partial results."""
         self._report(result.not_finite)
-        written = 0
-        if result.outcome.output is not None:
-            task.unit.store(task, result.outcome.output)
-            for name in self._unfinished(task.unit):
-                self._sink.write(name, task.start, result.outcome.output)
-                written += result.outcome.output.nbytes
+        output = result.outcome.output
+        if output is not None:
+            unit.store(task, output)
+        written = self._write(self._unfinished(unit.plan.unit.outputs), task.start, output)
         self._progress.add(read_bytes=result.read_bytes, written_bytes=written)
         with self._changed:
-            task.unit.complete(task, result.outcome.partials)
-            if task.unit.is_finished:
-                self._retire(task.unit)
+            unit.complete(task, result.outcome.partials)
+            if unit.is_finished:
+                self._retire(unit)
             self._changed.notify_all()
+
+    def _write(self, names: Sequence[str], start: int, output: Bytes | None) -> int:
+        """Hand a tile to every output that it belongs to; the number of bytes written."""
+        if output is None:
+            return 0
+        for name in names:
+            self._sink.write(name, start, output)
+        return len(names) * output.nbytes
 
     def _retire(self, running: RunningUnit) -> None:
         unit = running.plan.unit
         self._in_flight.remove(running)
         self._shared.add(unit, running.statistics)
-        names = self._unfinished(running)
+        names = self._unfinished(unit.outputs)
         if names:
             self._sink.finish(names)
             self._progress.add(finished_tensors=len(names))
 
-    def _unfinished(self, running: RunningUnit) -> tuple[str, ...]:
-        """Names of the unit's outputs, without those that a run before has finished."""
-        names = (output.name for output in running.plan.unit.outputs)
-        return tuple(name for name in names if name not in self._finished)
+    def _unfinished(self, outputs: Sequence[Output]) -> tuple[str, ...]:
+        """Names of outputs, without those that a run before has finished."""
+        return tuple(output.name for output in outputs if output.name not in self._finished)
 
-    def _report(self, not_finite: tuple[Node, ...]) -> None:
-        for load in not_finite:
-            op = (load.inputs or (load,))[0].op  # rows are gathered from the first input mostly
-            assert isinstance(op, LoadTensor)
+    def _report(self, not_finite: tuple[LoadTensor, ...]) -> None:
+        for op in not_finite:
             where = f"{op.entry.file}, tensor {op.entry.name}"
             problem = Problem(f"{op.model} has NaN or infinity", where)
             if self._strict:

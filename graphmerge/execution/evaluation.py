@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from graphmerge.execution.buffers import Arena
     from graphmerge.execution.reading import Bytes
-    from graphmerge.execution.running import TileTask
+    from graphmerge.execution.tiles import TileTask
     from graphmerge.graph import Node
     from graphmerge.schedule.program import Instruction, Program
     from graphmerge.statistics import Partial

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from graphmerge.execution.reading import Bytes
-    from graphmerge.execution.running import TileTask
+    from graphmerge.execution.tiles import TileTask
     from graphmerge.graph import Node
 
 _EXPONENTS: dict[DType, tuple[type[np.unsignedinteger[Any]], int]] = {

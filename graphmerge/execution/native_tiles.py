@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from graphmerge.execution.buffers import Arena
     from graphmerge.execution.reading import Bytes
-    from graphmerge.execution.running import TileTask
+    from graphmerge.execution.tiles import TileTask
     from graphmerge.graph import Node
 
 
@@ -45,11 +45,13 @@ class NativeTiles:
         """
         loads = self._program.loads
         outcome = self._call([stored[load] for load in loads], task.start)
-        nodes = [item.node for item in self._program.instructions]
+        instructions = self._program.instructions
         for number in outcome.failed:
-            op = nodes[number].op
+            op = instructions[number].node.op
             assert isinstance(op, RequireIdentical), "no other op checks anything"
             raise op.difference()
-        partials = {nodes[number]: partial for number, partial in outcome.partials.items()}
+        partials = {
+            instructions[number].node: partial for number, partial in outcome.partials.items()
+        }
         not_finite = tuple(loads[number] for number in outcome.not_finite)
         return TileOutcome(partials, self._output, not_finite)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from graphmerge.execution.folding import Folding
+from graphmerge.execution.tiles import TileTask
 from graphmerge.schedule.steps import Free, RunPass
 from graphmerge.statistics import reduction, small
 
@@ -18,26 +17,7 @@ if TYPE_CHECKING:
     from graphmerge.execution.shared import SharedValues
     from graphmerge.graph import Node
     from graphmerge.schedule.plan import UnitPlan
-    from graphmerge.schedule.units import Pass
     from graphmerge.statistics import Partial, Statistic
-
-
-@frozen(eq=False)
-class TileTask:
-    """One tile of one pass of one unit."""
-
-    unit: RunningUnit
-    """Whose tile it is."""
-    part: Pass
-    """The pass."""
-    start: int
-    """Flat index of the first element."""
-    stop: int
-    """Flat index after the last element."""
-    first_reads: frozenset[Node]
-    """Loads that this pass reads first: the other kept ones, and stored ones, are in memory."""
-    statistics: Mapping[Node, Statistic]
-    """What the passes before have made."""
 
 
 class RunningUnit:
@@ -81,7 +61,7 @@ class RunningUnit:
         start = self._next_start
         stop = self._next_start = min(start + self._tile, self._part.numel)
         self._running += 1
-        return TileTask(self, self._part, start, stop, self._first_reads, self.statistics)
+        return TileTask(self._part, start, stop, self._first_reads, self.statistics, self.in_memory)
 
     def store(self, task: TileTask, output: Bytes) -> None:
         """Copy a tile of the result to memory, if others need it there; called by any worker."""

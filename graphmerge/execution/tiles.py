@@ -1,4 +1,4 @@
-"""What an executor makes of a tile."""
+"""A tile, and what an executor makes of it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,27 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from graphmerge.execution.reading import Bytes
-    from graphmerge.execution.running import TileTask
     from graphmerge.graph import Node
-    from graphmerge.statistics import Partial
+    from graphmerge.schedule.units import Pass
+    from graphmerge.statistics import Partial, Statistic
+
+
+@frozen(eq=False)
+class TileTask:
+    """One tile of one pass."""
+
+    part: Pass
+    """The pass."""
+    start: int
+    """Flat index of the first element."""
+    stop: int
+    """Flat index after the last element."""
+    first_reads: frozenset[Node]
+    """Loads that this pass reads first: the other kept ones, and stored ones, are in memory."""
+    statistics: Mapping[Node, Statistic]
+    """What the passes before have made."""
+    in_memory: Mapping[Node, Bytes]
+    """Tensors that are not read into a buffer of the worker."""
 
 
 @frozen(eq=False)

@@ -13,12 +13,12 @@ from graphmerge.ops import LoadTensor
 from graphmerge.schedule.executors import Executor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from graphmerge.execution.batches import Batch
     from graphmerge.execution.reading import Bytes, FileReader
     from graphmerge.execution.row_reading import RowReaders
-    from graphmerge.execution.running import TileTask
-    from graphmerge.execution.tiles import Tiles
+    from graphmerge.execution.tiles import Tiles, TileTask
     from graphmerge.graph import Node
     from graphmerge.schedule.program import Program
 
@@ -42,7 +42,7 @@ class _Views:
             return True
         is_alike = program.fused is not None and self.program.fused is program.fused
         return is_alike and all(
-            (buffer is None) == (load in task.unit.in_memory)
+            (buffer is None) == (load in task.in_memory)
             for buffer, load in zip(self.buffers, program.loads, strict=True)
         )
 
@@ -61,7 +61,7 @@ class TileResult:
     """What the executor made of it."""
     read_bytes: int
     """Bytes read from files."""
-    not_finite: tuple[Node, ...]
+    not_finite: tuple[LoadTensor, ...]
     """Stored tensors in which NaN or infinity was seen, and that no pass before has read."""
 
 
@@ -83,8 +83,29 @@ class Worker:
         views = self._views_for(task)
         stored, read_bytes = self._load(task, views)
         outcome = views.tiles.run(task, stored)
-        bad = tuple(load for load in outcome.not_finite if load in task.first_reads)
+        bad = tuple(_source(load) for load in outcome.not_finite if load in task.first_reads)
         return TileResult(outcome, read_bytes, bad)
+
+    def run_each(self, batch: Batch) -> Iterator[TileResult]:
+        """Read, compute and hand back one small tensor after the other.
+
+        Raises:
+            GraphmergeError: an input cannot be read or does not hold what its header says.
+        """
+        task, loads = batch.task, batch.task.part.program.loads
+        views = self._views_for(task)
+        stored = {
+            load: buffer
+            for load, buffer in zip(loads, views.buffers, strict=True)
+            if buffer is not None
+        }
+        read_bytes = sum(buffer.nbytes for buffer in stored.values())
+        for tensor in batch.tensors:
+            for source, buffer in zip(tensor.sources, stored.values(), strict=True):
+                self._reader.read(source.entry, 0, buffer)
+            outcome = views.tiles.run(task, stored)
+            bad = tuple(tensor.sources[loads.index(load)] for load in outcome.not_finite)
+            yield TileResult(outcome, read_bytes, bad)
 
     def _views_for(self, task: TileTask) -> _Views:
         """Views for this tile, those of the tile before if it had the same shape of work."""
@@ -100,9 +121,7 @@ class Worker:
         program, elements = task.part.program, task.stop - task.start
         tiles = _tiles(task, elements, self._arena)
         buffers = tuple(
-            None
-            if load in task.unit.in_memory
-            else self._arena.take(_byte_range(load, 0, elements)[1])
+            None if load in task.in_memory else self._arena.take(_byte_range(load, 0, elements)[1])
             for load in program.loads
         )
         return _Views(program, elements, tiles, buffers)
@@ -116,7 +135,7 @@ class Worker:
                 buffer, wanted = own, True
             else:
                 first, last = _byte_range(load, task.start, task.stop)
-                buffer, wanted = task.unit.in_memory[load][first:last], load in task.first_reads
+                buffer, wanted = task.in_memory[load][first:last], load in task.first_reads
             if wanted:
                 self._read(load, task.start, buffer)
                 read_bytes += buffer.nbytes
@@ -155,6 +174,13 @@ def _tiles(task: TileTask, elements: int, arena: Arena) -> Tiles:
     from graphmerge.execution.evaluation import TorchTiles  # noqa: PLC0415
 
     return TorchTiles(task, elements, arena)
+
+
+def _source(load: Node) -> LoadTensor:
+    """What a load reads; rows are gathered from the first input mostly."""
+    op = (load.inputs or (load,))[0].op
+    assert isinstance(op, LoadTensor)
+    return op
 
 
 def _byte_range(load: Node, start: int, stop: int) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from operator import is_not
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,6 +89,8 @@ class PreparedCall:
             [_address(data) for data in self._partials.values()], dtype=np.uint64
         )
         held = (self._places, self._numbers, self._words, scratch, self._flags)
+        self._inputs: list[Bytes] = []
+        self._pointers: ctypes.Array[ctypes.c_void_p] = (ctypes.c_void_p * 0)()
         self._addresses = (
             _address(output) if output is not None else None,
             *(_address(array) for array in held),
@@ -108,10 +111,17 @@ class PreparedCall:
         for partial in self._cleared:
             partial.fill(0)
         self._flags.fill(0)
-        pointers = (ctypes.c_void_p * len(inputs))(*map(_address, inputs))
-        self._function.call(pointers, *self._addresses, start, self._count)
+        self._point_to(inputs)
+        self._function.call(self._pointers, *self._addresses, start, self._count)
         seen, failed = self._flags.tolist()
         return Outcome(self._partials, _set_bits(seen), _set_bits(failed))
+
+    def _point_to(self, inputs: Sequence[Bytes]) -> None:
+        """Take the addresses of inputs, unless they lie where those of the tile before lay."""
+        known = self._inputs
+        if len(known) != len(inputs) or any(map(is_not, known, inputs)):
+            self._inputs = list(inputs)
+            self._pointers = (ctypes.c_void_p * len(inputs))(*map(_address, inputs))
 
 
 def _partials(layout: FusedLayout, count: int) -> dict[int, Partial]:
@@ -154,6 +164,8 @@ def function_for(program: Program, given: Sequence[Arguments]) -> NativeFunction
 
 
 def _set_bits(word: int) -> tuple[int, ...]:
+    if not word:
+        return ()
     return tuple(number for number in range(word.bit_length()) if word >> number & 1)
 
 

@@ -1,0 +1,130 @@
+"""Small tensors are worked on in batches, with the bytes and messages each alone would have."""
+
+import os
+
+import pytest
+import torch
+
+from graphmerge.errors import CheckpointError, MachineError
+from graphmerge.execution import batches
+from graphmerge.execution.batches import take_batch
+from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.pipeline import RunOptions
+from graphmerge.schedule.executors import Kernels
+from graphmerge.testing.merging import compile_mapping, merge, plan_for
+from graphmerge.testing.stored_models import read_model, same_bytes, write_model
+
+COUNT = 2 * batches.MOST_TENSORS + 5
+LINEAR = {
+    "merge_method": "linear",
+    "models": [{"model": name, "parameters": {"weight": 0.3}} for name in ("a", "b")],
+}
+COPIES = {"merge_method": "passthrough", "models": [{"model": "b"}]}
+SLERP = {
+    "merge_method": "slerp",
+    "base_model": "a",
+    "models": [{"model": "b"}],
+    "parameters": {"t": 0.4},
+}
+
+
+def write_models(root, *, odd=None, value=float("nan"), shapes=((7, 5),)):
+    """Two models of many small tensors; the second has an odd value in one of them."""
+    for seed, model in enumerate(("a", "b")):
+        generator = torch.Generator().manual_seed(seed)
+        tensors = {
+            f"w{i}": torch.randn(shapes[i % len(shapes)], generator=generator) for i in range(COUNT)
+        }
+        if model == "b" and odd is not None:
+            tensors[f"w{odd}"][-1, -1] = value
+        write_model(root / model, tensors)
+
+
+def batches_of(plan):
+    """All units of a plan in batches, as if no unit were ever claimed alone."""
+    waiting = list(reversed(plan.units))
+    while (batch := take_batch(waiting, plan.tile_elements)) is not None:
+        yield batch
+    assert not waiting or len(waiting[-1].unit.passes) > 1
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_batches_give_the_bytes_of_torch_kernels_tensor_by_tensor(tmp_path, workers):
+    write_models(tmp_path, shapes=((7, 5), (7, 5), (3, 11)))
+    batched = merge(LINEAR, tmp_path / "batched", workers=workers).tensors()
+    single = merge(LINEAR, tmp_path / "single", kernels=Kernels.TORCH).tensors()
+    assert len(batched) == COUNT
+    assert all(same_bytes(batched[name], single[name]) for name in single)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_batch_of_copies_has_the_bytes_of_its_inputs(tmp_path, workers):
+    write_models(tmp_path, shapes=((7, 5), (7, 5), (3, 11)))
+    copied = merge(COPIES, tmp_path / "out", workers=workers).tensors()
+    wanted = read_model(tmp_path / "b")
+    assert len(copied) == COUNT
+    assert all(same_bytes(copied[name], wanted[name]) for name in wanted)
+
+
+def test_a_batch_holds_tensors_of_one_work_in_order(tmp_path):
+    write_models(tmp_path)
+    plan = plan_for(compile_mapping(LINEAR, tmp_path / "recipe.yml"))
+    made = list(batches_of(plan))
+    assert [len(batch.tensors) for batch in made] == [64, 64, 5]
+    names = [output.name for batch in made for one in batch.tensors for output in one.outputs]
+    assert names == [output.name for unit in plan.units for output in unit.unit.outputs]
+    for batch in made:
+        for tensor in batch.tensors:
+            assert {source.entry.name for source in tensor.sources} == {tensor.outputs[0].name}
+            assert [source.entry.file.parent.name for source in tensor.sources] == ["a", "b"]
+
+
+def test_a_batch_is_no_larger_than_a_tile(tmp_path):
+    write_models(tmp_path, shapes=((BLOCK_ELEMENTS // 16, 3),))
+    compiled = compile_mapping(LINEAR, tmp_path / "recipe.yml")
+    plan = plan_for(compiled, tile_elements=BLOCK_ELEMENTS)
+    assert {len(batch.tensors) for batch in batches_of(plan)} == {5, COUNT % 5} - {0}
+
+
+def test_units_of_several_passes_or_tiles_are_no_batch(tmp_path):
+    write_models(tmp_path)
+    plan = plan_for(compile_mapping(SLERP, tmp_path / "slerp.yml"))
+    assert list(batches_of(plan)) == []
+    (tmp_path / "large").mkdir()
+    tensors = {"w": torch.zeros(BLOCK_ELEMENTS + 1)}
+    for model in ("a", "b"):
+        write_model(tmp_path / "large" / model, tensors)
+    compiled = compile_mapping(LINEAR, tmp_path / "large" / "recipe.yml")
+    plan = plan_for(compiled, tile_elements=BLOCK_ELEMENTS)
+    assert take_batch(list(plan.units), plan.tile_elements) is None
+
+
+@pytest.mark.parametrize("recipe", [LINEAR, COPIES], ids=["linear", "copies"])
+def test_the_tensor_with_nan_is_named_wherever_it_stands_in_its_batch(tmp_path, recipe):
+    write_models(tmp_path, odd=70)
+    merged = merge(recipe, tmp_path / "out")
+    (warning,) = (text for text in merged.report.warnings if "NaN" in text)
+    assert warning.startswith("b has NaN or infinity @")
+    assert warning.endswith("tensor w70")
+    with pytest.raises(CheckpointError, match="tensor w70"):
+        merge(recipe, tmp_path / "strict", options=RunOptions(strict=True))
+
+
+def test_a_run_that_fails_in_a_batch_goes_on_after_the_batches_before(tmp_path, monkeypatch):
+    write_models(tmp_path)
+    whole = merge(LINEAR, tmp_path / "whole").tensors()
+    write, written = os.pwrite, []
+
+    def failing(descriptor, data, position):
+        written.append(position)
+        if len(written) > 100:
+            raise OSError(5, "broken")
+        return write(descriptor, data, position)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", failing)
+        with pytest.raises(MachineError, match="broken"):
+            merge(LINEAR, tmp_path / "out")
+    merged = merge(LINEAR, tmp_path / "out")
+    assert merged.report.continued_tensors == batches.MOST_TENSORS
+    assert all(same_bytes(merged.tensors()[name], whole[name]) for name in whole)
