@@ -9,10 +9,10 @@ from attrs import evolve, frozen
 from graphmerge.build.graph import Build, build_graph
 from graphmerge.build.models import Model, open_model
 from graphmerge.checkpoint.fingerprint import fingerprint
-from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.collection import paused_collection
 from graphmerge.errors import InputError, Problem, RecipeError
 from graphmerge.plugins.discovery import require_method_of
+from graphmerge.plugins.readers import read_any_checkpoint
 from graphmerge.recipe.graph_section import load_recipe_graph
 from graphmerge.recipe.references import resolve_local
 from graphmerge.vocabulary.chat_templates import chosen_template
@@ -116,7 +116,7 @@ def open_stored(reference: ModelReference, folder: Path) -> Model:
         InputError: there is none, or it is not what it should be.
         MachineError: a file cannot be read.
     """
-    return open_model(reference, read_checkpoint(local_path(reference, folder)))
+    return open_model(reference, read_any_checkpoint(local_path(reference, folder)))
 
 
 def local_path(reference: ModelReference, recipe_folder: Path) -> Path:

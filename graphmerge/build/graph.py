@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import xxhash
 from attrs import evolve, frozen
 
+from graphmerge.build.filters import idle_filters
 from graphmerge.build.lift import Lifted, common_kind, lift
 from graphmerge.build.vocabularies import align
 from graphmerge.errors import InputError, Problem, RecipeError
@@ -112,10 +113,11 @@ def _lift(entry: Entry, models: Models, *, seed: int) -> Lifted:
         reference=ModelReference(entry.name or "the output"),
         key=derived_key(recipe, inputs),
     )
+    names = {name for model in inputs.values() for name in model.tensors}.union(lifted.names)
     return evolve(
         lifted,
         model=evolve(lifted.model, tokenizer=aligned.tokenizer),
-        warnings=(*aligned.notes, *lifted.warnings),
+        warnings=(*aligned.notes, *lifted.warnings, *idle_filters(recipe, names)),
         reading_bytes=aligned.reading_bytes,
     )
 

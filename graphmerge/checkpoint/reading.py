@@ -21,15 +21,22 @@ _MAX_LISTED = 10
 """Tensors named in one message; a wrong index may lack thousands."""
 
 
+SAFETENSORS = ".safetensors"
+"""End of the names of the files that are read here."""
 _READERS: dict[str, Callable[[Path], Checkpoint]] = {}
 """Readers of other formats, by the end of the file's name."""
 
 
 def register_reader(suffix: str, reader: Callable[[Path], Checkpoint]) -> None:
     """Make a format known. Raises CheckpointError where the suffix is taken."""
-    if suffix == ".safetensors" or suffix in _READERS:
+    if suffix == SAFETENSORS or suffix in _READERS:
         raise CheckpointError(Problem("these files have a reader already", got=suffix))
     _READERS[suffix] = reader
+
+
+def has_reader(suffix: str) -> bool:
+    """Whether a reader of files that end so is registered."""
+    return suffix in _READERS
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -50,7 +57,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             return _READERS[other.suffix](other)
         if path.is_dir():
             return _read(path, path, find_shards(path))
-        if path.is_file() and path.suffix == ".safetensors":
+        if path.is_file() and path.suffix == SAFETENSORS:
             return _read(path, path.parent, Shards((path,), None))
         what = "not a safetensors file" if path.exists() else "no such model"
     wanted = "a model folder or a .safetensors file"
@@ -61,7 +68,7 @@ def _other_format(path: Path) -> Path | None:
     """The file that a plug-in's reader is for."""
     if not _READERS or not path.is_dir():
         return path if path.suffix in _READERS and path.is_file() else None
-    files = sorted(file for file in path.iterdir() if file.suffix in (*_READERS, ".safetensors"))
+    files = sorted(file for file in path.iterdir() if file.suffix in (*_READERS, SAFETENSORS))
     return files[0] if len(files) == 1 and files[0].suffix in _READERS else None
 
 

@@ -10,9 +10,9 @@ import typer
 from attrs import asdict
 
 from graphmerge.checkpoint.folding import fold_names
-from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.checkpoint.summary import CheckpointSummary, summarise
 from graphmerge.cli import options
+from graphmerge.plugins import read_any_checkpoint
 from graphmerge.reporting.columns import columns
 from graphmerge.reporting.wording import counted
 from graphmerge.units import format_bytes
@@ -37,7 +37,7 @@ def inspect(
 ) -> None:
     """Show tensors, dtypes, sizes, layers, embeddings and config of CHECKPOINT."""
     options.load_plugins(plugin)
-    found = read_checkpoint(checkpoint)
+    found = read_any_checkpoint(checkpoint)
     summary = summarise(found)
     if as_json:
         typer.echo(json.dumps(asdict(summary), indent=2))

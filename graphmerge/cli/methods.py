@@ -28,6 +28,9 @@ _BASE = {
     BaseRule.REQUIRED: "needed",
 }
 
+_COLUMNS = {"method": 0, "models": 100, "base": 100, "use it when": 0, "paper": 140}
+"""Columns of the overview, and the least width of the terminal for each."""
+
 
 def methods(
     name: Annotated[
@@ -39,9 +42,9 @@ def methods(
     """List the merge methods, those of plug-ins included, or show all about one."""
     options.load_plugins(plugin)
     installed_plugins()  # those that fail are named by `graphmerge plugins`
-    console = stdout_console()
+    console = stdout_console(wraps=True)
     if name is None:
-        console.print(_overview())
+        console.print(_overview(console.width))
         return
     if name not in METHODS:
         wanted = "one of " + ", ".join(METHODS)
@@ -52,18 +55,29 @@ def methods(
         console.print(line, soft_wrap=True)
 
 
-def _overview() -> Table:
-    table = Table("method", "models", "base", "use it when", "paper", box=None, pad_edge=False)
+def _overview(width: int) -> Table:
+    """Every method by group; narrow terminals get fewer columns, so that few lines are wrapped."""
+    columns = [column for column, least in _COLUMNS.items() if width >= least]
+    table = Table(*columns, box=None, pad_edge=False)
     for group in Group:
         listed = [method for method in METHODS.values() if method.group is group]
         if listed:
             table.add_row()
             table.add_row(f"{group.value}:", style="bold")
         for method in listed:
-            count, base = _count(method), method.base.value
-            use_when = method.use_when or method.summary
-            table.add_row(method.name, count, base, use_when, method.paper)
+            cells = _cells(method)
+            table.add_row(*(cells[column] for column in columns))
     return table
+
+
+def _cells(method: Method) -> dict[str, str]:
+    return {
+        "method": method.name,
+        "models": _count(method),
+        "base": method.base.value,
+        "use it when": method.use_when or method.summary,
+        "paper": method.paper,
+    }
 
 
 def _description(method: Method) -> Iterator[str]:

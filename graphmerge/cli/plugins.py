@@ -1,4 +1,4 @@
-"""`graphmerge plugins`: methods that installed packages bring."""
+"""`graphmerge plugins`: methods and readers that installed packages bring."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from graphmerge.reporting.columns import columns
 
 
 def plugins() -> None:
-    """List the methods that installed packages bring, and what is wrong with them."""
+    """List the methods and readers that installed packages bring, and what is wrong with them."""
     reports = installed_plugins()
     if not reports:
-        typer.echo("no plug-ins: no installed package has entry points in graphmerge.methods")
+        typer.echo(
+            "no plug-ins: no installed package has entry points in graphmerge.methods or .readers"
+        )
         return
-    rows = [("method", "package", "from", "state")]
+    rows = [("kind", "name", "package", "from", "state")]
     rows += [
-        (report.method, report.package, report.module, "broken" if report.problem else "ok")
-        for report in reports
+        (one.kind, one.name, one.package, one.module, "broken" if one.problem else "ok")
+        for one in reports
     ]
     for line in columns(rows):
         typer.echo(line)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from graphmerge.build.models import open_model
-from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.compilation import local_path
 from graphmerge.errors import GraphError, Problem, RecipeError
 from graphmerge.expressions.expression import (
@@ -19,6 +18,7 @@ from graphmerge.expressions.expression import (
 )
 from graphmerge.expressions.parameters import parameter_value, shown_parameter
 from graphmerge.plugins.discovery import require_method
+from graphmerge.plugins.readers import read_any_checkpoint
 from graphmerge.recipe.parse import dtype_named
 from graphmerge.recipe.references import parse_reference
 from graphmerge.recipe.values import Conditional, Module, Recipe, Slice, Source
@@ -55,7 +55,7 @@ def stored(reference: ModelReference, folder: Path) -> Expression:
     Its files are found again wherever the working directory is by then.
     """
     path = local_path(reference, folder).absolute()
-    model = open_model(reference, read_checkpoint(path))
+    model = open_model(reference, read_any_checkpoint(path))
     return Expression(None, (), model, Path(reference.path).name or str(reference))
 
 

@@ -3,11 +3,11 @@
 from graphmerge.plugins.decorators import merge_graph, merge_method, sparsifier
 from graphmerge.plugins.discovery import (
     PluginReport,
-    installed_plugins,
     load_plugin_file,
     require_method,
 )
 from graphmerge.plugins.formats import checkpoint_reader
+from graphmerge.plugins.readers import installed_plugins, read_any_checkpoint
 
 __all__ = [
     "PluginReport",
@@ -16,6 +16,7 @@ __all__ = [
     "load_plugin_file",
     "merge_graph",
     "merge_method",
+    "read_any_checkpoint",
     "require_method",
     "sparsifier",
 ]

@@ -33,10 +33,12 @@ GROUP = "graphmerge.methods"
 
 @frozen
 class PluginReport:
-    """One method that a package brings."""
+    """One method, or one reader of files, that a package brings."""
 
-    method: str
-    """Its name in recipes."""
+    kind: str
+    """`method` or `reader`."""
+    name: str
+    """The method's name in recipes, or the end of the names of the files."""
     package: str
     """The package, with its version."""
     module: str
@@ -51,7 +53,7 @@ def require_method(name: str) -> Method:
     Raises:
         RecipeError: there is none, packages clash over the name, or the package fails to import.
     """
-    found = _entry_points()
+    found = points_by_name(GROUP)
     points = found.get(name, [])
     if points:
         clash = _clash(name, points)
@@ -82,7 +84,7 @@ def load_plugin_file(path: Path) -> None:
     path = path.resolve()
     name = _module_name(path)
     if name not in sys.modules:
-        _import("the plug-in", str(path), lambda: _execute(path, name))
+        import_plugin("the plug-in", str(path), lambda: _execute(path, name))
 
 
 def _module_name(path: Path) -> str:
@@ -106,8 +108,8 @@ def _execute(path: Path, name: str) -> None:
         raise
 
 
-def _import(what: str, where: str, load: Callable[[], object]) -> None:
-    """Import what registers methods; where that fails, those of modules that failed are forgotten.
+def import_plugin(what: str, where: str, load: Callable[[], object]) -> None:
+    """Import a plug-in; where that fails, methods of modules that failed are forgotten.
 
     Raises:
         RecipeError: it fails.
@@ -131,20 +133,21 @@ def _within(where: str, problem: Problem) -> Problem:
     return evolve(problem, where=", ".join(filter(None, (where, problem.where))))
 
 
-def installed_plugins() -> tuple[PluginReport, ...]:
+def installed_methods() -> tuple[PluginReport, ...]:
     """Every method that installed packages bring, each tried: one that fails keeps no other."""
     reports: list[PluginReport] = []
-    for name, points in sorted(_entry_points().items()):
+    for name, points in sorted(points_by_name(GROUP).items()):
         clash = _clash(name, points)
         for point in points:
             problem = str(clash) if clash else _problem_of(point)
-            reports.append(PluginReport(name, _package(point), point.value, problem))
+            reports.append(PluginReport("method", name, package_of(point), point.value, problem))
     return tuple(reports)
 
 
-def _entry_points() -> dict[str, list[EntryPoint]]:
+def points_by_name(group: str) -> dict[str, list[EntryPoint]]:
+    """What installed packages bring in an entry point group, by name."""
     found: dict[str, list[EntryPoint]] = defaultdict(list)
-    for point in entry_points(group=GROUP):
+    for point in entry_points(group=group):
         if point not in found[point.name]:
             found[point.name].append(point)
     return dict(found)
@@ -152,7 +155,7 @@ def _entry_points() -> dict[str, list[EntryPoint]]:
 
 def _clash(name: str, points: list[EntryPoint]) -> Problem | None:
     """What is wrong where a name is not one package's own."""
-    packages = [_package(point) for point in points]
+    packages = [package_of(point) for point in points]
     if name in BUILT_IN:
         what = f"plug-in method {name!r} has the name of a built-in one"
         return Problem(
@@ -173,12 +176,13 @@ def _problem_of(point: EntryPoint) -> str:
 
 
 def _load(point: EntryPoint) -> None:
-    where = f"package {_package(point)}, {point.value}"
-    _import(f"plug-in method {point.name!r}", where, point.load)
+    where = f"package {package_of(point)}, {point.value}"
+    import_plugin(f"plug-in method {point.name!r}", where, point.load)
     if point.name not in METHODS:
         what = f"the package promises a method {point.name!r} and does not register it"
         raise RecipeError(Problem(what, where))
 
 
-def _package(point: EntryPoint) -> str:
+def package_of(point: EntryPoint) -> str:
+    """Name and version of the package that brings an entry point."""
     return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"

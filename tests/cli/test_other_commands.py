@@ -75,6 +75,19 @@ def test_methods_lists_every_method(folder):
         assert re.search(f"^{name} ", result.stdout, re.MULTILINE)
 
 
+@pytest.mark.parametrize("columns", [80, 120, 160])
+def test_the_list_of_methods_is_wrapped_to_the_terminal_and_loses_no_word(
+    folder, monkeypatch, columns
+):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = folder.invoke("methods").stdout.splitlines()
+    assert max(len(line.rstrip()) for line in lines) in range(columns - 20, columns + 1)
+    words = " ".join(lines).split()
+    for method in METHODS.values():
+        assert method.name in words
+        assert set((method.use_when or method.summary).split()) <= set(words)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_described_whole(folder, name):
     result = folder.invoke("methods", name)

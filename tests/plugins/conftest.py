@@ -69,3 +69,22 @@ def folder(tmp_path, monkeypatch):
         }
         write_model(tmp_path / name, tensors, config={"num_hidden_layers": LAYERS})
     return Folder(tmp_path)
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Lay out a package as pip would: its modules, and its entry points in a dist-info folder."""
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    monkeypatch.syspath_prepend(site)
+
+    def put(package, entry_points, group="graphmerge.methods", **modules):
+        info = site / f"{package.replace('-', '_')}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n")
+        lines = [f"{name} = {value}" for name, value in entry_points.items()]
+        (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines]))
+        for name, text in modules.items():
+            (site / f"{name}.py").write_text(text)
+
+    return put

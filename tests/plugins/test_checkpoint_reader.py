@@ -146,3 +146,70 @@ def test_inspect_reads_other_formats_with_the_plugin(two_formats):
     assert told.startswith("one.toy: 3 tensors")
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
+
+
+def test_the_reader_of_an_installed_package_is_imported_when_a_model_needs_it(
+    folder, two_formats, install
+):
+    install("toy-format", {"toy": "toy_format"}, group="graphmerge.readers", toy_format=READER)
+    folder.write("plain.yml", recipe("linear", *PLAIN))
+    folder.write("toys.yml", recipe("linear", *TOYS))
+    assert folder.invoke("plan", "plain.yml").exit_code == 0
+    assert "toy_format" not in sys.modules
+    result = folder.invoke("plan", "toys.yml")
+    assert result.exit_code == 0, result.stderr
+    assert "toy_format" in sys.modules
+    assert folder.invoke("inspect", "toys").exit_code == 0
+    assert same_bytes(gm.load("toys").tensor("a"), gm.load("plain-two").tensor("a"))
+
+
+def test_plugins_lists_readers(folder, install):
+    install("toy-format", {"toy": "toy_format"}, group="graphmerge.readers", toy_format=READER)
+    result = folder.invoke("plugins")
+    assert result.exit_code == 0, result.stderr
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["reader", ".toy", "toy-format", "1.2", "toy_format", "ok"] in lines
+
+
+UNUSABLE = {
+    "import": (
+        {"toy": "toy_format"},
+        "import no_such_library",
+        "No module named 'no_such_library'",
+    ),
+    "promise": ({"toy": "toy_format"}, "", "promises a reader of .toy files and does not register"),
+    "safetensors": (
+        {"safetensors": "toy_format"},
+        "",
+        "reads .safetensors files itself",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_a_package_whose_reader_cannot_be_used_is_named(folder, two_formats, install, name):
+    points, module, message = UNUSABLE[name]
+    install("toy-format", points, group="graphmerge.readers", toy_format=module)
+    listed = folder.invoke("plugins")
+    assert listed.exit_code == 2
+    assert message in listed.stderr
+    assert "toy-format 1.2" in listed.stderr
+    folder.write("plain.yml", recipe("linear", *PLAIN))
+    assert folder.invoke("plan", "plain.yml").exit_code == 0
+    if "toy" in points:
+        folder.write("toys.yml", recipe("linear", *TOYS))
+        refused = folder.invoke("plan", "toys.yml")
+        assert refused.exit_code == 2
+        assert message in refused.stderr
+
+
+def test_two_packages_with_a_reader_for_the_same_files_clash(folder, two_formats, install):
+    for package in ("one-format", "two-format"):
+        module = package.replace("-", "_")
+        install(package, {"toy": module}, group="graphmerge.readers", **{module: READER})
+    folder.write("toys.yml", recipe("linear", *TOYS))
+    refused = folder.invoke("plan", "toys.yml")
+    assert refused.exit_code == 2
+    assert "several packages bring a reader of .toy files @ one-format 1.2, two-format 1.2" in (
+        refused.stderr
+    )

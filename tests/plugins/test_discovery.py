@@ -25,29 +25,10 @@ def source(*names, first_line=""):
     return "\n".join([first_line, "import graphmerge as gm", *methods])
 
 
-@pytest.fixture
-def install(tmp_path, monkeypatch):
-    """Lay out a package as pip would: its modules, and its entry points in a dist-info folder."""
-    site = tmp_path / "site-packages"
-    site.mkdir()
-    monkeypatch.syspath_prepend(site)
-
-    def put(package, entry_points, **modules):
-        info = site / f"{package.replace('-', '_')}-1.2.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n")
-        lines = [f"{name} = {value}" for name, value in entry_points.items()]
-        (info / "entry_points.txt").write_text("\n".join(["[graphmerge.methods]", *lines]))
-        for name, text in modules.items():
-            (site / f"{name}.py").write_text(text)
-
-    return put
-
-
 def reports():
     """What is said of the packages of these tests; the example package may be installed too."""
     return {
-        (report.method, report.package): report
+        (report.name, report.package): report
         for report in installed_plugins()
         if report.package.endswith(" 1.2")
     }
@@ -71,9 +52,9 @@ def test_plugins_lists_methods_with_package_version_and_module(folder, good):
     result = folder.invoke("plugins")
     assert result.exit_code == 0, result.stderr
     lines = [line.split() for line in result.stdout.splitlines()]
-    assert lines[0] == ["method", "package", "from", "state"]
-    assert ["fine", "good-merges", "1.2", "fine_methods", "ok"] in lines
-    assert ["finer", "good-merges", "1.2", "fine_methods:finer", "ok"] in lines
+    assert lines[0] == ["kind", "name", "package", "from", "state"]
+    assert ["method", "fine", "good-merges", "1.2", "fine_methods", "ok"] in lines
+    assert ["method", "finer", "good-merges", "1.2", "fine_methods:finer", "ok"] in lines
 
 
 def test_methods_lists_and_describes_those_of_packages(folder, good):
@@ -156,8 +137,8 @@ def broken(request, good, install):
 def test_a_broken_package_is_named_and_the_others_are_listed(folder, broken):
     result = folder.invoke("plugins")
     assert result.exit_code == 2
-    assert re.search(r"^bad +bad-merges 1\.2 .* broken *$", result.stdout, re.MULTILINE)
-    assert re.search(r"^fine +good-merges 1\.2 .* ok *$", result.stdout, re.MULTILINE)
+    assert re.search(r"^method +bad +bad-merges 1\.2 .* broken *$", result.stdout, re.MULTILINE)
+    assert re.search(r"^method +fine +good-merges 1\.2 .* ok *$", result.stdout, re.MULTILINE)
     assert broken in result.stderr
     assert "bad-merges 1.2" in result.stderr
     assert result.stderr.count("\n") == 1
