@@ -15,36 +15,42 @@ if TYPE_CHECKING:
     from graphmerge.execution.reading import Bytes
     from graphmerge.execution.tiles import TileTask
     from graphmerge.graph import Node
+    from graphmerge.schedule.program import Program
+    from graphmerge.statistics import Partial, Statistic
 
 
-class NativeTiles:
-    """The function of one program with the arguments of one unit, and its memory."""
+class BoundCall:
+    """The function of one program, with arguments and memory."""
 
-    def __init__(self, task: TileTask, elements: int, arena: Arena) -> None:
-        program = task.part.program
+    def __init__(
+        self,
+        program: Program,
+        statistics: Mapping[Node, Statistic],
+        output: Bytes | None,
+        scratch: Bytes,
+        elements: int,
+    ) -> None:
         assert program.fused is not None, "only programs with a layout are run as native code"
         self._program = program
-        self._output: Bytes | None = None
-        if task.part.result is not None:
-            self._output = arena.take(elements * task.part.result.spec.dtype.bits // 8)
-        scratch = arena.take(program.fused.scratch_bytes)
-        given = arguments_of(program, task.statistics)
+        given = arguments_of(program, statistics)
         function = function_for(program, given)
-        self._call = PreparedCall(function, program.fused, given, self._output, scratch, elements)
+        self._call = PreparedCall(function, program.fused, given, output, scratch, elements)
 
-    def bind(self, task: TileTask) -> None:
-        """Take the program of another unit of the same structure, with its arguments."""
-        self._program = task.part.program
-        self._call.give(arguments_of(self._program, task.statistics))
+    def bind(self, program: Program, statistics: Mapping[Node, Statistic]) -> None:
+        """Take another program of the same structure, with its arguments."""
+        self._program = program
+        self._call.give(arguments_of(program, statistics))
 
-    def run(self, task: TileTask, stored: Mapping[Node, Bytes]) -> TileOutcome:
-        """Run the program on one tile.
+    def run(
+        self, stored: Mapping[Node, Bytes], start: int
+    ) -> tuple[Mapping[Node, Partial], tuple[Node, ...]]:
+        """Partial results of the reductions over one tile, and loads with NaN or infinity.
 
         Raises:
             CheckpointError: inputs that must be identical differ.
         """
         loads = self._program.loads
-        outcome = self._call([stored[load] for load in loads], task.start)
+        outcome = self._call([stored[load] for load in loads], start)
         instructions = self._program.instructions
         for number in outcome.failed:
             op = instructions[number].node.op
@@ -53,5 +59,30 @@ class NativeTiles:
         partials = {
             instructions[number].node: partial for number, partial in outcome.partials.items()
         }
-        not_finite = tuple(loads[number] for number in outcome.not_finite)
+        return partials, tuple(loads[number] for number in outcome.not_finite)
+
+
+class NativeTiles:
+    """The function of one program with the arguments of one unit, and its memory."""
+
+    def __init__(self, task: TileTask, elements: int, arena: Arena) -> None:
+        program = task.part.program
+        assert program.fused is not None, "only programs with a layout are run as native code"
+        self._output: Bytes | None = None
+        if task.part.result is not None:
+            self._output = arena.take(elements * task.part.result.spec.dtype.bits // 8)
+        scratch = arena.take(program.fused.scratch_bytes)
+        self._call = BoundCall(program, task.statistics, self._output, scratch, elements)
+
+    def bind(self, task: TileTask) -> None:
+        """Take the program of another unit of the same structure, with its arguments."""
+        self._call.bind(task.part.program, task.statistics)
+
+    def run(self, task: TileTask, stored: Mapping[Node, Bytes]) -> TileOutcome:
+        """Run the program on one tile.
+
+        Raises:
+            CheckpointError: inputs that must be identical differ.
+        """
+        partials, not_finite = self._call.run(stored, task.start)
         return TileOutcome(partials, self._output, not_finite)

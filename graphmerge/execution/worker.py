@@ -40,7 +40,7 @@ class _Views:
             return False
         if self.program is program:
             return True
-        is_alike = program.fused is not None and self.program.fused is program.fused
+        is_alike = program.layout is not None and self.program.layout is program.layout
         return is_alike and all(
             (buffer is None) == (load in task.in_memory)
             for buffer, load in zip(self.buffers, program.loads, strict=True)
@@ -169,8 +169,10 @@ def _tiles(task: TileTask, elements: int, arena: Arena) -> Tiles:
         return _CopiedTiles()
     if task.part.executor is Executor.NATIVE:
         from graphmerge.execution.native_tiles import NativeTiles  # noqa: PLC0415
+        from graphmerge.execution.staged_tiles import StagedTiles  # noqa: PLC0415
 
-        return NativeTiles(task, elements, arena)
+        kind = StagedTiles if task.part.program.staged else NativeTiles
+        return kind(task, elements, arena)
     from graphmerge.execution.evaluation import TorchTiles  # noqa: PLC0415
 
     return TorchTiles(task, elements, arena)

@@ -75,6 +75,8 @@ class Fusion:
     """Float64 values that it adds up itself for each numerics block."""
     spread_numbers: int = 0
     """Float64 values per element of the chunk that it makes first, each kind in an array."""
+    whole_rows: bool = False
+    """Whether it goes through the whole rows of a tile, before chunks with its result are done."""
 
     @property
     def has_partial(self) -> bool:

@@ -1,4 +1,4 @@
-"""Kernel of dropping entries at random, the smaller ones of a row sooner."""
+"""Kernels of dropping entries at random, the smaller ones of a row sooner."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from graphmerge.kernels.magnitude import magnitude_bits
 from graphmerge.kernels.random_drop import Bytes, Mask, drawn_bytes, second_draws
 from graphmerge.kernels.registry import Tile, register_kernel
-from graphmerge.ops import RankedDrop
+from graphmerge.ops import KeepMasked, RankedMask
 from graphmerge.ops.masks import mask_parameters, ranked_limits
 
 Integers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
@@ -21,16 +21,22 @@ _INDEX_BITS = 24
 _limits = lru_cache(maxsize=64)(ranked_limits)
 
 
-@register_kernel(RankedDrop)
-def ranked_drop(op: RankedDrop, tile: Tile) -> None:
-    """X where the draw is below the limit of its rank, else 0."""
+@register_kernel(RankedMask)
+def ranked(op: RankedMask, tile: Tile) -> None:
+    """1 where the draw is below the limit of its rank, else 0."""
     x = tile.inputs[0]
     bits = magnitude_bits(x, out=tile.scratch[0]).cpu().numpy().reshape(tile.shape)
-    mask = torch.from_numpy(ranked_mask(op, bits, tile.start)).to(x.device)
-    tile.output.copy_(x).masked_fill_(mask.logical_not_(), 0.0)
+    tile.output.copy_(torch.from_numpy(ranked_mask(op, bits, tile.start)))
 
 
-def ranked_mask(op: RankedDrop, bits: Integers, start: int) -> Mask:
+@register_kernel(KeepMasked)
+def keep_masked(op: KeepMasked, tile: Tile) -> None:
+    """X where the mask is set, else 0."""
+    x, mask = tile.inputs
+    tile.output.copy_(x).masked_fill_(mask.eq(0), 0.0)
+
+
+def ranked_mask(op: RankedMask, bits: Integers, start: int) -> Mask:
     """Mask of rows of magnitudes' bits from a flat index on, a multiple of 8."""
     row = bits.shape[1]
     parameters = mask_parameters(op.key, 0.0)

@@ -17,7 +17,7 @@ from graphmerge.methods.parameters import (
     rescale,
 )
 from graphmerge.methods.task_vectors import add_elected, density_of, sparse_task_vectors
-from graphmerge.ops import MaskKey, RankedDrop, Scale
+from graphmerge.ops import KeepMasked, MaskKey, RankedMask, Scale
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -44,7 +44,7 @@ def keep_ranked(merge: MergeInputs, model: ModelInput, delta: Node) -> Node:
         wanted = "density - epsilon above 0 and density + epsilon below 1"
         raise RecipeError(Problem("density and epsilon do not fit", where, got, wanted))
     key = MaskKey(merge.seed, model.key, merge.tensor)
-    return make_node(RankedDrop(density, epsilon, key), delta)
+    return make_node(KeepMasked(), delta, make_node(RankedMask(density, epsilon, key), delta))
 
 
 def build(merge: MergeInputs) -> Node:

@@ -14,6 +14,7 @@ from graphmerge.native import (  # noqa: F401 - importing them registers their c
     importance,
     joint_masks,
     magnitude,
+    masked,
     pointwise,
     random_drop,
     regions,

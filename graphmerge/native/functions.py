@@ -48,7 +48,7 @@ class NativeFunction:
 
     def __init__(self, program: Program, layout: FusedLayout, given: Sequence[Arguments]) -> None:
         self.layout = layout
-        self._engine = _compile(str(emit_region(program, layout, given)))
+        self._engine = compiled(str(emit_region(program, layout, given)))
         self.call = _SIGNATURE(self._engine.get_function_address("region"))
 
 
@@ -174,7 +174,7 @@ def _address(array: np.ndarray[Any, Any]) -> int:
     return address
 
 
-def _compile(code: str) -> binding.ExecutionEngine:
+def compiled(code: str) -> binding.ExecutionEngine:
     """Machine code for this machine, in memory."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()

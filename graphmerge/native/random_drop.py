@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _WORDS = 8
 """Outputs of SplitMix64 that are drawn at once."""
-_DRAWN_ELEMENTS = _WORDS * WORD_ELEMENTS
-_DRAWN = ir.VectorType(INT8, _DRAWN_ELEMENTS)
+DRAWN_ELEMENTS = _WORDS * WORD_ELEMENTS
+DRAWN = ir.VectorType(INT8, DRAWN_ELEMENTS)
 _OUTPUTS = ir.VectorType(INT64, _WORDS)
 
 
@@ -31,23 +31,33 @@ def _draw_mask(op: RandomDrop, code: ChunkCode) -> None:
     """One byte per element: 1 where it is kept. The last step may go beyond the chunk's count."""
     seed, second_seed, threshold, rest, everything = code.words
     builder = code.builder
-    limit = _spread(builder, builder.trunc(threshold, INT8), _DRAWN)
-    always = _spread(builder, builder.trunc(everything, INT8), _DRAWN)
-    steps = _OUTPUTS([INT64(INCREMENT * place % 2**64) for place in range(_WORDS)])
-    with loop(builder, code.count, _DRAWN_ELEMENTS) as index:
+    limit = spread_over(builder, builder.trunc(threshold, INT8), DRAWN)
+    always = spread_over(builder, builder.trunc(everything, INT8), DRAWN)
+    with loop(builder, code.count, DRAWN_ELEMENTS) as index:
         flat = builder.add(code.start, index)
-        first = builder.udiv(flat, integer(WORD_ELEMENTS))
-        states = builder.add(_spread(builder, _state(builder, first, seed), _OUTPUTS), steps)
-        drawn = builder.bitcast(_output(builder, states), _DRAWN)
-        kept = builder.zext(builder.icmp_unsigned("<", drawn, limit), _DRAWN)
+        drawn = drawn_bytes(builder, flat, seed)
+        kept = builder.zext(builder.icmp_unsigned("<", drawn, limit), DRAWN)
         place = at(builder, code.mask_bytes, index)
-        builder.store(builder.or_(kept, always), place, align=_DRAWN_ELEMENTS)
+        builder.store(builder.or_(kept, always), place, align=DRAWN_ELEMENTS)
         undecided = builder.icmp_unsigned("==", drawn, limit)
         with each_set_bit(builder, builder.bitcast(undecided, INT64)) as offset:
-            mixed = _output(builder, _state(builder, builder.add(flat, offset), second_seed))
+            mixed = draw(builder, builder.add(flat, offset), second_seed)
             late = builder.zext(builder.icmp_unsigned("<", mixed, rest), INT8)
             place = at(builder, code.mask_bytes, builder.add(index, offset))
             builder.store(builder.or_(late, builder.trunc(everything, INT8)), place)
+
+
+def drawn_bytes(builder: ir.IRBuilder, flat: Value, seed: Value) -> Value:
+    """The random bytes of elements from a flat index (a multiple of 8) on."""
+    first = builder.udiv(flat, integer(WORD_ELEMENTS))
+    steps = _OUTPUTS([INT64(INCREMENT * place % 2**64) for place in range(_WORDS)])
+    states = builder.add(spread_over(builder, _state(builder, first, seed), _OUTPUTS), steps)
+    return builder.bitcast(_output(builder, states), DRAWN)
+
+
+def draw(builder: ir.IRBuilder, number: Value, seed: Value) -> Value:
+    """64 random bits for a number."""
+    return _output(builder, _state(builder, number, seed))
 
 
 def _state(builder: ir.IRBuilder, number: Value, seed: Value) -> Value:
@@ -70,7 +80,8 @@ def _output(builder: ir.IRBuilder, state: Value) -> Value:
     return builder.xor(z, builder.lshr(z, constant(31)))
 
 
-def _spread(builder: ir.IRBuilder, scalar: Value, kind: ir.VectorType) -> Value:
+def spread_over(builder: ir.IRBuilder, scalar: Value, kind: ir.VectorType) -> Value:
+    """A scalar in every element of a vector."""
     empty = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(empty, scalar, INT32(0))
     return builder.shuffle_vector(first, empty, ir.VectorType(INT32, kind.count)(None))

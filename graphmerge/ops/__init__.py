@@ -28,7 +28,7 @@ from graphmerge.ops.joint_masks import LargestOf, TallMaskSum
 from graphmerge.ops.matrices import MergeMatrices
 from graphmerge.ops.outliers import DropLargest
 from graphmerge.ops.pointwise import NearSwap, TrainDifference
-from graphmerge.ops.ranked import RankedDrop
+from graphmerge.ops.ranked import KeepMasked, RankedMask
 from graphmerge.ops.regions import ActiveCounts, OverlapFactors, RegionMean
 from graphmerge.ops.rescale import AbsoluteSum, Ratio, Rescale
 from graphmerge.ops.rows import GatherRows, RowMap
@@ -83,6 +83,7 @@ __all__ = [
     "KeepImportant",
     "KeepInGroups",
     "KeepLargest",
+    "KeepMasked",
     "KeepTies",
     "LargestOf",
     "LoadTensor",
@@ -97,7 +98,7 @@ __all__ = [
     "Pick",
     "QuartileThreshold",
     "RandomDrop",
-    "RankedDrop",
+    "RankedMask",
     "Ratio",
     "RegionMean",
     "RequireIdentical",

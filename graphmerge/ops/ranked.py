@@ -6,27 +6,45 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Op, Space, Workspace
+from graphmerge.errors import GraphError, Problem
+from graphmerge.graph import Access, Fusion, Op, Space, Workspace
 from graphmerge.ops.checks import all_in, same_compute_spec
 from graphmerge.ops.sparsify import BITS_DTYPE, MaskKey
+from graphmerge.spec import DType, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from graphmerge.spec import DType, TensorSpec
+MASK_PADDING_BYTES = 64
+"""Room beyond the end of a mask, which native code may write to."""
+BUCKET_BITS = 12
+"""Leading bits of a float32 magnitude by which native code orders a row first."""
+BUCKET_PART_BYTES = 4 * (1 << BUCKET_BITS) + 64
+"""A number per bucket."""
+KEY_PADDING = 8
+"""Keys beyond the end of a row's."""
+
+
+def ranking_bytes(row: int, elements: int) -> int:
+    """What native code takes to rank the rows of a tile.
+
+    A random byte per element; for a row keys twice and places of 32 bits; three numbers per bucket.
+    """
+    drawn = -(-elements // MASK_PADDING_BYTES) * MASK_PADDING_BYTES + 2 * MASK_PADDING_BYTES
+    keys = 2 * 8 * (row + KEY_PADDING)
+    return drawn + keys + 4 * (row + KEY_PADDING) + 3 * BUCKET_PART_BYTES
 
 
 @frozen(cache_hash=True)
-class RankedDrop(Op):
-    """Each entry kept with a probability by its rank in its row, zero otherwise; no rescaling.
+class RankedMask(Op):
+    """A byte per entry: 1 with a probability by the entry's rank in its row, else 0.
 
     With magnitudes ranked upwards from 0 to n - 1 (ties by flat index) it is
     density - epsilon + 2 epsilon rank / (n - 1), and density in rows of one entry.
     """
 
-    kind: ClassVar[str] = "sparsify"
+    kind: ClassVar[str] = "ranked-mask"
     access: ClassVar[Access] = Access.ROWS
-    in_place: ClassVar[bool] = True
 
     density: float
     """Mean probability of keeping an entry."""
@@ -36,15 +54,20 @@ class RankedDrop(Op):
     """What the draws depend on, beside the flat index."""
 
     def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
+        """The class, and whether there is native code: the rest of the settings is numbers."""
+        return (type(self), self.epsilon < 0)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """Unchanged."""
-        return same_compute_spec(inputs)
+        """Bytes."""
+        return TensorSpec(same_compute_spec(inputs).shape, DType.U8)
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Native code where probabilities rise with the rank, of float32."""
+        has_code = self.epsilon >= 0 and inputs[0].dtype is DType.F32
+        return Fusion(whole_rows=True) if has_code else None
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A delta."""
+        """A delta: that of which it says what stays."""
         return all_in(Space.DELTA, inputs, "only task vectors are sparsified")
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
@@ -57,5 +80,38 @@ class RankedDrop(Op):
         return Workspace(48, fixed_bytes=48 * row)
 
     def settings(self) -> str:
-        """Kind of sparsification, density and epsilon."""
-        return f"ranked, density={self.density:g}, epsilon={self.epsilon:g}"
+        """Density and epsilon."""
+        return f"density={self.density:g}, epsilon={self.epsilon:g}"
+
+
+@frozen(cache_hash=True)
+class KeepMasked(Op):
+    """X where a mask of bytes is not 0, else 0, of inputs (x, mask)."""
+
+    kind: ClassVar[str] = "sparsify"
+    access: ClassVar[Access] = Access.ELEMENTWISE
+    in_place: ClassVar[bool] = True
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """Unchanged. Raises GraphError where the mask is none, or of another shape."""
+        spec, wanted = same_compute_spec(inputs[:1]), TensorSpec(inputs[0].shape, DType.U8)
+        if inputs[1] != wanted:
+            got = f"{inputs[1].dtype.value}{list(inputs[1].shape)}"
+            raise GraphError(Problem("no mask of this tensor", got=got, wanted=f"U8{wanted.shape}"))
+        return spec
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """A choice in the loop."""
+        return Fusion()
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A delta."""
+        return all_in(Space.DELTA, inputs, "only task vectors are sparsified")
+
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
+        """A mask."""
+        return Workspace(1)
+
+    def settings(self) -> str:
+        """What decides."""
+        return "by mask"

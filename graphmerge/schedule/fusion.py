@@ -79,7 +79,9 @@ def fused_layout(program: Program) -> FusedLayout | None:
     needs = [
         item.node.op.fusion(spec) for item, spec in zip(program.instructions, specs, strict=True)
     ]
-    if not needs or any(need is None for need in needs) or not _fits_vectors(program):
+    if not needs or not _fits_vectors(program):
+        return None
+    if any(need is None or need.whole_rows for need in needs):
         return None
     if program.result is not None and program.result < 0:
         return None

@@ -55,8 +55,13 @@ def tile_memory(part: Pass, in_memory: Iterable[Node], tile_elements: int) -> Ti
     buffers = [load.spec.dtype.bits for load in program.loads if load not in held]
     buffer_bytes = sum((bits * elements + 7) // 8 for bits in buffers)
     reading = max(map(_gathering_bytes, program.loads), default=0)
+    output = part.result.spec.dtype.bits * elements // 8 if part.result else 0
+    if program.staged is not None:
+        working = output + program.staged.working_bytes(elements) + len(buffers) * ALIGNMENT
+        rest = program.staged.rest
+        partials = rest.fused.partial_bytes(elements) if rest and rest.fused else 0
+        return TileMemory(working + ALIGNMENT, max(partials, reading), buffer_bytes)
     if program.fused is not None:
-        output = part.result.spec.dtype.bits * elements // 8 if part.result else 0
         working = output + program.fused.scratch_bytes + (2 + len(buffers)) * ALIGNMENT
         return TileMemory(
             working, max(program.fused.partial_bytes(elements), reading), buffer_bytes

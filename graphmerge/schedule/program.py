@@ -11,9 +11,10 @@ from graphmerge.graph import Access, Node, Workspace
 from graphmerge.ops import GatherRows, LoadTensor, StackLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Set
+    from collections.abc import Hashable, Iterable, Set
 
     from graphmerge.schedule.fusion import FusedLayout
+    from graphmerge.schedule.staging import Staged
     from graphmerge.spec import DType
 
 
@@ -49,6 +50,21 @@ class Program:
     """The distinct needs of the kernels; one runs at a time, so the largest counts."""
     fused: FusedLayout | None = None
     """How the program becomes one native function, if it is to become one."""
+    staged: Staged | None = None
+    """How it becomes several, if some of them go through whole rows."""
+
+    @property
+    def result_node(self) -> Node | None:
+        """The output tensor; None if the pass only reduces."""
+        if self.result is None or self.result < 0:
+            return None if self.result is None else self.loads[-1 - self.result]
+        written = (item.node for item in self.instructions if item.output == self.result)
+        return list(written)[-1]
+
+    @property
+    def layout(self) -> Hashable | None:
+        """What programs share whose native code is the same; None where there is none."""
+        return self.fused or (self.staged and self.staged.layouts)
 
     @property
     def register_bytes_per_element(self) -> int:

@@ -91,12 +91,12 @@ def _computed(unit: Unit) -> list[Node]:
 def worth_storing(units: Sequence[Unit]) -> tuple[Node, ...]:
     """Results that are computed in several passes, and would be read sooner than computed again.
 
-    Of a chain of results that are always computed together only the last is one: what is below is
-    not needed any more when that is stored.
+    Of a chain of results that are always computed together only one is: the last, or one before of
+    fewer bytes, such as a mask, if that saves more.
     """
     uses = Uses(units)
     saved = {node: uses.saved_seconds(node) for node in uses.repeated()}
-    found = [node for node, seconds in saved.items() if seconds > 0]
+    found = uses.best_of_chains({node: s for node, s in saved.items() if s > 0})
     best = set(sorted(found, key=lambda node: -saved[node])[:MOST_RESULTS])
     return tuple(node for node in found if node in best)
 
@@ -127,15 +127,35 @@ class Uses:
         return [
             node
             for node, count in self._times.items()
-            if count > 1 and (node in self._results or self._is_used_less_often(node))
+            if count > 1
+            and (node in self._results or self._is_used_less_often(node) or self._is_narrower(node))
         ]
 
     def _is_used_less_often(self, node: Node) -> bool:
         return any(self._times[user] < self._times[node] for user in self._users[node])
 
+    def _is_narrower(self, node: Node) -> bool:
+        """Whether everything that is made of it takes more bytes."""
+        return all(node.spec.nbytes < user.spec.nbytes for user in self._users[node])
+
+    def best_of_chains(self, saved: dict[Node, float]) -> list[Node]:
+        """Results without those that store again what a narrow one among them stores, or does."""
+        left = dict(saved)
+        for node in filter(self._is_narrower, saved):
+            rivals = [
+                user
+                for user in self._users[node]
+                if user in left and self._times[user] == self._times[node]
+            ]
+            best = max((node, *rivals), key=saved.__getitem__)
+            for other in (node, *rivals):
+                if other is not best:
+                    left.pop(other, None)
+        return list(left)
+
     def saved_seconds(self, node: Node) -> float:
         """What storing a tensor saves; below 0 where it is sooner computed again."""
-        native = self._program[node].fused is not None
+        native = self._program[node].layout is not None
         again = computing_seconds(self.region(node), native=native) * node.spec.numel
         moved = (1 + self._times[node]) * node.spec.nbytes
         return (self._times[node] - 1) * again - storing_seconds(moved)

@@ -12,12 +12,14 @@ from attrs import evolve, frozen
 
 from graphmerge.graph import Space
 from graphmerge.schedule.program import Instruction
+from graphmerge.schedule.staging import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 
     from graphmerge.graph import Node
     from graphmerge.schedule.program import Program
+    from graphmerge.schedule.staging import Staged
     from graphmerge.schedule.units import Pass
 
 Structure: TypeAlias = "tuple[Hashable, ...]"
@@ -96,7 +98,15 @@ def _bind_program(program: Program, get: Callable[[Node], Node]) -> Program:
         for item in program.instructions
     )
     loads = _bind_all(program.loads, get)
-    return evolve(program, instructions=instructions, loads=loads)
+    staged = program.staged and _bind_staged(program.staged, get)
+    return evolve(program, instructions=instructions, loads=loads, staged=staged)
+
+
+def _bind_staged(staged: Staged, get: Callable[[Node], Node]) -> Staged:
+    stages = tuple(
+        Stage(get(stage.node), _bind_program(stage.values, get)) for stage in staged.stages
+    )
+    return evolve(staged, stages=stages, rest=staged.rest and _bind_program(staged.rest, get))
 
 
 def _bind_all(nodes: Iterable[Node], get: Callable[[Node], Node]) -> tuple[Node, ...]:

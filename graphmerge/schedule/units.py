@@ -18,6 +18,7 @@ from graphmerge.schedule.dependence import is_statistic, marked_below, tops_by_t
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.fusion import fused_layout
 from graphmerge.schedule.program import Program, compile_program, is_read, look_through
+from graphmerge.schedule.staging import staged_layout
 from graphmerge.schedule.templates import Structure, Template, bind_pass, canonical_form
 from graphmerge.schedule.tiling import tile_step
 
@@ -55,7 +56,7 @@ class Pass:
         """What runs the program."""
         if not self.program.instructions:
             return Executor.COPY
-        return Executor.TORCH if self.program.fused is None else Executor.NATIVE
+        return Executor.TORCH if self.program.layout is None else Executor.NATIVE
 
 
 @frozen(eq=False)
@@ -324,10 +325,12 @@ class UnitBuilder:
         return passes, needs, facts
 
     def _fused(self, part: Pass) -> Pass:
-        """The pass with its program laid out as a native function, where it can be."""
+        """The pass with its program laid out as native functions, where it can be."""
         if not self._native:
             return part
-        return evolve(part, program=evolve(part.program, fused=fused_layout(part.program)))
+        program = part.program
+        laid_out = evolve(program, fused=fused_layout(program), staged=staged_layout(program))
+        return evolve(part, program=laid_out)
 
     def _passes(self, root: Node, shared: Set[Node]) -> Iterator[Pass]:
         """Passes of an output tensor, or of what is shared."""

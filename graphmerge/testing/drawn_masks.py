@@ -18,12 +18,13 @@ from graphmerge.ops import (
     KeepImportant,
     KeepInGroups,
     KeepLargest,
+    KeepMasked,
     LargestOf,
     MagnitudeDigits,
     MaskKey,
     OverlapFactors,
     QuartileThreshold,
-    RankedDrop,
+    RankedMask,
     RegionMean,
     RowDivergence,
     ShareCutoff,
@@ -108,7 +109,9 @@ def ranked_drop(draw: st.DrawFn, known: list[Node]) -> Node | None:
     """Random dropping by rank."""
     key = MaskKey(0, draw(st.sampled_from("ab")), "x")
     for delta in _deltas(draw, known)[:1]:
-        return make_node(RankedDrop(0.5, 0.25, key), delta)
+        epsilon = draw(st.sampled_from((0.25, 0.0, -0.25)))
+        mask = make_node(RankedMask(0.5, epsilon, key), delta)
+        return make_node(KeepMasked(), delta, mask)
     return None
 
 

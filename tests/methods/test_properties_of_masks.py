@@ -11,7 +11,7 @@ from test_properties import SIZE, merged, values, weighted
 
 from graphmerge.kernels.ranked import ranked_mask
 from graphmerge.methods.registry import METHODS
-from graphmerge.ops import MaskKey, RankedDrop
+from graphmerge.ops import MaskKey, RankedMask
 from graphmerge.testing.stored_models import same_bytes
 
 MASKS = (
@@ -111,7 +111,7 @@ def test_without_epsilon_ranks_do_not_matter(folder, pair, base, x, density, see
 def test_rows_keep_their_share_and_large_entries_more_often(row, kind):
     rows = max(1, 200_000 // row)
     bits = np.random.default_rng(row).permutation(rows * row).astype(kind).reshape(rows, row)
-    op = RankedDrop(0.4, 0.3, MaskKey(5, "model", "tensor"))
+    op = RankedMask(0.4, 0.3, MaskKey(5, "model", "tensor"))
     kept = ranked_mask(op, bits, 0).reshape(rows, row)
     deviation = math.sqrt(0.4 * 0.6 / kept.size)
     assert abs(kept.mean() - 0.4) < 5 * deviation
@@ -125,7 +125,7 @@ def test_rows_keep_their_share_and_large_entries_more_often(row, kind):
 def test_ranks_of_equal_magnitudes_go_by_index():
     """With epsilon near density the first of a row of ties is hardly ever kept, the last often."""
     bits = np.ones((4096, 64), dtype=np.int32)
-    kept = ranked_mask(RankedDrop(0.5, 0.499, MaskKey(1, "m", "t")), bits, 0).reshape(bits.shape)
+    kept = ranked_mask(RankedMask(0.5, 0.499, MaskKey(1, "m", "t")), bits, 0).reshape(bits.shape)
     assert kept[:, 0].mean() < 0.02
     assert kept[:, -1].mean() > 0.98
 
@@ -133,5 +133,5 @@ def test_ranks_of_equal_magnitudes_go_by_index():
 def test_rows_of_one_entry_are_drawn_by_density():
     """mergekit fails here (0/0)."""
     bits = np.arange(100_000, dtype=np.int32).reshape(-1, 1)
-    kept = ranked_mask(RankedDrop(0.3, 0.2, MaskKey(1, "m", "t")), bits, 0)
+    kept = ranked_mask(RankedMask(0.3, 0.2, MaskKey(1, "m", "t")), bits, 0)
     assert abs(kept.mean() - 0.3) < 5 * math.sqrt(0.21 / 100_000)

@@ -1,0 +1,68 @@
+"""Native functions that go through the whole rows of a tile."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from graphmerge.native.functions import compiled
+from graphmerge.native.ranking import emit_ranking
+from graphmerge.ops.masks import mask_parameters, ranked_limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llvmlite import binding
+
+    from graphmerge.native.functions import Bytes
+    from graphmerge.ops import RankedMask
+
+Bounds: TypeAlias = "np.ndarray[Any, np.dtype[np.uint32]]"
+
+_SIGNATURE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6, *[ctypes.c_int64] * 2)
+
+
+class RankedRows:
+    """The masks of rows by rank, of one tensor; for one thread."""
+
+    def __init__(self, scratch: Bytes) -> None:
+        """Prepare, with memory of `ranking_bytes`, aligned to 64 bytes."""
+        self._scratch = scratch
+        self._function, self._engine = _ranking()
+
+    def give(self, op: RankedMask, row: int) -> None:
+        """Go on to another tensor, with rows of this length."""
+        parameters = mask_parameters(op.key, 0.0)
+        self._row = row
+        self._words = np.array([parameters.seed, parameters.second_seed, row], dtype=np.uint64)
+        self._numbers = np.array([op.density - op.epsilon, 2 * op.epsilon])
+        self._bounds = _bounds(op.density, op.epsilon, row)
+
+    def __call__(self, values: Bytes, mask: Bytes, start: int) -> None:
+        """Fill a mask, which has room for 64 bytes more than there are values.
+
+        Args:
+            values: Bytes of float32 values, whole rows.
+            mask: Where a byte for each of them goes.
+            start: Flat index of the first, a multiple of 8.
+        """
+        arrays = (values, mask, self._scratch, self._bounds, self._numbers, self._words)
+        rows = len(values) // (4 * self._row)
+        self._function(*(array.ctypes.data for array in arrays), rows, start)
+
+
+@cache
+def _ranking() -> tuple[Callable[..., None], binding.ExecutionEngine]:
+    engine = compiled(str(emit_ranking()))
+    return _SIGNATURE(engine.get_function_address("rank_rows")), engine
+
+
+@lru_cache(maxsize=64)
+def _bounds(density: float, epsilon: float, row: int) -> Bounds:
+    """For every byte the first rank whose threshold is not below; then the extreme thresholds."""
+    limits, _ = ranked_limits(density, epsilon, row)
+    ranks = np.searchsorted(limits, np.arange(257))
+    return np.concatenate([ranks, [limits[0], limits[-1]]]).astype(np.uint32)
