@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
+from graphmerge.build.adapters import adapted_model
 from graphmerge.build.graph import Build, build_graph
 from graphmerge.build.models import Model, open_model
+from graphmerge.checkpoint.adapter import is_adapter, read_adapter
+from graphmerge.checkpoint.adapter_config import ADAPTER_CONFIG
 from graphmerge.checkpoint.fingerprint import fingerprint
 from graphmerge.collection import paused_collection
 from graphmerge.errors import InputError, Problem, RecipeError
@@ -15,6 +18,7 @@ from graphmerge.plugins.discovery import require_method_of
 from graphmerge.plugins.readers import read_any_checkpoint
 from graphmerge.recipe.graph_section import load_recipe_graph
 from graphmerge.recipe.references import resolve_local
+from graphmerge.recipe.values import ModelReference
 from graphmerge.vocabulary.chat_templates import chosen_template
 from graphmerge.vocabulary.settings import extra_models
 
@@ -22,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from graphmerge.recipe.values import Entry, ModelReference, RecipeGraph
+    from graphmerge.checkpoint.adapter import Adapter
+    from graphmerge.recipe.values import Entry, RecipeGraph
 
 
 @frozen(eq=False)
@@ -46,7 +51,10 @@ class Compiled:
         Raises:
             MachineError: a file cannot be read.
         """
-        return {model.label: fingerprint(model.checkpoint) for model in self.models.values()}
+        return {
+            model.label: "+".join(fingerprint(part) for part in model.files)
+            for model in self.models.values()
+        }
 
 
 def compile_recipe(path: Path, *, seed: int = 0) -> Compiled:
@@ -109,27 +117,53 @@ def _unknown(entry: Entry) -> tuple[Problem, ...]:
     return ()
 
 
-def open_stored(reference: ModelReference, folder: Path) -> Model:
-    """A checkpoint, by its headers.
+def open_stored(reference: ModelReference, folder: Path, *, absolute: bool = False) -> Model:
+    """A checkpoint, with its adapter if the reference names one or is one, by their headers.
+
+    Args:
+        reference: As recipes have it.
+        folder: Where relative paths may start, beside the working directory.
+        absolute: Keep absolute paths, to find the files again from any working directory.
 
     Raises:
         InputError: there is none, or it is not what it should be.
         MachineError: a file cannot be read.
     """
-    return open_model(reference, read_any_checkpoint(local_path(reference, folder)))
+
+    def find(part: ModelReference) -> Path:
+        path = local_path(part, folder)
+        return path.absolute() if absolute else path
+
+    path = find(reference)
+    if reference.lora is None and not is_adapter(path):
+        return open_model(reference, read_any_checkpoint(path))
+    adapter = read_adapter(path if reference.lora is None else find(reference.lora))
+    if reference.lora is None:
+        path = _base_of(reference, adapter, find)
+    return adapted_model(reference, read_any_checkpoint(path), adapter)
+
+
+def _base_of(
+    reference: ModelReference, adapter: Adapter, find: Callable[[ModelReference], Path]
+) -> Path:
+    """Where the base model of an adapter is that stands alone, by what its config says."""
+    base = adapter.config.base
+    try:
+        return find(ModelReference(base))
+    except InputError as error:
+        what = "the base model of the adapter is not found"
+        hint = f"write BASE+{reference} with the path of its base model for BASE"
+        where = str(adapter.checkpoint.path / ADAPTER_CONFIG)
+        got = f"base_model_name_or_path {base!r}"
+        raise InputError(Problem(what, where, got, hint=hint)) from error
 
 
 def local_path(reference: ModelReference, recipe_folder: Path) -> Path:
-    """Where the files of a reference are.
+    """Where the files of a reference's model are; those of its adapter are elsewhere.
 
     Raises:
-        InputError: they are not on this machine, or an adapter is wanted, too.
+        InputError: they are not on this machine.
     """
-    if reference.lora is not None:
-        what = "adapters (LoRA) are not supported yet"
-        raise InputError(
-            Problem(what, str(reference), hint="merge the adapter into its model first")
-        )
     path = resolve_local(reference, recipe_folder)
     if path is None:
         hint = "models from the Hub are not supported yet: download it and give the path"

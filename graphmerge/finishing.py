@@ -138,7 +138,11 @@ def _manifest(
         versions={"python": python_version()}
         | {name: installed_version(name) for name in ("torch", "llvmlite", "numpy", "safetensors")},
         inputs=tuple(
-            ManifestInput(model.label, str(model.checkpoint.path), report.fingerprints[model.label])
+            ManifestInput(
+                model.label,
+                "+".join(str(part.path) for part in model.files),
+                report.fingerprints[model.label],
+            )
             for model in compiled.models.values()
         ),
         tensors={

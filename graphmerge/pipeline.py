@@ -87,7 +87,7 @@ def check_output(compiled: Compiled, out: Path, *, overwrite: bool) -> None:
     Raises:
         OutputError: it shares a folder with an input, or is in use and may not be replaced.
     """
-    inputs = [model.checkpoint.path for model in compiled.models.values()]
+    inputs = [part.path for model in compiled.models.values() for part in model.files]
     refuse_output_inside_inputs(out, inputs)
     check_replaceable(out.resolve(), overwrite=overwrite)
 

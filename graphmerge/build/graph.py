@@ -26,7 +26,7 @@ from graphmerge.graph import (
 )
 from graphmerge.methods.operations import KEEPING
 from graphmerge.methods.registry import find_method, find_operation, parameter_names
-from graphmerge.ops import Cast, LoadTensor, StackLayer
+from graphmerge.ops import Cast, StackLayer
 from graphmerge.recipe.check import check_parameters
 from graphmerge.recipe.values import ModelReference
 
@@ -194,16 +194,16 @@ def _cast(node: Node, dtype: DType) -> Node:
 
 def _omissions(graph: Graph, stored: Models, made: Iterable[Lifted]) -> Iterator[Omission]:
     """Stored tensors that nothing in the graph loads."""
-    used = {(op.model, op.entry.name) for op in graph.sources() if isinstance(op, LoadTensor)}
+    used = graph.sources()
     reasons = {
         (omission.model, omission.name): omission.reason
         for lifted in made
         for omission in lifted.omissions
     }
     for model in stored.values():
-        for name in model.tensors:
+        for name, tensor in model.tensors.items():
             place = (model.label, name)
-            if place not in used:
+            if used.isdisjoint(tensor.value.leaves or tensor.value.pattern.fixed):
                 yield Omission(*place, reasons.get(place, "nothing in the output depends on it"))
 
 

@@ -62,6 +62,8 @@ class Model:
     """Whether its tensors are those of the checkpoint, or rows of it."""
     tokenizer: TokenizerOrigin | None = None
     """Where its tokenizer is from, if not from the checkpoint's files."""
+    adapter: Checkpoint | None = None
+    """The files of the adapter that is added to the checkpoint, if there is one."""
 
     @cached_property
     def layout(self) -> LayerLayout:
@@ -72,6 +74,11 @@ class Model:
     def label(self) -> str:
         """The model as messages name it."""
         return str(self.reference)
+
+    @property
+    def files(self) -> tuple[Checkpoint, ...]:
+        """Everything that is read of it: the checkpoint, and the adapter if there is one."""
+        return (self.checkpoint, *([self.adapter] if self.adapter else []))
 
     def find(self, name: str) -> ModelTensor | None:
         """The tensor of this name, or the one it is tied to."""

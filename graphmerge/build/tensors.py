@@ -175,9 +175,10 @@ class TensorBuilder:
         return evolve(tensor, reason=reason)
 
     def _loaded(self, match: Match, index: int, tensor: ModelTensor) -> Node:
-        """A stored tensor in the dtype that the recipe sets; a derived one as it was computed."""
+        """A stored tensor in the dtype that the recipe sets; a computed one as it was computed."""
         given, node = self.recipe.dtype, tensor.value.node
-        is_cast = given and (match.place.models[index].is_stored or tensor.stored.is_integer)
+        is_stored = match.place.models[index].is_stored and node.spec.dtype is tensor.stored
+        is_cast = given and (is_stored or tensor.stored.is_integer)
         return make_node(Cast(given), node) if given and is_cast else node
 
     def _prepare(

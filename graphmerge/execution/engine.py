@@ -9,8 +9,8 @@ from graphmerge.errors import CheckpointError, Problem
 from graphmerge.execution.allocator import keep_freed_pages
 from graphmerge.execution.batches import Batch, take_batch
 from graphmerge.execution.buffers import BufferPool
+from graphmerge.execution.made_reading import MadeReaders
 from graphmerge.execution.reading import FileReader
-from graphmerge.execution.row_reading import RowReaders
 from graphmerge.execution.running import RunningUnit
 from graphmerge.execution.shared import SharedValues
 from graphmerge.execution.worker import Worker
@@ -92,7 +92,7 @@ class _Engine:
         self._sink = sink
         self._progress = progress
         self._reader = reader
-        self._rows = RowReaders(reader)
+        self._made = MadeReaders(reader)
         self._strict = strict
         self._most_live_bytes = plan.memory.live_bytes - plan.order.shared_bytes
         states = max((unit.unit.facts.state_bytes for unit in plan.units), default=0)
@@ -143,7 +143,7 @@ class _Engine:
         with self._changed:
             self._working += 1
         try:
-            worker = Worker(self._reader, self._rows, self._arena_bytes)
+            worker = Worker(self._reader, self._made, self._arena_bytes)
             while (claimed := self._claim()) is not None:
                 if isinstance(claimed, Batch):
                     self._run_batch(claimed, worker)

@@ -11,35 +11,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphmerge.execution.stored_values import NUMPY_DTYPES, decoded, rectangles
 from graphmerge.ops.rows import COMBINED_ROW, GATHER_ELEMENTS, ZERO_ROW, GatherRows
-from graphmerge.ops.sources import LoadTensor
-from graphmerge.spec import DType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from graphmerge.checkpoint.values import TensorEntry
-    from graphmerge.execution.reading import Bytes, FileReader
+    from graphmerge.execution.reading import Bytes
+    from graphmerge.execution.stored_values import Readable
     from graphmerge.graph import Node
     from graphmerge.ops.rows import RowMap
 
 _SHORT_RUN_BYTES = 4096
 """Runs that are shorter than this on average are read together with what lies between them."""
-_STORED = {DType.F16: np.float16, DType.F32: np.float32, DType.F64: np.float64}
 
 
 class RowReader:
     """Reads ranges of one gathered tensor; shared by all workers."""
 
-    def __init__(self, node: Node, reader: FileReader) -> None:
+    def __init__(self, node: Node, inputs: tuple[Readable, ...]) -> None:
         assert isinstance(node.op, GatherRows)
         self._rows: RowMap = node.op.rows
         self._dtype = node.spec.dtype
         self._row_elements = node.spec.numel // max(node.spec.shape[0], 1)
-        self._entries = tuple(_entry(value) for value in node.inputs)
-        self._reader = reader
+        self._entries = inputs
         self._mean: NDArray[np.float64] | None = None
         self._lock = threading.Lock()
 
@@ -52,7 +49,7 @@ class RowReader:
         """
         size = self._dtype.bits // 8
         stop_element = start_element + buffer.nbytes // size
-        for first, last, begin, end in _rectangles(start_element, stop_element, self._row_elements):
+        for first, last, begin, end in rectangles(start_element, stop_element, self._row_elements):
             elements = (last - first) * (end - begin)
             piece, buffer = buffer[: elements * size], buffer[elements * size :]
             self._fill(first, last, begin, end, piece)
@@ -80,7 +77,7 @@ class RowReader:
 
     def _copy_runs(
         self,
-        entry: TensorEntry,
+        entry: Readable,
         rows: NDArray[np.int64],
         places: NDArray[np.int64],
         begin: int,
@@ -97,12 +94,12 @@ class RowReader:
             return False
         for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
             target = out[places[start] : places[start] + stop - start].reshape(-1)
-            self._reader.read(entry, int(rows[start]) * self._row_elements + begin, target)
+            entry.read(int(rows[start]) * self._row_elements + begin, target)
         return True
 
     def _copy_scattered(
         self,
-        entry: TensorEntry,
+        entry: Readable,
         rows: NDArray[np.int64],
         places: NDArray[np.int64],
         begin: int,
@@ -111,7 +108,7 @@ class RowReader:
     ) -> None:
         for chosen, words in self._scattered(entry, rows, begin, end):
             if entry.spec.dtype is not self._dtype:
-                words = self._round(_decoded(words, entry.spec.dtype))
+                words = self._round(decoded(words, entry.spec.dtype))
             out[places[chosen]] = np.ascontiguousarray(words).view(np.uint8)
 
     def _combine(
@@ -143,10 +140,10 @@ class RowReader:
             rows = sums.row[entries[mine]]
             for chosen, words in self._scattered(entry, rows, begin, end):
                 weight = sums.weight[entries[mine[chosen]]][:, None]
-                total[which[mine[chosen]]] += weight * _decoded(words, entry.spec.dtype)
+                total[which[mine[chosen]]] += weight * decoded(words, entry.spec.dtype)
 
     def _scattered(
-        self, entry: TensorEntry, rows: NDArray[np.int64], begin: int, end: int
+        self, entry: Readable, rows: NDArray[np.int64], begin: int, end: int
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
         """Columns [begin, end) of rows that lie anywhere, a few at a time: which, and words."""
         order = np.argsort(rows, kind="stable")
@@ -166,17 +163,17 @@ class RowReader:
             start = stop
 
     def _stored(
-        self, entry: TensorEntry, rows: NDArray[np.int64], begin: int, end: int
+        self, entry: Readable, rows: NDArray[np.int64], begin: int, end: int
     ) -> NDArray[Any]:
         """Sorted rows as words of their size, columns [begin, end)."""
         first, last = int(rows[0]), int(rows[-1]) + 1
         size = entry.spec.dtype.bits // 8
         if len(rows) == 1:
             buffer = np.empty((end - begin) * size, np.uint8)
-            self._reader.read(entry, first * self._row_elements + begin, buffer)
+            entry.read(first * self._row_elements + begin, buffer)
             return buffer.view(f"u{size}").reshape(1, -1)
         buffer = np.empty((last - first) * self._row_elements * size, np.uint8)
-        self._reader.read(entry, first * self._row_elements, buffer)
+        entry.read(first * self._row_elements, buffer)
         table = buffer.view(f"u{size}").reshape(last - first, self._row_elements)
         is_dense = bool(np.all(np.diff(rows) == 1))
         return table[:, begin:end] if is_dense else table[rows - first, begin:end]
@@ -196,52 +193,8 @@ class RowReader:
             last = min(first + step, count)
             buffer = np.empty((last - first, self._row_elements * size), np.uint8)
             self._fill_real(first, last, 0, self._row_elements, buffer)
-            total += buffer.view(_STORED[self._dtype]).sum(axis=0, dtype=np.float64)
+            total += buffer.view(NUMPY_DTYPES[self._dtype]).sum(axis=0, dtype=np.float64)
         return total
 
     def _round(self, values: NDArray[Any]) -> NDArray[Any]:
-        return values.astype(_STORED[self._dtype], copy=False)
-
-
-class RowReaders:
-    """The readers of a run, each made when it is first needed."""
-
-    def __init__(self, reader: FileReader) -> None:
-        self._reader = reader
-        self._made: dict[Node, RowReader] = {}
-        self._lock = threading.Lock()
-
-    def of(self, node: Node) -> RowReader:
-        """The reader of a gathered tensor."""
-        with self._lock:
-            if node not in self._made:
-                self._made[node] = RowReader(node, self._reader)
-            return self._made[node]
-
-
-def _entry(node: Node) -> TensorEntry:
-    assert isinstance(node.op, LoadTensor), "rows are gathered from stored tensors"
-    return node.op.entry
-
-
-def _rectangles(start: int, stop: int, width: int) -> Iterator[tuple[int, int, int, int]]:
-    """Rows and columns of a flat range: the rest of a row, whole rows, the beginning of a row."""
-    first, begin = divmod(start, width)
-    last, end = divmod(stop, width)
-    if begin and first == last:
-        yield first, first + 1, begin, end
-        return
-    if begin:
-        yield first, first + 1, begin, width
-        first += 1
-    if last > first:
-        yield first, last, 0, width
-    if end:
-        yield last, last + 1, 0, end
-
-
-def _decoded(words: NDArray[Any], dtype: DType) -> NDArray[Any]:
-    """Stored words as numbers; of bfloat16 those of float32."""
-    if dtype is DType.BF16:
-        return (words.astype(np.uint32) << 16).view(np.float32)
-    return words.view(_STORED[dtype])
+        return values.astype(NUMPY_DTYPES[self._dtype], copy=False)

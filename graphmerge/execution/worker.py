@@ -11,13 +11,14 @@ from graphmerge.execution.finite import not_finite
 from graphmerge.execution.tiles import TileOutcome
 from graphmerge.ops import LoadTensor
 from graphmerge.schedule.executors import Executor
+from graphmerge.schedule.program import stored_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from graphmerge.execution.batches import Batch
+    from graphmerge.execution.made_reading import MadeReaders
     from graphmerge.execution.reading import Bytes, FileReader
-    from graphmerge.execution.row_reading import RowReaders
     from graphmerge.execution.tiles import Tiles, TileTask
     from graphmerge.graph import Node
     from graphmerge.schedule.program import Program
@@ -68,9 +69,9 @@ class TileResult:
 class Worker:
     """Runs tiles in one thread, in memory that it holds from beginning to end."""
 
-    def __init__(self, reader: FileReader, rows: RowReaders, arena_bytes: int) -> None:
+    def __init__(self, reader: FileReader, made: MadeReaders, arena_bytes: int) -> None:
         self._reader = reader
-        self._rows = rows
+        self._made = made
         self._arena = Arena(arena_bytes)
         self._views: _Views | None = None
 
@@ -146,7 +147,7 @@ class Worker:
         if isinstance(load.op, LoadTensor):
             self._reader.read(load.op.entry, start, buffer)
         else:
-            self._rows.of(load).read(start, buffer)
+            self._made.of(load).read(start, buffer)
 
 
 class _CopiedTiles:
@@ -179,8 +180,8 @@ def _tiles(task: TileTask, elements: int, arena: Arena) -> Tiles:
 
 
 def _source(load: Node) -> LoadTensor:
-    """What a load reads; rows are gathered from the first input mostly."""
-    op = (load.inputs or (load,))[0].op
+    """What a load reads; what is made in reading is made from the first stored tensor mostly."""
+    op = stored_inputs(load)[0].op
     assert isinstance(op, LoadTensor)
     return op
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from graphmerge.build.models import open_model
-from graphmerge.compilation import local_path
+from graphmerge.compilation import open_stored
 from graphmerge.errors import GraphError, Problem, RecipeError
 from graphmerge.expressions.expression import (
     Expression,
@@ -18,7 +17,6 @@ from graphmerge.expressions.expression import (
 )
 from graphmerge.expressions.parameters import parameter_value, shown_parameter
 from graphmerge.plugins.discovery import require_method
-from graphmerge.plugins.readers import read_any_checkpoint
 from graphmerge.recipe.parse import dtype_named
 from graphmerge.recipe.references import parse_reference
 from graphmerge.recipe.values import Conditional, Module, Recipe, Slice, Source
@@ -54,9 +52,10 @@ def stored(reference: ModelReference, folder: Path) -> Expression:
 
     Its files are found again wherever the working directory is by then.
     """
-    path = local_path(reference, folder).absolute()
-    model = open_model(reference, read_any_checkpoint(path))
-    return Expression(None, (), model, Path(reference.path).name or str(reference))
+    model = open_stored(reference, folder, absolute=True)
+    name = Path(reference.path).name or str(reference)
+    adapter = f"+{Path(reference.lora.path).name}" if reference.lora else ""
+    return Expression(None, (), model, name + adapter)
 
 
 def sparsify(

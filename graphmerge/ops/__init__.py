@@ -25,6 +25,7 @@ from graphmerge.ops.importance import (
     RowDivergence,
 )
 from graphmerge.ops.joint_masks import LargestOf, TallMaskSum
+from graphmerge.ops.low_rank import AddLowRank
 from graphmerge.ops.matrices import MergeMatrices
 from graphmerge.ops.outliers import DropLargest
 from graphmerge.ops.pointwise import NearSwap, TrainDifference
@@ -59,6 +60,7 @@ __all__ = [
     "AbsoluteSum",
     "ActiveCounts",
     "AddDelta",
+    "AddLowRank",
     "Affine",
     "ArcCoefficients",
     "Cast",

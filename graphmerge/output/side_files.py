@@ -63,7 +63,7 @@ def copy_side_files(files: Iterable[Path], partial: Path, *, donor: Path) -> Non
     """Copy files to the places that they have in the donor; links are followed.
 
     Args:
-        files: Files inside the donor's folder.
+        files: Files inside the donor's folder, or elsewhere: these go to the top.
         partial: The unfinished output.
         donor: The donor's folder.
 
@@ -71,7 +71,7 @@ def copy_side_files(files: Iterable[Path], partial: Path, *, donor: Path) -> Non
         MachineError: a file cannot be read or written.
     """
     for file in files:
-        target = partial / file.relative_to(donor)
+        target = partial / (file.relative_to(donor) if file.is_relative_to(donor) else file.name)
         with write_errors(target):
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(file, target)

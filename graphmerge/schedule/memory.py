@@ -8,6 +8,7 @@ from attrs import frozen
 
 from graphmerge.graph import Graph, Node, Workspace
 from graphmerge.schedule.plan import Memory, Reserved, UnitPlan
+from graphmerge.schedule.program import is_read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,7 +55,7 @@ def tile_memory(part: Pass, in_memory: Iterable[Node], tile_elements: int) -> Ti
     program, held = part.program, set(in_memory)
     buffers = [load.spec.dtype.bits for load in program.loads if load not in held]
     buffer_bytes = sum((bits * elements + 7) // 8 for bits in buffers)
-    reading = max(map(_gathering_bytes, program.loads), default=0)
+    reading = max(map(_reading_bytes, program.loads), default=0)
     output = part.result.spec.dtype.bits * elements // 8 if part.result else 0
     if program.staged is not None:
         working = output + program.staged.working_bytes(elements) + len(buffers) * ALIGNMENT
@@ -74,10 +75,12 @@ def tile_memory(part: Pass, in_memory: Iterable[Node], tile_elements: int) -> Ti
     )
 
 
-def _gathering_bytes(load: Node) -> int:
-    """What reading a load takes beside its buffer."""
-    inputs = tuple(value.spec for value in load.inputs)
-    return load.op.workspace(inputs).fixed_bytes if inputs else 0
+def _reading_bytes(load: Node) -> int:
+    """What reading a load takes beside its buffer, and reading what it is made from."""
+    if not load.inputs or not is_read(load):
+        return 0
+    own = load.op.workspace(tuple(value.spec for value in load.inputs)).fixed_bytes
+    return own + max(map(_reading_bytes, load.inputs))
 
 
 def _check(part: Pass) -> Workspace:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from graphmerge.graph import Access, Node, Workspace
-from graphmerge.ops import GatherRows, LoadTensor, StackLayer
+from graphmerge.ops import AddLowRank, GatherRows, LoadTensor, StackLayer
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Set
@@ -93,8 +93,15 @@ def look_through(node: Node) -> Node:
 
 
 def is_read(node: Node) -> bool:
-    """Whether the node's values come from files: as they are stored, or row by row."""
-    return isinstance(node.op, LoadTensor | GatherRows)
+    """Whether the node's values come from files: as they are stored, or made in reading."""
+    return isinstance(node.op, LoadTensor | GatherRows | AddLowRank)
+
+
+def stored_inputs(load: Node) -> tuple[Node, ...]:
+    """The stored tensors that a node which is read is made from: itself, or those below it."""
+    if not load.inputs:
+        return (load,)
+    return tuple(stored for value in load.inputs for stored in stored_inputs(value))
 
 
 def tensor_inputs(node: Node) -> tuple[Node, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from graphmerge.ops import LoadTensor
+from graphmerge.ops import AddLowRank, LoadTensor
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.memory import unit_memory
+from graphmerge.schedule.program import stored_inputs
 from graphmerge.schedule.report_values import InputReport, PlanReport, TensorGroup, UnitReport
 from graphmerge.schedule.shared_results import shared_results
 from graphmerge.schedule.simulate import simulate
@@ -104,8 +105,11 @@ def _read_by_one(plan: Plan) -> Iterator[tuple[Op, int]]:
 def _reads(work: Work, keeps: bool) -> Iterator[tuple[Op, int]]:  # noqa: FBT001 - a pair
     """What is read for a work, and how many bytes of it."""
     for load, count in work.reads().items():
-        stored = load.inputs or (load,)  # rows are gathered from the first input mostly
-        yield stored[0].op, load.spec.nbytes * (1 if keeps else count)
+        times = 1 if keeps else count
+        first, *others = stored_inputs(load)  # rows are gathered from the first input mostly
+        yield first.op, load.spec.nbytes * times
+        if isinstance(load.op, AddLowRank):
+            yield from ((stored.op, stored.spec.nbytes * times) for stored in others)
 
 
 def _input(model: str, read: list[tuple[TensorEntry, int]]) -> InputReport:

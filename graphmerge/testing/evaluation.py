@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from graphmerge.graph import Access, Graph, Node
 from graphmerge.kernels import ReducedTile, Tile, kernel, update
 from graphmerge.kernels.dtypes import TORCH_DTYPES
-from graphmerge.ops import GatherRows, LoadTensor
+from graphmerge.ops import AddLowRank, GatherRows, LoadTensor
 from graphmerge.ops.rows import COMBINED_ROW, ZERO_ROW
 from graphmerge.schedule.program import look_through
 from graphmerge.schedule.tiling import tile_shape
@@ -59,12 +59,28 @@ def _gathered(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
     return torch.stack(made).reshape(-1)
 
 
+def _with_product(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
+    """W + scale * B A, rank by rank."""
+    op, dtype = node.op, TORCH_DTYPES[node.spec.dtype]
+    assert isinstance(op, AddLowRank)
+    rank = node.inputs[1].spec.shape[0]
+    weight, a, b = (value.to(dtype) for value in inputs)
+    a, b = a.reshape(rank, -1), b.reshape(-1, rank)
+    product = torch.zeros(b.shape[0], a.shape[1], dtype=dtype)
+    for number in range(rank):
+        product += b[:, number, None] * a[number]
+    product = product.T if op.is_transposed else product
+    return weight + (product * op.scale).reshape(-1)
+
+
 def _evaluate(node: Node, values: dict[Node, Value]) -> Value:
     if look_through(node) is not node:
         return values[node.inputs[0]]
     if isinstance(node.op, LoadTensor):
         return load_file(node.op.entry.file)[node.op.entry.name].reshape(-1)
     inputs = [values[value] for value in node.inputs]
+    if isinstance(node.op, AddLowRank):
+        return _with_product(node, [_tensor(value) for value in inputs])
     if isinstance(node.op, GatherRows):
         return _gathered(node, [_tensor(value) for value in inputs])
     tensors = [value for value in inputs if isinstance(value, torch.Tensor)]

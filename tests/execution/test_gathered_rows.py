@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from graphmerge.checkpoint.header import read_header
 from graphmerge.errors import GraphError
+from graphmerge.execution.made_reading import MadeReaders
 from graphmerge.execution.reading import FileReader
-from graphmerge.execution.row_reading import RowReader
 from graphmerge.graph import Graph, Output, make_node
 from graphmerge.ops import GatherRows, LoadTensor, RowMap
 from graphmerge.ops.rows import COMBINED_ROW, NO_COMBINATIONS, Combinations
@@ -79,7 +79,7 @@ def test_any_tiles_give_the_rows(loads, rows, width, mixed, cuts):
     size = node.spec.dtype.bits // 8
     edges = sorted({0, node.spec.numel, *(int(cut * node.spec.numel) for cut in cuts)})
     with FileReader() as reader:
-        found = RowReader(node, reader)
+        found = MadeReaders(reader).of(node)
         for start, stop in itertools.pairwise(edges):
             buffer = np.full((stop - start) * size, 7, np.uint8)
             found.read(start, buffer)

@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
 from graphmerge import calibration
+from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.pipeline import compile_recipe
 from graphmerge.schedule.executors import Executor, Kernels
 from graphmerge.testing.checkpoints import write_base, write_fine_tune
@@ -141,4 +144,57 @@ def test_a_tensor_larger_than_the_budget_is_merged_within_it(
     known = reserved(Executor.NATIVE)
     rest = budget - known.base_bytes - known.worker_bytes
     assert rest < 40 * MIB
+    assert peak <= predicted <= budget
+
+
+RANK = 256
+
+
+@pytest.fixture(scope="module")
+def adapted_models(tmp_path_factory):
+    """A base with two adapters of every linear layer and of the embedding."""
+    root = tmp_path_factory.mktemp("adapted")
+    shape = LlamaShape(2, 1024, 2048, vocabulary=32_000, heads=8, kv_heads=8, tied=True)
+    write_base(root / "base", shape, seed=0)
+    for number in (1, 2):
+        write_adapter(root / f"tuned{number}", read_checkpoint(root / "base"), number)
+    return root
+
+
+def write_adapter(folder, base, seed):
+    folder.mkdir()
+    random = np.random.default_rng(seed)
+    tensors = {}
+    for name, entry in base.tensors.items():
+        if len(entry.spec.shape) == 2:
+            module = f"base_model.model.{name.removesuffix('.weight')}"
+            rows, columns = entry.spec.shape
+            ends = (".lora_A.weight", ".lora_B.weight")
+            if "embed" in name:
+                (rows, columns), ends = (columns, rows), (".lora_embedding_A", ".lora_embedding_B")
+            for end, shape in zip(ends, ((RANK, columns), (rows, RANK)), strict=True):
+                tensors[module + end] = 0.01 * random.standard_normal(shape, np.float32)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": RANK, "lora_alpha": RANK}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+
+
+class Adapted:
+    """A recipe over adapters, as a row of the table of methods would give it."""
+
+    counts = (3,)
+
+    def __str__(self):
+        return "adapted"
+
+    def recipe(self, models):
+        base, *tuned = models
+        weights = {"weight": 0.5, "density": 0.5}
+        listed = [{"model": f"{base}+{name}", "parameters": weights} for name in tuned]
+        return {"merge_method": "ties", "base_model": base, "models": listed}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_adapters_take_what_was_predicted(adapted_models, reserved, workers):
+    peak, predicted, budget = measured(adapted_models, Adapted(), None, workers, reserved)
     assert peak <= predicted <= budget

@@ -1,0 +1,160 @@
+"""Read a PEFT adapter: its config, and which of its tensors belongs to which module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen
+
+from graphmerge.checkpoint.access import machine_errors, read_json_object
+from graphmerge.checkpoint.adapter_config import (
+    ADAPTER_CONFIG,
+    AdapterConfig,
+    parse_adapter_config,
+)
+from graphmerge.checkpoint.reading import read_checkpoint
+from graphmerge.checkpoint.side_files import find_side_files
+from graphmerge.errors import CheckpointError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from graphmerge.checkpoint.values import Checkpoint, TensorEntry
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+_PICKLE = "adapter_model.bin"
+_PREFIX = "base_model.model."
+"""What PEFT puts before the names of the base model."""
+_PARTS = {
+    ".lora_A.weight": "a",
+    ".lora_B.weight": "b",
+    ".lora_embedding_A": "embedding_a",
+    ".lora_embedding_B": "embedding_b",
+    ".lora_B.bias": "bias",
+}
+_DORA = ("lora_magnitude_vector", "lora_magnitude_vector.weight")
+
+
+@frozen
+class Factors:
+    """The factors of one module's weight, and what is added to its bias."""
+
+    a: TensorEntry
+    """Shape (rank, columns), more axes for a convolution."""
+    b: TensorEntry
+    """Shape (rows, rank)."""
+    is_embedding: bool
+    """Whether the product is transposed before it is added."""
+    bias: TensorEntry | None = None
+    """Added to the bias, with the scale of the product."""
+
+
+@frozen(eq=False)
+class Adapter:
+    """A LoRA adapter, by its headers."""
+
+    checkpoint: Checkpoint
+    """Its files; its config is adapter_config.json."""
+    config: AdapterConfig
+    """What adapter_config.json says."""
+    factors: Mapping[str, Factors] = field(hash=False)
+    """By the name of the module in the base model."""
+    whole: Mapping[str, TensorEntry] = field(hash=False)
+    """Tensors that stand in the place of the base model's, by their names in it."""
+
+
+def is_adapter(path: Path) -> bool:
+    """Whether a folder holds an adapter and no model.
+
+    Raises:
+        MachineError: the folder cannot be read.
+    """
+    with machine_errors(path):
+        if not (path / ADAPTER_CONFIG).is_file():
+            return False
+        weights = {file.name for file in path.glob("*.safetensors")}
+        return weights <= {ADAPTER_WEIGHTS} and not (path / "config.json").exists()
+
+
+def read_adapter(path: Path) -> Adapter:
+    """Read an adapter's folder.
+
+    Raises:
+        CheckpointError: it holds no LoRA adapter, or one with parts that are not known.
+        MachineError: a file cannot be read.
+    """
+    if not (path / ADAPTER_CONFIG).is_file():
+        what = "no adapter" if path.exists() else "no such adapter"
+        wanted = f"a folder with {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}"
+        raise CheckpointError(Problem(what, str(path), wanted=wanted))
+    content = read_json_object(path / ADAPTER_CONFIG)
+    config = parse_adapter_config(content, str(path / ADAPTER_CONFIG))
+    checkpoint = evolve(
+        read_checkpoint(_weights(path)),
+        path=path,
+        config=content,
+        side_files=_side_files(path),
+    )
+    return _sorted(checkpoint, config)
+
+
+def _weights(path: Path) -> Path:
+    weights = path / ADAPTER_WEIGHTS
+    return path / _PICKLE if not weights.exists() and (path / _PICKLE).exists() else weights
+
+
+def _side_files(path: Path) -> tuple[Path, ...]:
+    with machine_errors(path):
+        return find_side_files(path)
+
+
+def _sorted(checkpoint: Checkpoint, config: AdapterConfig) -> Adapter:
+    """Every tensor to its module."""
+    parts: dict[str, dict[str, TensorEntry]] = {}
+    whole: dict[str, TensorEntry] = {}
+    unknown: list[str] = []
+    for stored, entry in checkpoint.tensors.items():
+        name = stored.removeprefix(_PREFIX)
+        end = next((end for end in _PARTS if name.endswith(end)), None)
+        if end is not None:
+            parts.setdefault(name.removesuffix(end), {})[_PARTS[end]] = entry
+        elif "lora_" in name or not name.endswith((".weight", ".bias")):
+            unknown.append(stored)
+        else:
+            whole[name.replace(".base_layer.", ".")] = entry
+    where = str(checkpoint.files[0])
+    problems = [_unknown(name, where) for name in unknown]
+    factors: dict[str, Factors] = {}
+    for module, found in parts.items():
+        made = _factors(found)
+        if made is None:
+            problems.append(_incomplete(module, found, where))
+        else:
+            factors[module] = made
+    if problems:
+        raise CheckpointError(*problems)
+    return Adapter(checkpoint, config, factors, whole)
+
+
+def _factors(found: Mapping[str, TensorEntry]) -> Factors | None:
+    """The factors of a module; None where there is no such pair."""
+    rest = {name: entry for name, entry in found.items() if name != "bias"}
+    if rest.keys() == {"a", "b"}:
+        return Factors(rest["a"], rest["b"], False, found.get("bias"))  # noqa: FBT003 - a field
+    if rest.keys() == {"embedding_a", "embedding_b"} and "bias" not in found:
+        return Factors(rest["embedding_a"], rest["embedding_b"], True)  # noqa: FBT003 - as above
+    return None
+
+
+def _incomplete(module: str, found: Mapping[str, TensorEntry], where: str) -> Problem:
+    got = ", ".join(sorted(entry.name for entry in found.values()))
+    return Problem(f"the factors of {module} are no pair", where, got, "lora_A and lora_B")
+
+
+def _unknown(name: str, where: str) -> Problem:
+    if name.endswith(_DORA):
+        what = f"DoRA is not computed here: {name}"
+        hint = "merge it into its base with PEFT (merge_and_unload), and give the merged model"
+        return Problem(what, where, hint=hint)
+    return Problem(f"the adapter has a tensor of an unknown kind: {name}", where)

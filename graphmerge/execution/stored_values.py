@@ -1,0 +1,60 @@
+"""Ranges of tensors that are read, and what stored words mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import frozen
+
+from graphmerge.spec import DType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from graphmerge.execution.reading import Bytes
+    from graphmerge.spec import TensorSpec
+
+NUMPY_DTYPES = {DType.F16: np.float16, DType.F32: np.float32, DType.F64: np.float64}
+"""Dtypes that numpy has."""
+
+
+@frozen(eq=False)
+class Readable:
+    """A tensor that can be read in ranges: a stored one, or one that is made while it is read."""
+
+    spec: TensorSpec
+    """Its shape and dtype."""
+    read: Callable[[int, Bytes], None]
+    """Fills a buffer with the tensor's bytes from an element on; safe to call from many threads."""
+
+    def numbers(self, start: int, count: int) -> NDArray[Any]:
+        """Elements [start, start + count); those of bfloat16 as float32."""
+        buffer = np.empty(count * self.spec.dtype.bits // 8, np.uint8)
+        self.read(start, buffer)
+        return decoded(buffer.view(f"u{self.spec.dtype.bits // 8}"), self.spec.dtype)
+
+
+def decoded(words: NDArray[Any], dtype: DType) -> NDArray[Any]:
+    """Stored words as numbers; of bfloat16 those of float32."""
+    if dtype is DType.BF16:
+        return (words.astype(np.uint32) << 16).view(np.float32)
+    return words.view(NUMPY_DTYPES[dtype])
+
+
+def rectangles(start: int, stop: int, width: int) -> Iterator[tuple[int, int, int, int]]:
+    """Rows and columns of a flat range: the rest of a row, whole rows, the beginning of a row."""
+    first, begin = divmod(start, width)
+    last, end = divmod(stop, width)
+    if begin and first == last:
+        yield first, first + 1, begin, end
+        return
+    if begin:
+        yield first, first + 1, begin, width
+        first += 1
+    if last > first:
+        yield first, last, 0, width
+    if end:
+        yield last, last + 1, 0, end
