@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 MOST_LOST_BYTES = 32 * 2**20
 """What the allocator loses between blocks: with half of what is needed, up to this."""
 MOST_KEPT_BYTES = 12 * 2**20
-"""Freed blocks below 4 MiB and buffers of the linear algebra library that stay resident: measured up
-to 6 MiB. Calibration sees nothing of it, as it factorises a small matrix."""
+"""Freed blocks below 4 MiB, and buffers of the linear algebra library, that stay resident: measured
+up to 6 MiB. Calibration sees nothing of it, as it factorises a small matrix."""
 
 
 @frozen(cache_hash=True)
