@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from graphmerge.checkpoint.components import component_config
+from graphmerge.checkpoint.values import component_of
 from graphmerge.checkpoint.vocabulary import find_embeddings
 from graphmerge.machine import installed_version
 from graphmerge.output import (
-    INDEX_NAME,
     Manifest,
     ManifestInput,
     ManifestTensor,
     ShardLayout,
     copy_side_files,
+    has_dtype,
     model_card,
     output_config,
     write_config,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from graphmerge.build.graph import Build
+    from graphmerge.checkpoint.values import Component
     from graphmerge.compilation import Compiled
     from graphmerge.schedule.plan import Plan
     from graphmerge.spec import DType
@@ -75,10 +78,13 @@ def write_side_files(
         MachineError: a file cannot be read or written.
     """
     recipe, donor = compiled.recipe, compiled.build.model.checkpoint
-    if len(layout.shards) > 1:
-        write_text(partial / INDEX_NAME, layout.index_json())
-    if donor.config:
-        write_config(partial, _config(compiled))
+    for path, text in layout.indexes().items():
+        write_text(partial / path, text)
+    config = _config(compiled)
+    for component in donor.components:
+        own = component_config(config, component, donor.components)
+        if own:
+            write_config(partial / component.folder, _with_dtype(compiled, component, own))
     copy_side_files(donor.side_files, partial, donor=folder_of(donor))
     write_tokenizer(compiled, partial)
     write_text(partial / RECIPE_NAME, recipe.text)
@@ -94,14 +100,19 @@ def write_side_files(
 
 
 def _config(compiled: Compiled) -> dict[str, object]:
-    final = compiled.recipe.final
     origin = compiled.build.model.tokenizer
     config = with_token_ids(compiled.build.model.config, origin.checkpoint.config if origin else {})
-    return output_config(
-        config,
-        dtype=final.out_dtype or final.dtype or _promoted_dtype(compiled.build),
-        vocabulary_size=_vocabulary_size(compiled.build),
-    )
+    return output_config(config, vocabulary_size=_vocabulary_size(compiled.build))
+
+
+def _with_dtype(
+    compiled: Compiled, component: Component, config: Mapping[str, object]
+) -> dict[str, object]:
+    """The config of a component with the dtype of its weights; diffusers has no key for that."""
+    final = compiled.recipe.final
+    is_told = not component.folder or has_dtype(config)
+    dtype = final.out_dtype or final.dtype or _promoted_dtype(compiled.build, component)
+    return output_config(config, dtype=dtype if is_told else None)
 
 
 def _vocabulary_size(build: Build) -> int | None:
@@ -114,11 +125,16 @@ def _vocabulary_size(build: Build) -> int | None:
     return None
 
 
-def _promoted_dtype(build: Build) -> DType | None:
+def _promoted_dtype(build: Build, component: Component) -> DType | None:
     """The dtype of all merged floats where the donor stores another; else None: no change."""
-    merged = {output.spec.dtype for output in build.graph.outputs}
+    donor = build.model.checkpoint
+
+    def in_component(name: str) -> bool:
+        return component_of(name, donor.components).folder == component.folder
+
+    merged = {out.spec.dtype for out in build.graph.outputs if in_component(out.name)}
     floats = {dtype for dtype in merged if dtype.is_mergeable_float}
-    stored = {entry.spec.dtype for entry in build.model.checkpoint.tensors.values()}
+    stored = {entry.spec.dtype for name, entry in donor.tensors.items() if in_component(name)}
     return next(iter(floats)) if len(floats) == 1 and not floats & stored else None
 
 

@@ -109,7 +109,11 @@ def run(
     check_output(compiled, out, overwrite=options.overwrite)
     partial = prepare(out, overwrite=options.overwrite)
     tensors = [(output.name, output.spec) for output in plan.graph.outputs]
-    layout = layout_shards(tensors, max_shard_bytes=options.shard_bytes)
+    layout = layout_shards(
+        tensors,
+        max_shard_bytes=options.shard_bytes,
+        components=compiled.build.model.checkpoint.components,
+    )
     progress = Progress(listener)
     for warning in plan.graph.warnings:
         progress.warn(warning)

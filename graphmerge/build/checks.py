@@ -25,6 +25,7 @@ def check_slices(recipe: Recipe, method: Method, models: Models) -> Iterator[Pro
             yield from _check_sources(
                 method, models, listed_sources(module, part, base), base, where
             )
+            yield from _check_components(module, part.sources, base, models, where)
             if not module.is_whole_model:
                 for position, source in enumerate(part.sources):
                     yield from _check_range(module, source, models, f"{where}.sources[{position}]")
@@ -68,6 +69,30 @@ def _check_sources(
             models[base].label,
             "add the base with its layer_range, or set the slice's base_model",
         )
+
+
+def _check_components(
+    module: Module,
+    sources: tuple[Source, ...],
+    base: ModelReference | None,
+    models: Models,
+    where: str,
+) -> Iterator[Problem]:
+    """Components of the model that gives the names, which others lack."""
+    donor = models[base or sources[0].model]
+    folders = [one.folder for one in donor.checkpoint.components]
+    for model in dict.fromkeys(models[source.model] for source in sources):
+        present = {one.folder for one in model.checkpoint.components}
+        for folder in folders:
+            is_meant = module.name is None or in_module(f"{folder}/", module.name)
+            if folder and folder not in present and is_meant:
+                yield Problem(
+                    f"{model.label} has no component {folder}",
+                    where,
+                    ", ".join(sorted(present - {""})) or "one model without components",
+                    f"the components of {donor.label}",
+                    "list under modules: what is to be merged; the rest is copied",
+                )
 
 
 def _check_range(module: Module, source: Source, models: Models, where: str) -> Iterator[Problem]:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from graphmerge.checkpoint.components import find_component_layers
 from graphmerge.checkpoint.layers import find_layers
 from graphmerge.checkpoint.names import natural_sorted
+from graphmerge.checkpoint.values import WHOLE
 from graphmerge.checkpoint.vocabulary import tied_head
 from graphmerge.graph import Pattern, Value, make_node
 from graphmerge.ops import LoadTensor
@@ -68,6 +70,9 @@ class Model:
     @cached_property
     def layout(self) -> LayerLayout:
         """Its stacks of layers."""
+        parts = self.checkpoint.components
+        if parts != (WHOLE,):
+            return find_component_layers(self.tensors, self.config, parts)
         return find_layers(tuple(self.tensors), self.config)
 
     @property
@@ -89,12 +94,13 @@ def open_model(reference: ModelReference, checkpoint: Checkpoint) -> Model:
     """A stored model with its layers found."""
     names = tuple(checkpoint.tensors)
     label = str(reference)
+    tied = tied_head(names, checkpoint.config) if checkpoint.components == (WHOLE,) else None
     return Model(
         reference,
         label,
         _stored_tensors(label, checkpoint),
         checkpoint.config,
-        dict(filter(None, [tied_head(names, checkpoint.config)])),
+        dict(filter(None, [tied])),
         checkpoint,
         is_stored=True,
     )
@@ -144,4 +150,4 @@ def stack_of(model: Model, within: str | None) -> LayerStack | None:
 
 def in_module(name: str, module: str) -> bool:
     """Whether a tensor lies in a module: the module's name is among the parts of its name."""
-    return f".{module}." in f".{name}"
+    return f".{module}." in f".{name.replace('/', '.')}"

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 _DIGITS = re.compile(r"[0-9]+")
 _PADDED_DIGITS = 20
 """Numbers up to this many digits are ordered by value; more than any index has."""
-_BLOCK_INDEX = re.compile(r"(?:^|(?<=\.))(?:0|[1-9][0-9]{0,8})(?=\.)")
+_BLOCK_INDEX = re.compile(r"(?:^|(?<=[./]))(?:0|[1-9][0-9]{0,8})(?=\.)")
 """A whole segment that is a number, with a segment after it; nine digits are beyond any model."""
-_WORD_BORDER = re.compile(r"[._]")
+_WORD_BORDER = re.compile(r"[._/]")
 _TOWER_WORDS = frozenset(
     {
         "vision",
@@ -71,7 +71,7 @@ def has_block(name: str) -> bool:
 
 
 def words(name: str) -> frozenset[str]:
-    """The words between dots and underscores, in lower case."""
+    """The words between dots, slashes and underscores, in lower case."""
     return frozenset(_WORD_BORDER.split(name.lower()))
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
 
 from graphmerge.checkpoint.access import machine_errors, read_json_object
+from graphmerge.checkpoint.components import component_folders, component_side_files
 from graphmerge.checkpoint.header import read_header
 from graphmerge.checkpoint.names import natural_sorted
-from graphmerge.checkpoint.shards import Shards, find_shards
+from graphmerge.checkpoint.shards import Shards, find_component_shards, find_shards
 from graphmerge.checkpoint.side_files import find_side_files
-from graphmerge.checkpoint.values import Checkpoint, TensorEntry
+from graphmerge.checkpoint.values import Checkpoint, Component, TensorEntry
 from graphmerge.errors import CheckpointError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 _MAX_LISTED = 10
@@ -44,7 +47,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     Args:
         path: a folder with model.safetensors, with an index and its shards, or with any safetensors
-            files; or one safetensors file (config.json and side files are those beside it). Or a
+            files; a diffusers or sentence-transformers folder of several components; or one
+            safetensors file (config.json and side files are those beside it). Or a
             file, or a folder with a single file, of a format that a plug-in reads.
 
     Raises:
@@ -55,6 +59,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         other = _other_format(path)
         if other is not None:
             return _READERS[other.suffix](other)
+        folders = component_folders(path) if path.is_dir() else ()
+        if folders:
+            return _read_components(path, folders)
         if path.is_dir():
             return _read(path, path, find_shards(path))
         if path.is_file() and path.suffix == SAFETENSORS:
@@ -83,6 +90,38 @@ def _read(path: Path, folder: Path, shards: Shards) -> Checkpoint:
         files=shards.files,
         side_files=find_side_files(folder),
         unlisted=shards.stale + unlisted,
+    )
+
+
+def _read_components(path: Path, folders: Sequence[str]) -> Checkpoint:
+    """A model of several components, their tensors named after their folders."""
+    tensors: dict[str, TensorEntry] = {}
+    config: dict[str, Any] = {}
+    components: list[Component] = []
+    files: list[Path] = []
+    unlisted: list[str] = []
+    for folder in folders:
+        stem, shards = find_component_shards(path / folder)
+        one = Component(folder, stem)
+        stored = {file: read_header(file).tensors for file in shards.files}
+        found, left_out = _select(stored, shards.weight_map)
+        for name, entry in found.items():
+            tensors[one.prefix + name] = evolve(entry, name=one.prefix + name)
+        components.append(one)
+        files += shards.files
+        unlisted += [one.path(name) for name in left_out]
+        own = path / folder / "config.json"
+        own_config = read_json_object(own) if own.exists() else {}
+        config |= {folder: dict(own_config)} if folder else own_config
+    side_files, other_weights = component_side_files(path, folders, files)
+    return Checkpoint(
+        path=path,
+        tensors={name: tensors[name] for name in natural_sorted(tensors)},
+        config=config,
+        files=tuple(files),
+        side_files=side_files,
+        unlisted=(*other_weights, *unlisted),
+        components=tuple(components),
     )
 
 

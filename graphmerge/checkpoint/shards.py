@@ -18,6 +18,11 @@ INDEX_SUFFIX = ".safetensors.index.json"
 _SINGLE = "model.safetensors"
 _INDEX = "model" + INDEX_SUFFIX
 _NUMBERED = re.compile(r"(.*)-([0-9]+)-of-([0-9]+)\.safetensors")
+_VARIANT = re.compile(
+    r"(.+?)(?:\.([A-Za-z0-9_]+))?(?:-[0-9]+-of-[0-9]+)?(?:\.([A-Za-z0-9_]+))?\.safetensors"
+)
+"""Stem and variant of a file in a component: `model.fp16-00001-of-00002.safetensors`."""
+_STEMS = ("diffusion_pytorch_model", "model")
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt"}
 _CONVERT = (
     "convert it: AutoModelForCausalLM.from_pretrained(PATH).save_pretrained(NEW); graphmerge does "
@@ -62,6 +67,39 @@ def find_shards(folder: Path) -> Shards:
     used = {str(file.relative_to(folder)) for file in shards.files}
     stale = tuple(name for name in weights if name not in used)
     return Shards(shards.files, shards.weight_map, stale)
+
+
+def find_component_shards(folder: Path) -> tuple[str, Shards]:
+    """The weight files of a component, and what their names begin with.
+
+    Files without a variant come first; a variant (`model.fp16.safetensors`) counts if it is the
+    only one there is.
+
+    Raises:
+        CheckpointError: no such files, several variants, or a broken index or set of files.
+        OSError: the folder cannot be listed.
+        MachineError: the index cannot be read.
+    """
+    names = sorted(path.name for path in folder.iterdir())
+    weights = {n: (m[1], m[2] or m[3] or "") for n in names if (m := _VARIANT.fullmatch(n))}
+    if not weights:
+        raise CheckpointError(_nothing_found(folder, names))
+    stems = {stem for stem, _ in weights.values()}
+    stem = next((known for known in _STEMS if known in stems), min(stems))
+    variants = sorted({variant for found, variant in weights.values() if found == stem})
+    if variants[0] and len(variants) > 1:
+        wanted = "one variant, or files without any"
+        raise CheckpointError(Problem("several variants", str(folder), ", ".join(variants), wanted))
+    chosen = [name for name, found in weights.items() if found == (stem, variants[0])]
+    dotted = f".{variants[0]}" if variants[0] else ""
+    indexes = [f"{stem}.safetensors.index{dotted}.json", f"{stem}{dotted}{INDEX_SUFFIX}"]
+    index = next((name for name in indexes if name in names), None)
+    if f"{stem}{dotted}.safetensors" in chosen:
+        return stem, Shards((folder / f"{stem}{dotted}.safetensors",), None)
+    if index:
+        return stem, _read_index(folder / index)
+    _refuse_incomplete(folder, chosen)
+    return stem, Shards(tuple(folder / name for name in chosen), None)
 
 
 def _choose_index(folder: Path, indexes: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from graphmerge.spec import TensorSpec
@@ -37,6 +37,35 @@ def _read_only_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return MappingProxyType(dict(config))
 
 
+@frozen
+class Component:
+    """A part of a model that has a folder of its own, with its weights and its config.json."""
+
+    folder: str
+    """Name of the folder inside the model's; empty for the model's own folder."""
+    stem: str
+    """What the names of its weight files begin with: `diffusion_pytorch_model`."""
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its tensors begin with: `unet/`."""
+        return f"{self.folder}/" if self.folder else ""
+
+    def path(self, file_name: str) -> str:
+        """The path of one of its files inside the model's folder."""
+        return self.prefix + file_name
+
+
+WHOLE = Component("", "model")
+"""The only component of a model that is one folder."""
+
+
+def component_of(name: str, components: Sequence[Component]) -> Component:
+    """The component that a tensor belongs to."""
+    inside = (one for one in components if one.folder and name.startswith(one.prefix))
+    return next(inside, WHOLE)
+
+
 @frozen(eq=False)
 class Checkpoint:
     """The headers of one model folder or file."""
@@ -54,3 +83,6 @@ class Checkpoint:
     unlisted: tuple[str, ...] = ()
     """What lies in the folder but is no part of the model: names of safetensors files outside the
     index, then `file: tensor` for tensors that the index does not list. For reports."""
+    components: tuple[Component, ...] = (WHOLE,)
+    """The parts with weights. Names of tensors begin with the prefix of their component, and the
+    config.json of a component with a folder is in `config` under the name of that folder."""

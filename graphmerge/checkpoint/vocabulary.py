@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphmerge.checkpoint.language_config import language_values
 from graphmerge.checkpoint.names import has_block, in_tower
+from graphmerge.checkpoint.values import WHOLE, component_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,12 +46,15 @@ def find_embeddings(checkpoint: Checkpoint) -> tuple[str, ...]:
     """Names of the vocabulary tensors: embeddings, heads and output biases, not positions.
 
     A tensor counts if it is called like one and has as many rows as config.json's vocab_size or as
-    the input embedding (which has more than vocab_size in some models).
+    the input embedding (which has more than vocab_size in some models). Those of components with a
+    folder of their own do not count: the model has no vocabulary that they share.
     """
     rows = {
         name: entry.spec.shape[0]
         for name, entry in checkpoint.tensors.items()
-        if entry.spec.shape and len(entry.spec.shape) == _axes_if_vocabulary(name)
+        if component_of(name, checkpoint.components) == WHOLE
+        and entry.spec.shape
+        and len(entry.spec.shape) == _axes_if_vocabulary(name)
     }
     sizes = set(language_values(checkpoint.config, "vocab_size", int))
     embedding = _input_embedding(checkpoint.tensors)

@@ -2,7 +2,7 @@
 
 from graphmerge.output.checksums import CHECKSUM_BLOCK_ELEMENTS, TensorChecksum
 from graphmerge.output.journal import Journal, JournalIdentity
-from graphmerge.output.layout import INDEX_NAME, Shard, ShardLayout, TensorSlot, layout_shards
+from graphmerge.output.layout import Shard, ShardLayout, TensorSlot, layout_shards
 from graphmerge.output.lock import lock_partial
 from graphmerge.output.manifest import (
     MANIFEST_NAME,
@@ -20,14 +20,19 @@ from graphmerge.output.publish import (
     refuse_output_inside_inputs,
 )
 from graphmerge.output.rereading import intact_tensors
-from graphmerge.output.side_files import copy_side_files, output_config, write_config, write_text
+from graphmerge.output.side_files import (
+    copy_side_files,
+    has_dtype,
+    output_config,
+    write_config,
+    write_text,
+)
 from graphmerge.output.sink import CheckpointSink
 from graphmerge.output.verify import VerifyReport, verify
 from graphmerge.output.writer import ShardWriter
 
 __all__ = [
     "CHECKSUM_BLOCK_ELEMENTS",
-    "INDEX_NAME",
     "MANIFEST_NAME",
     "CheckpointSink",
     "Journal",
@@ -43,6 +48,7 @@ __all__ = [
     "VerifyReport",
     "check_replaceable",
     "copy_side_files",
+    "has_dtype",
     "intact_tensors",
     "layout_shards",
     "lock_partial",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from graphmerge.checkpoint.values import WHOLE, Component, component_of
 from graphmerge.errors import OutputError, Problem
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
     from graphmerge.spec import TensorSpec
 
-INDEX_NAME = "model.safetensors.index.json"
-"""File that says which shard has which tensor; written when there are several shards."""
+INDEX_SUFFIX = ".safetensors.index.json"
+"""End of the file that says which shard has which tensor; written when there are several shards."""
 DATA_ALIGNMENT = 64
 """The data of a shard starts at a multiple of this many bytes: the size of a cache line."""
 _LENGTH_BYTES = 8
@@ -43,11 +44,13 @@ class Shard:
     """One file of the output."""
 
     file_name: str
-    """Name inside the output folder."""
+    """Path inside the output folder."""
     header: bytes = field(repr=False)
     """First bytes of the file: length, JSON and padding."""
     size_bytes: int
     """Size of the whole file, header included."""
+    component: Component = WHOLE
+    """The component whose tensors it holds."""
 
 
 @frozen(eq=False)
@@ -67,17 +70,34 @@ class ShardLayout:
         parts = (shard.file_name.encode() + b"\0" + shard.header for shard in self.shards)
         return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
-    def index_json(self) -> str:
-        """Text of `model.safetensors.index.json`."""
-        weight_map = {slot.name: self.shards[slot.shard].file_name for slot in self.slots.values()}
-        index = {"metadata": {"total_size": self.total_size_bytes}, "weight_map": weight_map}
+    def indexes(self) -> dict[str, str]:
+        """Text of every index by its path: one for each component of several shards."""
+        slots: dict[Component, list[TensorSlot]] = {}
+        for slot in self.slots.values():
+            slots.setdefault(self.shards[slot.shard].component, []).append(slot)
+        return {
+            one.path(f"{one.stem}{INDEX_SUFFIX}"): self._index(one, own)
+            for one, own in slots.items()
+            if len({slot.shard for slot in own}) > 1
+        }
+
+    def _index(self, component: Component, slots: list[TensorSlot]) -> str:
+        cut = len(component.prefix)
+        weight_map = {slot.name[cut:]: self.shards[slot.shard].file_name[cut:] for slot in slots}
+        total_size = sum(slot.spec.nbytes for slot in slots)
+        index = {"metadata": {"total_size": total_size}, "weight_map": weight_map}
         return json.dumps(index, indent=2) + "\n"
 
 
 def layout_shards(
-    tensors: Sequence[tuple[str, TensorSpec]], *, max_shard_bytes: int
+    tensors: Sequence[tuple[str, TensorSpec]],
+    *,
+    max_shard_bytes: int,
+    components: Sequence[Component] = (WHOLE,),
 ) -> ShardLayout:
     """Cut the tensors into shards of at most `max_shard_bytes` of tensor data.
+
+    Every component has shards of its own, in its folder; names in them are without its prefix.
 
     A larger tensor gets a shard of its own. Tensors stay in the given order, except that those of
     wider elements go first in a shard that mixes widths: each is then aligned to its elements.
@@ -89,13 +109,20 @@ def layout_shards(
     if len(counts) < len(tensors):
         twice = (name for name, count in counts.items() if count > 1)
         raise OutputError(*(Problem("two outputs have the same name", name) for name in twice))
-    groups = group_tensors(tensors, max_shard_bytes=max_shard_bytes)
+    parts: dict[Component, list[tuple[str, TensorSpec]]] = {}
+    for tensor in tensors:
+        parts.setdefault(component_of(tensor[0], components), []).append(tensor)
+    stems = {one.folder: one for one in components}
     shards: list[Shard] = []
     slots: dict[str, TensorSlot] = {}
-    for number, group in enumerate(groups):
-        shard, shard_slots = _lay_out(group, number, len(groups))
-        shards.append(shard)
-        slots.update(shard_slots)
+    for one, own in (parts or {WHOLE: []}).items():
+        component = stems.get(one.folder, one)
+        groups = group_tensors(own, max_shard_bytes=max_shard_bytes)
+        for number, group in enumerate(groups):
+            file_name = component.path(_file_name(component.stem, number, len(groups)))
+            shard, shard_slots = _lay_out(group, len(shards), file_name, component)
+            shards.append(shard)
+            slots.update(shard_slots)
     total_size_bytes = sum(shard.size_bytes - len(shard.header) for shard in shards)
     return ShardLayout(tuple(shards), slots, total_size_bytes)
 
@@ -118,7 +145,7 @@ def group_tensors(
 
 
 def _lay_out(
-    group: list[tuple[str, TensorSpec]], number: int, count: int
+    group: list[tuple[str, TensorSpec]], number: int, file_name: str, component: Component
 ) -> tuple[Shard, dict[str, TensorSlot]]:
     wide_first = sorted(group, key=lambda tensor: -tensor[1].dtype.bits)
     entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
@@ -127,13 +154,17 @@ def _lay_out(
         start, end = end, end + spec.nbytes
         starts.append(start)
         dtype = spec.dtype.value
-        entries[name] = {"dtype": dtype, "shape": spec.shape, "data_offsets": (start, end)}
+        entries[name.removeprefix(component.prefix)] = {
+            "dtype": dtype,
+            "shape": spec.shape,
+            "data_offsets": (start, end),
+        }
     header = _encode(entries)
     slots = {
         name: TensorSlot(name, spec, number, len(header) + start)
         for (name, spec), start in zip(wide_first, starts, strict=True)
     }
-    return Shard(_file_name(number, count), header, len(header) + end), slots
+    return Shard(file_name, header, len(header) + end, component), slots
 
 
 def _encode(entries: dict[str, object]) -> bytes:
@@ -142,7 +173,7 @@ def _encode(entries: dict[str, object]) -> bytes:
     return len(text).to_bytes(_LENGTH_BYTES, "little") + text
 
 
-def _file_name(number: int, count: int) -> str:
+def _file_name(stem: str, number: int, count: int) -> str:
     if count == 1:
-        return "model.safetensors"
-    return f"model-{number + 1:05d}-of-{count:05d}.safetensors"
+        return f"{stem}.safetensors"
+    return f"{stem}-{number + 1:05d}-of-{count:05d}.safetensors"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_CHECKPOINT_PATTERNS = ("graphmerge.json", "config.json", "*.safetensors")
+_CHECKPOINT_PATTERNS = ("graphmerge.json", "config.json", "model_index.json", "*.safetensors")
 """A folder with none of these is no model: `--overwrite` must not delete it."""
 
 

@@ -40,13 +40,18 @@ def output_config(
     return config
 
 
-def write_config(partial: Path, config: Mapping[str, Any]) -> None:
+def has_dtype(config: Mapping[str, Any]) -> bool:
+    """Whether a config says what dtype the weights have."""
+    return any(key in config for key in _DTYPE_KEYS)
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Write config.json.
 
     Raises:
         MachineError: the file cannot be written.
     """
-    write_text(partial / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -73,13 +78,13 @@ def copy_side_files(files: Iterable[Path], partial: Path, *, donor: Path) -> Non
     for file in files:
         target = partial / (file.relative_to(donor) if file.is_relative_to(donor) else file.name)
         with write_errors(target):
-            target.parent.mkdir(exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
 
 
 def _set_dtype(config: dict[str, Any], torch_name: str) -> None:
     """Set the dtype of the model and of its parts, under the keys that the config has already."""
-    if not any(key in config for key in _DTYPE_KEYS):
+    if not has_dtype(config):
         config[_DTYPE_KEYS[0]] = torch_name
     parts = (
         value

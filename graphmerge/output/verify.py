@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
@@ -9,7 +10,7 @@ from attrs import evolve, frozen
 from graphmerge.checkpoint.access import machine_errors, read_json_object
 from graphmerge.checkpoint.header import read_header
 from graphmerge.errors import CheckpointError
-from graphmerge.output.layout import INDEX_NAME
+from graphmerge.output.layout import INDEX_SUFFIX
 from graphmerge.output.manifest import ManifestTensor, read_manifest
 from graphmerge.output.rereading import BUFFER_BYTES, checksum_on_disk
 from graphmerge.spec import TensorSpec
@@ -62,38 +63,73 @@ def verify(out: Path, *, progress: Callable[[int], None] | None = None) -> Verif
         shards.setdefault(tensor.shard, {})[name] = tensor
     report = _compare_files(out, shards)
     for file_name in sorted(shards.keys() - set(report.missing_files)):
-        report = _merge(report, _verify_shard(out / file_name, shards[file_name], progress))
+        report = _merge(report, _verify_shard(out, file_name, shards[file_name], progress))
     return report
 
 
 def _compare_files(out: Path, shards: Mapping[str, Mapping[str, ManifestTensor]]) -> VerifyReport:
-    has_index = len(shards) > 1
-    expected = {*shards, INDEX_NAME} if has_index else set(shards)
+    indexes = _expected_indexes(shards)
+    expected = {*shards, *indexes}
     patterns = ("*.safetensors", "*.safetensors.index.json")
-    found = {path.name for pattern in patterns for path in out.glob(pattern)}
-    weight_map = {name: file for file, tensors in shards.items() for name in tensors}
-    is_damaged = has_index and INDEX_NAME in found and _read_index(out) != weight_map
+    folders = {(out / file).parent for file in shards} | {out}
+    found = {
+        path.relative_to(out).as_posix()
+        for folder in folders
+        for pattern in patterns
+        for path in folder.glob(pattern)
+    }
+    damaged = (
+        name for name, wanted in indexes.items() if name in found and _read(out / name) != wanted
+    )
     return VerifyReport(
         missing_files=tuple(sorted(expected - found)),
         extra_files=tuple(sorted(found - expected)),
-        damaged_files=(INDEX_NAME,) if is_damaged else (),
+        damaged_files=tuple(sorted(damaged)),
     )
 
 
-def _read_index(out: Path) -> object:
+def _expected_indexes(
+    shards: Mapping[str, Mapping[str, ManifestTensor]],
+) -> dict[str, dict[str, str]]:
+    """The weight map of every folder with several shards, by the path of its index."""
+    folders: dict[str, list[str]] = {}
+    for file in shards:
+        folders.setdefault(_prefix(file), []).append(file)
+    return {
+        re.sub(r"-[0-9]+-of-[0-9]+\.safetensors$", INDEX_SUFFIX, files[0]): {
+            name.removeprefix(prefix): file.removeprefix(prefix)
+            for file in files
+            for name in shards[file]
+        }
+        for prefix, files in folders.items()
+        if len(files) > 1
+    }
+
+
+def _prefix(file: str) -> str:
+    """The folder of a shard, as the names of its tensors begin: `unet/`."""
+    return file[: file.rfind("/") + 1]
+
+
+def _read(index: Path) -> object:
     try:
-        return read_json_object(out / INDEX_NAME).get("weight_map")
+        return read_json_object(index).get("weight_map")
     except CheckpointError:
         return None
 
 
 def _verify_shard(
-    path: Path, tensors: Mapping[str, ManifestTensor], progress: Callable[[int], None] | None
+    out: Path,
+    file_name: str,
+    tensors: Mapping[str, ManifestTensor],
+    progress: Callable[[int], None] | None,
 ) -> VerifyReport:
+    path = out / file_name
     try:
-        entries = read_header(path).tensors
+        stored = read_header(path).tensors
     except CheckpointError:
-        return VerifyReport(damaged_files=(path.name,))
+        return VerifyReport(damaged_files=(file_name,))
+    entries = {_prefix(file_name) + name: entry for name, entry in stored.items()}
     changed, read_bytes = [], 0
     buffer = bytearray(BUFFER_BYTES)
     with machine_errors(path), path.open("rb", buffering=0) as stream:

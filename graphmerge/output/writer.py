@@ -92,6 +92,9 @@ class ShardWriter:
 
     def _create(self, number: int) -> None:
         shard, path = self._layout.shards[number], self._paths[number]
+        if shard.component.folder:
+            with write_errors(path.parent):
+                path.parent.mkdir(exist_ok=True)
         with (
             self._files.borrow(number) as descriptor,
             write_errors(path, needed_bytes=shard.size_bytes),

@@ -31,7 +31,7 @@ def test_one_byte_less_makes_two_shards_and_an_index():
         "model-00001-of-00002.safetensors",
         "model-00002-of-00002.safetensors",
     ]
-    assert json.loads(layout.index_json()) == {
+    assert json.loads(layout.indexes()["model.safetensors.index.json"]) == {
         "metadata": {"total_size": 16},
         "weight_map": {
             "a": "model-00001-of-00002.safetensors",

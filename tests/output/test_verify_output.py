@@ -8,7 +8,7 @@ from test_manifest import MANIFEST
 
 from graphmerge.errors import CheckpointError
 from graphmerge.output.checksums import CHECKSUM_BLOCK_ELEMENTS, TensorChecksum
-from graphmerge.output.layout import INDEX_NAME, layout_shards
+from graphmerge.output.layout import layout_shards
 from graphmerge.output.manifest import ManifestTensor, read_manifest, write_manifest
 from graphmerge.output.rereading import BUFFER_BYTES, intact_tensors
 from graphmerge.output.verify import VerifyReport, verify
@@ -24,6 +24,8 @@ TENSORS = [
 ]
 TOTAL_BYTES = sum(spec.nbytes for _, spec in TENSORS)
 SECOND = "model-00002-of-00002.safetensors"
+
+INDEX_NAME = "model.safetensors.index.json"
 
 
 def write_output(folder, *, max_shard_bytes=BUFFER_BYTES):
@@ -44,7 +46,7 @@ def write_output(folder, *, max_shard_bytes=BUFFER_BYTES):
             )
     write_manifest(folder, evolve(MANIFEST, tensors=tensors))
     if len(layout.shards) > 1:
-        (folder / INDEX_NAME).write_text(layout.index_json())
+        (folder / INDEX_NAME).write_text(layout.indexes()[INDEX_NAME])
     return layout
 
 
