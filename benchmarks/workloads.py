@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     import argparse
 
 HERE = Path(__file__).parent
-METHODS = ("linear", "slerp", "ties", "dare_ties", "passthrough")
+METHODS = (
+    "linear",
+    "task_arithmetic",
+    "slerp",
+    "ties",
+    "dare_linear",
+    "dare_ties",
+    "passthrough",
+)
 SHAPES = ("0.1B", "1.1B", "7B")
 DEFAULT_FOLDER = HERE.parent / "build" / "benchmarks"
 MIB = 2**20

@@ -1,0 +1,143 @@
+"""Time merges of several sizes of model, budgets and numbers of workers, and print a table.
+
+Every run is a fresh process with its inputs in the page cache, beside a run of the floor for each
+shape and method in the same round. With --json, the figures of a run that the file has already are
+not taken again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from itertools import product
+from pathlib import Path
+from statistics import median
+
+from processes import TAIL, Usage, run, run_or_exit, warm
+from workloads import (
+    DEFAULT_FOLDER,
+    HERE,
+    METHODS,
+    SHAPES,
+    discard,
+    graphmerge,
+    mib,
+    prepare,
+    recipe_of,
+    shares,
+    table,
+    tensor_files,
+)
+
+BUDGETS = ("512MiB", "1GiB", "2GiB", "4GiB", "8GiB")
+WORKERS = ("1", "2")
+NEEDED_GB = {"0.1B": 2, "1.1B": 12, "7B": 70}
+"""Disk space that the checkpoints and one output of a shape take."""
+BUDGET_TOO_SMALL = 3
+"""graphmerge's exit code where no plan fits the budget."""
+HEADER = ["shape", "method", "budget", "workers", "time", "CPU", "peak", "floor", "time / floor"]
+
+Figures = dict[str, float | None]
+"""Medians of one kind of run; None for what no plan fits."""
+
+
+def main() -> None:
+    """Run the command."""
+    arguments = parse()
+    figures = json.loads(arguments.json.read_text()) if has_saved(arguments) else {}
+    for shape in arguments.shapes:
+        folder = (arguments.folder or DEFAULT_FOLDER).absolute() / shape
+        if not (folder / "ft3").exists() and free_gb(folder) < NEEDED_GB[shape]:
+            print(f"{shape} left out: it takes {NEEDED_GB[shape]} GB of disk", flush=True)
+            continue
+        prepare(shape, folder)
+        for method in arguments.methods:
+            measure(shape, method, folder, arguments, figures)
+    rows = [row(key.split(), one) for key, one in figures.items()]
+    print(f"\n{table(HEADER, rows)}")
+
+
+def parse() -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=SHAPES)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=("linear", "ties"))
+    parser.add_argument("--budgets", nargs="+", default=BUDGETS)
+    parser.add_argument("--workers", nargs="+", default=WORKERS)
+    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--folder", type=Path, help="has a folder for each shape")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    return parser.parse_args()
+
+
+def has_saved(arguments: argparse.Namespace) -> bool:
+    """Whether an earlier command has left figures."""
+    return arguments.json is not None and arguments.json.exists()
+
+
+def free_gb(folder: Path) -> float:
+    """Free space where a folder is, or will be."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(existing).free / 1e9
+
+
+def measure(
+    shape: str,
+    method: str,
+    folder: Path,
+    arguments: argparse.Namespace,
+    figures: dict[str, Figures],
+) -> None:
+    """Run one method of one shape at every budget and number of workers that is not known yet."""
+    recipe, out = recipe_of(method, shape), folder / "out"
+    pairs = list(product(arguments.budgets, arguments.workers))
+    wanted = [pair for pair in pairs if " ".join((shape, method, *pair)) not in figures]
+    runs: dict[tuple[str, str], list[Usage]] = {pair: [] for pair in wanted}
+    floors: list[Usage] = []
+    for _ in range(arguments.rounds if wanted else 0):
+        floor = [sys.executable, HERE / "floor.py", out]
+        models = [f"{model}:{share}" for model, share in shares(recipe).items()]
+        warm(tensor_files(recipe, folder))
+        floors.append(run_or_exit([*floor, *models], folder))
+        discard(out)
+        for budget, workers in wanted:
+            warm(tensor_files(recipe, folder))
+            limits = ("--memory-budget", budget, "--workers", workers)
+            usage = run(graphmerge("run", recipe, out, *limits, "--quiet"), folder)
+            discard(out)
+            if usage.exit_code not in (0, BUDGET_TOO_SMALL):
+                raise SystemExit(f"exit code {usage.exit_code}\n{usage.output[-TAIL:]}")
+            runs[budget, workers].append(usage)
+            print(f"{shape} {method} {budget} {workers}: {usage.seconds:.2f} s", flush=True)
+    for (budget, workers), usages in runs.items():
+        figures[f"{shape} {method} {budget} {workers}"] = medians(usages, floors)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def medians(usages: list[Usage], floors: list[Usage]) -> Figures:
+    """What runs of one kind took, beside the floor."""
+    if any(usage.exit_code for usage in usages):
+        return dict.fromkeys(("seconds", "cpu_seconds", "peak_bytes", "floor_seconds"))
+    return {
+        "seconds": median(usage.seconds for usage in usages),
+        "cpu_seconds": median(usage.cpu_seconds for usage in usages),
+        "peak_bytes": median(usage.peak_bytes for usage in usages),
+        "floor_seconds": median(usage.seconds for usage in floors),
+    }
+
+
+def row(key: list[str], one: Figures) -> list[str]:
+    """One line of the table."""
+    seconds, cpu_seconds, peak_bytes, floor_seconds = one.values()
+    if seconds is None or cpu_seconds is None or peak_bytes is None or floor_seconds is None:
+        return [*key, "no plan fits", "-", "-", "-", "-"]
+    ratio = f"{seconds / floor_seconds:.2f}x"
+    times = (f"{seconds:.2f} s", f"{cpu_seconds:.1f} s")
+    return [*key, *times, mib(peak_bytes), f"{floor_seconds:.2f} s", ratio]
+
+
+if __name__ == "__main__":
+    main()
