@@ -54,9 +54,10 @@ class CheckpointSink:
         """
         if self._durable:
             self._writer.fsync_all()
-        done = {
-            name: self._open.pop(name, TensorChecksum(self._layout.slots[name].spec)).hexdigest()
-            for name in names
-        }
+        done = {name: self._taken(name).hexdigest() for name in names}
         self._journal.append(done)
         self.checksums.update(done)
+
+    def _taken(self, name: str) -> TensorChecksum:
+        """The checksum of a tensor that is written; an empty one, if it has no elements."""
+        return self._open.pop(name, None) or TensorChecksum(self._layout.slots[name].spec)
