@@ -56,7 +56,7 @@ def evaluate(
         for candidate in scope.get(name, ()):
             if candidate.filter is None or candidate.filter in tensor_name:
                 if isinstance(candidate.value, PerTensor):
-                    return _coerced(parameter, candidate.value.function(tensor_name, *layer))
+                    return _coerced(parameter, _called(candidate.value, tensor_name, layer))
                 return _value_at(parameter, candidate.value, t)
     if isinstance(parameter.default, Required):
         what = f"{method or 'the merge method'} needs parameter {name!r}"
@@ -65,6 +65,20 @@ def evaluate(
         )
         raise RecipeError(Problem(what, f"tensor {tensor_name}", hint=hint))
     return parameter.default
+
+
+def _called(value: PerTensor, tensor_name: str, layer: tuple[int | None, int]) -> Scalar:
+    """What a function gives for a tensor.
+
+    Raises:
+        RecipeError: it fails.
+    """
+    try:
+        return value.function(tensor_name, *layer)
+    except Exception as error:
+        what = f"function {value.name} fails: {type(error).__name__}: {error}"
+        form = "a function of tensor name, layer (or None) and number of layers"
+        raise RecipeError(Problem(what, wanted=form)) from error
 
 
 def _value_at(parameter: ParameterSpec, value: Scalar | tuple[Scalar, ...], t: float) -> Scalar:

@@ -236,3 +236,11 @@ def test_other_weights_give_other_bytes(models, tmp_path):
     expected = recipe_digest(changed.recipe(), models / "changed")
     assert saved(changed.by_hand(), tmp_path / "by-hand") != expected
     assert saved(changed.by_name(), tmp_path / "by-name") == expected
+
+
+def test_a_function_that_fails_is_named_with_the_expression(models):
+    def half(tensor):
+        return 0.5
+
+    with pytest.raises(gm.RecipeError, match=r"function .*half fails: TypeError: .*linear"):
+        gm.merge("linear", ["m1", "m2"], weight=[half, 0.4])
