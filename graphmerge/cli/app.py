@@ -23,6 +23,7 @@ _COMMANDS = (
     "validate",
     "show",
     "inspect",
+    "extract-lora",
     "methods",
     "plugins",
     "calibrate",
@@ -42,7 +43,8 @@ class _Commands(TyperGroup):
         """A command by its name; None if there is no such command."""
         if cmd_name not in _COMMANDS:
             return None
-        function = getattr(import_module(f"graphmerge.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        function = getattr(import_module(f"graphmerge.cli.{name}"), name)
         alone = typer.Typer(add_completion=False, context_settings=_CONTEXT)
         alone.command(cmd_name)(function)
         return typer.main.get_command(alone)

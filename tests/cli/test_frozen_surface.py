@@ -21,6 +21,7 @@ COMMANDS = {
     "show": {"recipe", "--dot", "--svg", "--json", "--plugin"},
     "validate": {"recipe", "--plugin"},
     "inspect": {"checkpoint", "--json", "--plugin"},
+    "extract-lora": {"model", "base", "out", "--rank", "--modules", "--memory-budget"},
     "methods": {"name", "--plugin"},
     "plugins": set(),
     "calibrate": {"--executor", "--workers"},

@@ -1,0 +1,52 @@
+"""`graphmerge extract-lora`: a LoRA adapter from a fine-tune and its base."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graphmerge.cli import options
+from graphmerge.errors import InputError, Problem
+from graphmerge.extraction import extract
+from graphmerge.machine import auto_budget_bytes
+from graphmerge.plugins import read_any_checkpoint
+
+_Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Fine-tune.", show_default=False)]
+_Base = Annotated[Path, typer.Argument(metavar="BASE", help="Its base.", show_default=False)]
+
+
+def extract_lora(
+    model: _Model,
+    base: _Base,
+    out: options.OutPath,
+    rank: Annotated[int, typer.Option(min=1, help="Most ranks of a matrix.")] = 16,
+    modules: Annotated[
+        str, typer.Option(metavar="REGEX", help="Modules in whose names this is found.")
+    ] = ".*",
+    memory_budget: options.MemoryBudget = "auto",
+) -> None:
+    """Write the LoRA adapter that is nearest to what MODEL has changed in BASE to OUT."""
+    is_auto = memory_budget.strip().lower() == "auto"
+    budget = auto_budget_bytes() if is_auto else options.size("--memory-budget", memory_budget)
+    try:
+        re.compile(modules)
+    except re.error as error:
+        problem = Problem("not a regular expression", "--modules", f"{modules}: {error}")
+        raise InputError(problem) from error
+    found = extract(
+        read_any_checkpoint(model),
+        read_any_checkpoint(base),
+        out,
+        base_name=str(base),
+        rank=rank,
+        modules=modules,
+        budget_bytes=budget,
+    )
+    for module in found.modules:
+        typer.echo(f"{module.module}: rank {module.rank}, relative error {module.error:.3g}")
+    for name in found.left_out:
+        typer.echo(f"left out, although it has changed: {name}", err=True)
+    typer.echo(f"wrote {out}: factors of {len(found.modules)} modules")

@@ -1,0 +1,263 @@
+"""From a fine-tune and its base to a LoRA adapter: the best factors of each change of a matrix."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import frozen
+
+from graphmerge.calibration import assumed
+from graphmerge.checkpoint.adapter import ADAPTER_WEIGHTS
+from graphmerge.checkpoint.adapter_config import ADAPTER_CONFIG
+from graphmerge.checkpoint.vocabulary import find_embeddings
+from graphmerge.errors import BudgetError, CheckpointError, OutputError, Problem
+from graphmerge.execution.reading import FileReader
+from graphmerge.execution.stored_values import Readable
+from graphmerge.output import ShardWriter, layout_shards, write_text
+from graphmerge.schedule.executors import Executor
+from graphmerge.spec import DType, TensorSpec
+from graphmerge.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from graphmerge.checkpoint.values import Checkpoint, TensorEntry
+
+_TRANSPOSED_KINDS = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
+"""Kinds of models whose linear layers store (columns, rows)."""
+_CHANGE_BYTES = 28
+"""Bytes per element of a matrix: both as stored and converted, and their difference in float64."""
+_GRAM_BYTES = 48
+"""Bytes per element of the Gram matrix: itself, its eigenvectors, and what LAPACK takes."""
+_COMPARED_ELEMENTS = 1 << 20
+
+
+@frozen
+class Extracted:
+    """The factors of one module."""
+
+    module: str
+    """Name of the module."""
+    rank: int
+    """Their rank."""
+    error: float
+    """|W - W_base - B A| / |W - W_base|, Frobenius norms; 0 where nothing has changed."""
+
+
+@frozen
+class Extraction:
+    """What was extracted, and what was not."""
+
+    modules: tuple[Extracted, ...]
+    """Every module that has factors."""
+    left_out: tuple[str, ...]
+    """Tensors that have changed and that the adapter does not hold."""
+
+
+@frozen(eq=False)
+class _Pair:
+    """A matrix of both models."""
+
+    module: str
+    tuned: TensorEntry
+    base: TensorEntry
+    rank: int
+
+
+def extract(
+    tuned: Checkpoint,
+    base: Checkpoint,
+    out: Path,
+    *,
+    base_name: str,
+    rank: int,
+    modules: str,
+    budget_bytes: int,
+) -> Extraction:
+    """Write the adapter that is nearest to what a fine-tune has changed.
+
+    Per matrix the product B A of rank R that is nearest to W - W_base in the Frobenius norm (Eckart
+    and Young), from the eigenvectors of the smaller Gram matrix, in float64; factors in float32.
+
+    Args:
+        tuned: The fine-tune.
+        base: The model that it was made from.
+        out: Folder to be made; it must not exist.
+        base_name: What the adapter's config calls the base.
+        rank: Most ranks of a matrix.
+        modules: Regular expression; modules in whose name it is found take part.
+        budget_bytes: Most memory of the process.
+
+    Raises:
+        CheckpointError: the models have not the same tensors, or no matrix takes part.
+        BudgetError: the memory does not do.
+        OutputError: `out` exists.
+        MachineError: a file cannot be read or written.
+    """
+    if out.exists():
+        raise OutputError(Problem("the output exists", str(out), hint="name another folder"))
+    _check_same(tuned, base)
+    pairs = tuple(_pairs(tuned, base, rank, re.compile(modules)))
+    if not pairs:
+        raise CheckpointError(Problem("no matrix takes part", str(tuned.path), got=modules))
+    _check_budget(pairs, budget_bytes)
+    partial = out.with_name(f"{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    is_transposed = base.config.get("model_type") in _TRANSPOSED_KINDS
+    with FileReader() as reader:
+        found = tuple(_write_factors(pairs, partial, reader, is_transposed=is_transposed))
+        left_out = tuple(_changed(tuned, base, {f"{pair.module}.weight" for pair in pairs}, reader))
+    config = _config(pairs, rank, base_name, is_transposed=is_transposed)
+    write_text(partial / ADAPTER_CONFIG, json.dumps(config, indent=2) + "\n")
+    partial.rename(out)
+    return Extraction(found, left_out)
+
+
+def _check_same(tuned: Checkpoint, base: Checkpoint) -> None:
+    problems = [
+        Problem(f"tensor {name} is in one model only", str(tuned.path))
+        for name in sorted(tuned.tensors.keys() ^ base.tensors.keys())
+    ]
+    problems += [
+        Problem("shapes differ", f"tensor {name}", f"{entry.spec} and {base.tensors[name].spec}")
+        for name, entry in tuned.tensors.items()
+        if name in base.tensors and entry.spec.shape != base.tensors[name].spec.shape
+    ]
+    if problems:
+        raise CheckpointError(*problems[:20])
+
+
+def _pairs(
+    tuned: Checkpoint, base: Checkpoint, rank: int, modules: re.Pattern[str]
+) -> Iterator[_Pair]:
+    vocabulary = set(find_embeddings(base))
+    for name, entry in tuned.tensors.items():
+        module, other = name.removesuffix(".weight"), base.tensors[name]
+        is_matrix = module != name and len(entry.spec.shape) == 2 and entry.spec.numel
+        floats = entry.spec.dtype.is_mergeable_float and other.spec.dtype.is_mergeable_float
+        if is_matrix and floats and name not in vocabulary and modules.search(module):
+            yield _Pair(module, entry, other, min(rank, *entry.spec.shape))
+
+
+def _check_budget(pairs: tuple[_Pair, ...], budget_bytes: int) -> None:
+    reserved = assumed(Executor.NATIVE)
+    most, pair = max(((_working_bytes(pair), pair) for pair in pairs), key=lambda item: item[0])
+    needed = reserved.base_bytes + reserved.worker_bytes + most
+    if needed > budget_bytes:
+        got, wanted = format_bytes(budget_bytes), f"at least {format_bytes(needed)}"
+        raise BudgetError(Problem("the memory budget does not do", pair.module, got, wanted))
+
+
+def _working_bytes(pair: _Pair) -> int:
+    rows, columns = pair.tuned.spec.shape
+    factors = 24 * pair.rank * (rows + columns)
+    return _CHANGE_BYTES * rows * columns + _GRAM_BYTES * min(rows, columns) ** 2 + factors
+
+
+def _write_factors(
+    pairs: tuple[_Pair, ...], folder: Path, reader: FileReader, *, is_transposed: bool
+) -> Iterator[Extracted]:
+    specs: list[tuple[str, TensorSpec]] = []
+    for pair in pairs:
+        rows, columns = pair.tuned.spec.shape[:: -1 if is_transposed else 1]
+        specs.append((_stored(pair, "A"), TensorSpec((pair.rank, columns), DType.F32)))
+        specs.append((_stored(pair, "B"), TensorSpec((rows, pair.rank), DType.F32)))
+    layout = layout_shards(specs, max_shard_bytes=sum(spec.nbytes for _, spec in specs))
+    with ShardWriter(folder, layout) as writer:
+        for pair in pairs:
+            a, b, error = factorised(_change(pair, reader), pair.rank)
+            a, b = (b.T, a.T) if is_transposed else (a, b)
+            for part, values in (("A", a), ("B", b)):
+                numbers = np.ascontiguousarray(values, np.float32)
+                writer.write(layout.slots[_stored(pair, part)], 0, numbers)
+            yield Extracted(pair.module, pair.rank, error)
+    (folder / layout.shards[0].file_name).rename(folder / ADAPTER_WEIGHTS)
+
+
+def _stored(pair: _Pair, part: str) -> str:
+    return f"base_model.model.{pair.module}.lora_{part}.weight"
+
+
+def _change(pair: _Pair, reader: FileReader) -> NDArray[np.float64]:
+    change = _numbers(pair.tuned, reader).astype(np.float64)
+    change -= _numbers(pair.base, reader)
+    return change.reshape(pair.tuned.spec.shape)
+
+
+def _numbers(entry: TensorEntry, reader: FileReader) -> NDArray[Any]:
+    def read(start: int, buffer: NDArray[Any]) -> None:
+        reader.read(entry, start, buffer)
+
+    return Readable(entry.spec, read).numbers(0, entry.spec.numel)
+
+
+def factorised(
+    change: NDArray[np.float64], rank: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """A (rank, columns), B (rows, rank) with B A nearest to a matrix, and the relative error.
+
+    Directions are those of the singular vectors; A and B share out the singular values evenly.
+    """
+    if change.shape[0] > change.shape[1]:
+        a, b, error = factorised(change.T, rank)
+        return b.T, a.T, error
+    _, vectors = np.linalg.eigh(change @ change.T)
+    left = vectors[:, : -rank - 1 : -1]
+    right = left.T @ change
+    strengths = np.sqrt(np.linalg.norm(right, axis=1))
+    whole = float(np.linalg.norm(change))
+    rest = float(np.linalg.norm(change - left @ right))
+    shares = np.divide(1, strengths, out=np.zeros_like(strengths), where=strengths > 0)
+    return right * shares[:, None], left * strengths, rest / whole if whole else 0.0
+
+
+def _changed(
+    tuned: Checkpoint, base: Checkpoint, held: set[str], reader: FileReader
+) -> Iterator[str]:
+    """Tensors outside the adapter that are not the same in both models."""
+    for name, entry in tuned.tensors.items():
+        if name not in held and not _is_equal(entry, base.tensors[name], reader):
+            yield name
+
+
+def _is_equal(first: TensorEntry, second: TensorEntry, reader: FileReader) -> bool:
+    if first.spec.dtype is not second.spec.dtype:
+        return False
+    step = _COMPARED_ELEMENTS
+    for start in range(0, first.spec.numel, step):
+        count = min(step, first.spec.numel - start)
+        own, other = (np.empty(count * first.spec.dtype.bits // 8, np.uint8) for _ in range(2))
+        reader.read(first, start, own)
+        reader.read(second, start, other)
+        if not np.array_equal(own, other):
+            return False
+    return True
+
+
+def _config(
+    pairs: tuple[_Pair, ...], rank: int, base_name: str, *, is_transposed: bool
+) -> Mapping[str, Any]:
+    """alpha is the rank, so that the scale is 1."""
+    lower = {pair.module: pair.rank for pair in pairs if pair.rank < rank}
+    return {
+        "peft_type": "LORA",
+        "task_type": None,
+        "base_model_name_or_path": base_name,
+        "inference_mode": True,
+        "r": rank,
+        "lora_alpha": rank,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": is_transposed,
+        "target_modules": [pair.module for pair in pairs],
+        "rank_pattern": lower,
+        "alpha_pattern": lower,
+    }

@@ -1,0 +1,69 @@
+"""Adapters that are extracted from fine-tunes: nearest in norm, loaded by PEFT, merged back."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from adapter_models import merged_by_peft, write_adapter, write_gpt2, write_llama
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from graphmerge.cli.app import app
+from graphmerge.extraction import factorised
+from graphmerge.testing.merging import merge
+from graphmerge.testing.stored_models import read_model
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["extract-lora", *map(str, arguments)])
+
+
+def passthrough(model):
+    return {"merge_method": "passthrough", "models": [{"model": model}]}
+
+
+@pytest.mark.parametrize("write", [write_llama, write_gpt2])
+def test_a_fine_tune_of_low_rank_comes_back(tmp_path, write):
+    base = write(tmp_path / "base")
+    targets = ["down_proj", "q_proj"] if write is write_llama else ["c_attn", "c_proj"]
+    write_adapter(tmp_path / "made", base, target_modules=targets, r=3, fan_in_fan_out=True)
+    merge(passthrough("base+made"), tmp_path / "tuned")
+    result = run(tmp_path / "tuned", base, tmp_path / "found", "--rank", 3)
+    assert result.exit_code == 0, result.output
+    wanted = read_model(tmp_path / "tuned")
+    got = merge(passthrough("base+found"), tmp_path / "back").tensors()
+    by_peft = merged_by_peft(base, tmp_path / "found")
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(got[name], tensor, atol=1e-6, rtol=1e-5, msg=name)
+        torch.testing.assert_close(by_peft[name], tensor, atol=1e-6, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("shape", [(20, 33), (33, 20)])
+def test_factors_are_the_best_of_their_rank(shape):
+    change = np.random.default_rng(0).standard_normal(shape)
+    a, b, error = factorised(change, 4)
+    values = np.linalg.svd(change, compute_uv=False)
+    best = np.sqrt((values[4:] ** 2).sum())
+    assert np.linalg.norm(change - b @ a) == pytest.approx(best, rel=1e-9)
+    assert error == pytest.approx(best / np.linalg.norm(change), rel=1e-9)
+    assert not factorised(np.zeros(shape), 4)[1].any()
+
+
+def test_what_is_left_out_is_told(tmp_path):
+    base = write_llama(tmp_path / "base")
+    write_llama(tmp_path / "tuned")
+    path = tmp_path / "tuned" / "model.safetensors"
+    tensors = load_file(path)
+    tensors["model.norm.weight"] += 1
+    tensors["model.layers.0.mlp.up_proj.weight"] += 1
+    save_file(tensors, path, metadata={"format": "pt"})
+    result = run(tmp_path / "tuned", base, tmp_path / "out", "--modules", "q_proj", "--rank", 99)
+    assert "left out, although it has changed: model.norm.weight" in result.output
+    assert "left out, although it has changed: model.layers.0.mlp.up_proj.weight" in result.output
+    assert "q_proj: rank 32, relative error 0" in result.output
+    assert json.loads((tmp_path / "out" / "adapter_config.json").read_text())["r"] == 99
+    assert run(tmp_path / "tuned", base, tmp_path / "out").exit_code == 2
+    small = run(tmp_path / "tuned", base, tmp_path / "small", "--memory-budget", "10MiB")
+    assert small.exit_code == 3
+    assert not (tmp_path / "small").exists()
