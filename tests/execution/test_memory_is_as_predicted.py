@@ -27,6 +27,13 @@ SCRIPT = Path(__file__).with_name("measured_merge.py")
 SMALL = LlamaShape(2, 512, 1024, vocabulary=32_000, heads=8, kv_heads=8, tied=True)
 """40 million parameters, the embedding most of them."""
 ROWS = (*ONE_EACH, *(row for row in TABLE if str(row) in ("ties-model", "nan-model", "emr-task")))
+QUICK = ("linear", "slerp", "della", "arcee_fusion", "tsv_m", "emr")
+"""One method of each kind, in native code and not."""
+QUICK_OR_SLOW = [
+    pytest.param(row, id=str(row), marks=() if row.method in QUICK else pytest.mark.slow)
+    for row in ROWS
+]
+"""A process each."""
 LARGE_ROWS = LlamaShape(1, 1024, 1024, vocabulary=160_000, heads=8, kv_heads=8, tied=True)
 """An embedding of 312 MiB in bf16."""
 
@@ -108,7 +115,7 @@ def test_a_generous_dare_ties_takes_what_was_predicted(models, reserved, workers
     assert peak >= 0.7 * predicted
 
 
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@pytest.mark.parametrize("row", QUICK_OR_SLOW)
 def test_every_method_takes_at_most_what_was_predicted(small_models, reserved, row):
     peak, predicted, budget = measured(small_models, row, None, 1, reserved)
     assert peak <= predicted <= budget

@@ -103,6 +103,13 @@ def lines_ratio(deltas):
     return total / (len(tuned) * np.abs(flat(merged)).sum())
 
 
+def depth(name, names):
+    """Where a tensor is among the layers: 0 in the first and outside of them, 1 in the last."""
+    numbers = {x: int(x.split(".")[1]) for x in names if x.startswith("layers.")}
+    last = max(numbers.values(), default=0)
+    return numbers.get(name, 0) / last if last else 0.0
+
+
 def whole_task_vectors(models, arithmetic):
     """Task vectors of all models but the first, the base."""
     base, *tuned = models

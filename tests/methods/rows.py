@@ -135,7 +135,8 @@ class Row:
         return f"{self.method}-{self.settings}"
 
     def parameters_of(self, position):
-        return {name: values[position] for name, values in self.per_model.items()}
+        """Those of a model by its place in the recipe; in turns where there are many models."""
+        return {name: values[position % len(values)] for name, values in self.per_model.items()}
 
     def recipe(self, labels, **more):
         """The recipe for models in folders of these names."""

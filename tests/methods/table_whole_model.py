@@ -62,7 +62,8 @@ def _emr(given):
 
 def _lines(given):
     ratio = given.once("ratio", lambda: whole.lines_ratio(_deltas(given)))
-    return given.tensors[0] + ratio * given.own["alpha"] * given.deltas[0]
+    rise = given.own["beta"] * whole.depth(given.name, given.models[0])
+    return given.tensors[0] + (ratio * given.own["alpha"] + rise) * given.deltas[0]
 
 
 def _ties_row(settings, weights=PLAIN, density=(0.3, 0.5, 0.75, 0.1), **own):

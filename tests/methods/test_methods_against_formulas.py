@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 import torch
-from table import TABLE
+from table import ONE_EACH, TABLE
 
 from graphmerge.methods.registry import METHODS
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
@@ -92,6 +92,9 @@ def assert_close(got, want, *, allowed, dtype, excepted, label):
     )
 
 
+ANY_NUMBER = [row for row in ONE_EACH if METHODS[row.method].most_models is None]
+
+
 def test_every_method_is_in_the_table():
     assert {row.method for row in TABLE} == set(METHODS)
 
@@ -103,6 +106,39 @@ def test_every_method_is_in_the_table():
 )
 def test_a_merge_is_what_the_formula_says(row, count, dtype, stored):
     root, models = stored[dtype]
+    assert_merged(row, count, dtype, root, models)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A folder of twenty small models, and their tensors."""
+    root = tmp_path_factory.mktemp("many")
+    generator = torch.Generator().manual_seed(7)
+    base = torch.randn(16, 24, generator=generator)
+    models = []
+    for number in range(20):
+        changed = base + 0.1 * torch.randn(16, 24, generator=generator)
+        models.append({"layers.0.matrix": changed, "layers.1.vector": changed[0].clone()})
+        write_model(root / f"m{number}", models[-1])
+    return root, models
+
+
+@pytest.mark.parametrize(
+    ("row", "count"),
+    [
+        pytest.param(row, count, id=f"{row}-{count}")
+        for row in ANY_NUMBER
+        for count in (METHODS[row.method].least_models, 20)
+    ],
+)
+def test_few_models_and_twenty_are_what_the_formula_says(row, count, many):
+    """As few as the method takes; and twenty, with the parameters of five in turns."""
+    root, models = many
+    assert_merged(row, count, torch.float32, root, models)
+
+
+def assert_merged(row, count, dtype, root, models):
+    """Merge the first models in a folder by a row, and compare with its reference."""
     labels = [f"m{model}" for model in range(count)]
     out = root / f"out-{row}-{count}"
     merged = merge(row.recipe(labels), out, workers=2, tile_elements=BLOCK_ELEMENTS, seed=SEED)

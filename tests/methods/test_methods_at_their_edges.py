@@ -58,6 +58,35 @@ def test_density_zero_lambda_zero_and_weight_zero_give_the_base(row, tmp_path):
         assert torch.equal(merged["x"], base)
 
 
+def test_lines_rises_over_the_layers_of_the_output(tmp_path):
+    """With slices layer l of the output is scaled by alpha + beta l / (L - 1), whatever it was."""
+    names = [f"model.layers.{number}.x" for number in range(3)]
+    base = {name: ramp(7, torch.float64) * (i + 1) for i, name in enumerate(names)}
+    base["model.norm.x"] = ramp(7, torch.float64)
+    tuned = {name: x + ramp(7, torch.float64).flip(0) ** 2 for name, x in base.items()}
+    labels = [str(write_model(tmp_path / n, x)) for n, x in (("base", base), ("tuned", tuned))]
+    ranges = ([0, 2], [1, 3], [0, 1])
+    recipe = {
+        "merge_method": "lines",
+        "base_model": labels[0],
+        "slices": [
+            {"sources": [{"model": label, "layer_range": list(span)} for label in labels]}
+            for span in ranges
+        ],
+        "parameters": {"alpha": 0.25, "beta": 0.75},
+    }
+    merged = merge(recipe, tmp_path / "out").tensors()
+    sources = [number for first, end in ranges for number in range(first, end)]
+    assert len(merged) == len(sources) + 1
+    for layer, source in enumerate(sources):
+        b, t = (model[names[source]] for model in (base, tuned))
+        wanted = b + (0.25 + 0.75 * layer / (len(sources) - 1)) * (t - b)
+        found = merged[f"model.layers.{layer}.x"]
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-14)
+    b, t = base["model.norm.x"], tuned["model.norm.x"]
+    torch.testing.assert_close(merged["model.norm.x"], b + 0.25 * (t - b), rtol=0, atol=1e-14)
+
+
 def tied_deltas():
     """Few magnitudes, and counts to keep that end in the first, a middle and the last block, at a
     block's border, and after a single element.
