@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from graphmerge.checkpoint.components import component_config
+from graphmerge.checkpoint.language_config import language_values
 from graphmerge.checkpoint.values import component_of
-from graphmerge.checkpoint.vocabulary import find_embeddings
+from graphmerge.checkpoint.vocabulary import find_embeddings, stored_head, untied
 from graphmerge.machine import installed_version
 from graphmerge.output import (
     Manifest,
@@ -81,6 +82,8 @@ def write_side_files(
     for path, text in layout.indexes().items():
         write_text(partial / path, text)
     config = _config(compiled)
+    if _is_untied(compiled, checksums):
+        config = untied(config)
     for component in donor.components:
         own = component_config(config, component, donor.components)
         if own:
@@ -103,6 +106,15 @@ def _config(compiled: Compiled) -> dict[str, object]:
     origin = compiled.build.model.tokenizer
     config = with_token_ids(compiled.build.model.config, origin.checkpoint.config if origin else {})
     return output_config(config, vocabulary_size=_vocabulary_size(compiled.build))
+
+
+def _is_untied(compiled: Compiled, checksums: Mapping[str, str]) -> bool:
+    """Whether a head is written that differs from the embedding, which the donor has for both."""
+    model, pair = compiled.build.model, stored_head(checksums)
+    if pair is None or checksums[pair[0]] == checksums[pair[1]]:
+        return False
+    stated = language_values(model.config, "tie_word_embeddings", bool)
+    return any(stated) or (not stated and pair[0] not in model.checkpoint.tensors)
 
 
 def _with_dtype(

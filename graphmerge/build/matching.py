@@ -7,7 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from attrs import frozen
 
 from graphmerge.build.models import Model, in_module, stack_of
-from graphmerge.checkpoint.layer_layout import LayerPosition, LayerStack, is_after_layers
+from graphmerge.checkpoint.layer_layout import (
+    LayerLayout,
+    LayerPosition,
+    LayerStack,
+    is_after_layers,
+)
 from graphmerge.checkpoint.names import split_block
 from graphmerge.recipe.lookup import layer_fraction
 from graphmerge.recipe.values import ModelReference, Module, Slice, Source
@@ -86,7 +91,12 @@ def _match_whole(module: Module, models: Models, base: ModelReference | None) ->
     sources = listed_sources(module, part, holding_base)
     place = _place(module, part, sources, models, holding_base)
     donor = models[holding_base or sources[0].model]
-    for name, position in _in_model_order(donor, module.name):
+    untied = _untied(donor, place.models)
+    ordered = _in_model_order(donor, module.name)
+    for name, position in [
+        *ordered,
+        *((head, None) for head in untied if module.name is None or in_module(head, module.name)),
+    ]:
         index, count = (position.index, position.stack.count) if position else (None, 0)
         names = (name,) * len(sources)
         yield Match(name, place, names, layer_fraction(index, count), (index, count))
@@ -97,14 +107,15 @@ def _in_model_order(model: Model, module: str | None) -> list[tuple[str, LayerPo
     before: list[tuple[str, LayerPosition | None]] = []
     layers: list[tuple[str, LayerPosition | None]] = []
     after: list[tuple[str, LayerPosition | None]] = []
+    layout = model.layout_in(module)
     for name in model.tensors:
         if module is not None and not in_module(name, module):
             continue
-        position = model.layout.locate(name)
+        position = layout.locate(name)
         if position:
             layers.append((name, position))
         else:
-            (after if is_after_layers(name, model.layout) else before).append((name, None))
+            (after if is_after_layers(name, layout) else before).append((name, None))
     return before + layers + after
 
 
@@ -131,11 +142,17 @@ def _match_ends(
     holding_base = part.base_model or base
     donor = models[donor_of(part, holding_base).model]
     place = _place(module, part, part.sources, models, holding_base)
-    for name in donor.tensors:
-        outside = donor.layout.locate(name) is None and is_after_layers(name, donor.layout) is after
+    layout = donor.layout_in(module.name)
+    for name in (*donor.tensors, *(_untied(donor, models.values()) if after else ())):
+        outside = layout.locate(name) is None and is_after_layers(name, layout) is after
         if outside and (module.name is None or in_module(name, module.name)):
             names = (name,) * len(part.sources)
             yield Match(_beyond(name, donor, module), place, names, fraction=0.0)
+
+
+def _untied(donor: Model, models: Iterable[Model]) -> list[str]:
+    """Heads that are tied in the model that gives the names, and that others have of their own."""
+    return [head for head in donor.tied if any(head in model.tensors for model in models)]
 
 
 def _beyond(name: str, donor: Model, module: Module) -> str:
@@ -185,9 +202,10 @@ def _required_stack(model: Model, module: Module) -> LayerStack:
 def _suffixes(model: Model, stack: LayerStack) -> Mapping[int, list[str]]:
     """What follows the layer number in the names of each layer."""
     found: dict[int, list[str]] = {}
+    layout = LayerLayout((stack,))
     for name in model.tensors:
-        position = model.layout.locate(name)
-        if position and position.stack == stack:
+        position = layout.locate(name)
+        if position:
             found.setdefault(position.index, []).append(position.suffix)
     return found
 

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from graphmerge.checkpoint.components import find_component_layers
 from graphmerge.checkpoint.layers import find_layers
-from graphmerge.checkpoint.names import natural_sorted
+from graphmerge.checkpoint.names import in_tower, natural_sorted
 from graphmerge.checkpoint.values import WHOLE
 from graphmerge.checkpoint.vocabulary import tied_head
 from graphmerge.graph import Pattern, Value, make_node
@@ -74,6 +74,17 @@ class Model:
         if parts != (WHOLE,):
             return find_component_layers(self.tensors, self.config, parts)
         return find_layers(tuple(self.tensors), self.config)
+
+    def layout_in(self, module: str | None) -> LayerLayout:
+        """The stacks of layers that hold in a module: those of the model, unless it has none there.
+
+        So vision and audio towers have layers where `modules:` names them, and nowhere else.
+        """
+        is_within = module is None or any(in_module(x.prefix, module) for x in self.layout.stacks)
+        if module is None or is_within or self.checkpoint.components != (WHOLE,):
+            return self.layout
+        names = [name for name in self.tensors if in_module(name, module)]
+        return find_layers(names, self.config, towers=in_tower(module))
 
     @property
     def label(self) -> str:
@@ -143,7 +154,9 @@ def stack_of(model: Model, within: str | None) -> LayerStack | None:
     None if there is no such stack, or more than one.
     """
     stacks = [
-        stack for stack in model.layout.stacks if within is None or in_module(stack.prefix, within)
+        stack
+        for stack in model.layout_in(within).stacks
+        if within is None or in_module(stack.prefix, within)
     ]
     return stacks[0] if len(stacks) == 1 else None
 

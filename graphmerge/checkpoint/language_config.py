@@ -14,19 +14,26 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-def language_sections(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def language_sections(
+    config: Mapping[str, Any], *, towers: bool = False
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The config and the objects inside it, outer ones first, without those of other towers.
+
+    Args:
+        config: config.json.
+        towers: Instead, only what speaks of other towers.
 
     Yields:
         The path of a section, with a dot at its end (`text_config.`, empty for the config itself),
         and the section.
     """
-    queue: deque[tuple[str, Mapping[str, Any]]] = deque([("", config)])
+    outer = {key: config[key] for key in config if in_tower(key)} if towers else config
+    queue: deque[tuple[str, Mapping[str, Any]]] = deque([("", outer)])
     while queue:
         path, section = queue.popleft()
         yield path, section
         for key, value in section.items():
-            if isinstance(value, Mapping) and not in_tower(key):
+            if isinstance(value, Mapping) and (towers or not in_tower(key)):
                 queue.append((f"{path}{key}.", value))
 
 

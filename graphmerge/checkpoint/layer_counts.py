@@ -21,6 +21,7 @@ _COUNT_KEYS = (
     "encoder_layers",
     "num_decoder_layers",
     "decoder_layers",
+    "depth",
 )
 
 
@@ -45,11 +46,11 @@ class LayerCount:
         return length in {self.value, self.value + self.predictors}
 
 
-def layer_counts(config: Mapping[str, Any]) -> list[LayerCount]:
-    """Every count of layers in config.json, outer sections first, other towers left out."""
+def layer_counts(config: Mapping[str, Any], *, towers: bool = False) -> list[LayerCount]:
+    """Every count of layers in config.json, outer sections first: of towers, or of all else."""
     return [
         LayerCount(path + key, value, _whole(section.get("num_nextn_predict_layers")))
-        for path, section in language_sections(config)
+        for path, section in language_sections(config, towers=towers)
         for key in _COUNT_KEYS
         if (value := _whole(section.get(key))) > 0
     ]

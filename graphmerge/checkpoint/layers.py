@@ -41,7 +41,9 @@ class _BlockList:
         return own or [count for count in counts if not count.role] or counts
 
 
-def find_layers(names: Iterable[str], config: Mapping[str, Any]) -> LayerLayout:
+def find_layers(
+    names: Iterable[str], config: Mapping[str, Any], *, towers: bool = False
+) -> LayerLayout:
     """The layers of a checkpoint.
 
     Towers (vision, audio) count only if there is nothing else. Among block lists whose length
@@ -51,10 +53,11 @@ def find_layers(names: Iterable[str], config: Mapping[str, Any]) -> LayerLayout:
     Args:
         names: every tensor name.
         config: config.json; may be empty.
+        towers: The names are those of a tower: believe what config.json says of towers.
     """
     blocks = _block_lists(names)
     blocks = [block for block in blocks if not in_tower(block.prefix)] or blocks
-    counts = layer_counts(config)
+    counts = layer_counts(config, towers=towers)
     groups = [[block for block in blocks if role_of(block.prefix) == role] for role in ROLES]
     if not all(groups) or not _has_two_stacks(config, counts):
         groups = [blocks]

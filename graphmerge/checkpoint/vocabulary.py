@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from graphmerge.checkpoint.language_config import language_values
+from graphmerge.checkpoint.language_config import language_sections, language_values
 from graphmerge.checkpoint.names import has_block, in_tower
 from graphmerge.checkpoint.values import WHOLE, component_of
 
@@ -85,6 +86,23 @@ def tied_head(names: Iterable[str], config: Mapping[str, Any]) -> tuple[str, str
     if not is_tied or (classes and not has_head):
         return None
     return _head_name(embedding, str(config.get("model_type"))), embedding
+
+
+def stored_head(names: Iterable[str]) -> tuple[str, str] | None:
+    """The head and the embedding of a model that stores both; None if it does not."""
+    outside = [name for name in names if not has_block(name)]
+    embedding = _input_embedding(outside)
+    head = next((name for name in outside if _HEAD.fullmatch(name)), None)
+    return (head, embedding) if head and embedding else None
+
+
+def untied(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a config that says of no section that its head is the embedding."""
+    changed: dict[str, Any] = copy.deepcopy(dict(config))
+    for _, section in language_sections(changed):
+        if section.get("tie_word_embeddings"):
+            cast("dict[str, Any]", section)["tie_word_embeddings"] = False
+    return changed | {"tie_word_embeddings": False}
 
 
 def _axes_if_vocabulary(name: str) -> int:
