@@ -73,9 +73,10 @@ def build_graph(recipes: RecipeGraph, stored: Models, *, seed: int) -> Build:
     made = _lift_all(recipes.needed(), stored, seed=seed)
     final = made[recipes.output]
     tensors = {name: final.model.tensors[name] for name in final.names}
-    warnings = (*_recipe_warnings(made), *_unused(recipes), *_warnings(stored))
+    warnings = (*_of_entries(made, "warnings"), *_unused(recipes), *_warnings(stored))
+    notes = tuple(_of_entries(made, "notes"))
     reading = sum(lifted.reading_bytes for lifted in made.values())
-    graph = Graph(tuple(_outputs(tensors)), (), warnings, reading)
+    graph = Graph(tuple(_outputs(tensors)), (), warnings, notes, reading)
     graph = evolve(graph, omissions=tuple(_omissions(graph, stored, made.values())))
     verify_graph(graph)
     return Build(graph, final.model, _parameters(made))
@@ -117,7 +118,8 @@ def _lift(entry: Entry, models: Models, *, seed: int) -> Lifted:
     return evolve(
         lifted,
         model=evolve(lifted.model, tokenizer=aligned.tokenizer),
-        warnings=(*aligned.notes, *lifted.warnings, *idle_filters(recipe, names)),
+        warnings=(*lifted.warnings, *idle_filters(recipe, names)),
+        notes=aligned.notes,
         reading_bytes=aligned.reading_bytes,
     )
 
@@ -215,9 +217,10 @@ def _parameters(made: Mapping[str, Lifted]) -> dict[str, Mapping[str, Scalar]]:
     }
 
 
-def _recipe_warnings(made: Mapping[str, Lifted]) -> Iterator[str]:
+def _of_entries(made: Mapping[str, Lifted], kind: str) -> Iterator[str]:
+    """The warnings or notes of all entries, each with the entry that it is about."""
     for entry, lifted in made.items():
-        yield from (f"entry {entry}: {text}" if entry else text for text in lifted.warnings)
+        yield from (f"entry {entry}: {text}" if entry else text for text in getattr(lifted, kind))
 
 
 def _unused(recipes: RecipeGraph) -> Iterator[str]:

@@ -57,6 +57,8 @@ class Lifted:
     """Input tensors left out, with the reason."""
     warnings: tuple[str, ...]
     """What the user should know before running."""
+    notes: tuple[str, ...] = ()
+    """What is done with vocabularies."""
     reading_bytes: int = 0
     """Memory that reading tokenizers took."""
 

@@ -16,6 +16,8 @@ def validate(recipe: options.RecipePath, plugin: options.Plugins = None) -> None
     graph = compiled.build.graph
     for warning in graph.warnings:
         typer.echo(f"warning: {warning}", err=True)
+    for note in graph.notes:
+        typer.echo(f"note: {note}")
     typer.echo(
         f"{recipe}: valid; {compiled.recipe.methods} of {counted(len(compiled.models), 'model')} "
         f"into {counted(len(graph.outputs), 'tensor')}"

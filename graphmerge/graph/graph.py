@@ -63,6 +63,8 @@ class Graph:
     """Input tensors left out, with the reason."""
     warnings: tuple[str, ...] = ()
     """What the user should know before running."""
+    notes: tuple[str, ...] = ()
+    """What is done with vocabularies, as the user asked or by rule."""
     reading_bytes: int = 0
     """Memory that was taken to make it, beside that of its nodes: tokenizers, as they were read."""
 

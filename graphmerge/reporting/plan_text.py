@@ -39,6 +39,7 @@ def plan_lines(compiled: Compiled, report: PlanReport, *, verbose: bool) -> Iter
     if not report.fits:
         yield from (Line(text, is_error=True) for text in _offenders(report))
     yield from map(Line, _plan(compiled, report, verbose=verbose))
+    yield from (Line(f"note: {text}") for text in report.notes)
     yield from (Line(f"warning: {text}", is_warning=True) for text in report.warnings)
 
 

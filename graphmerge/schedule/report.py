@@ -56,6 +56,7 @@ def report(plan: Plan, *, shards: int) -> PlanReport:
         merged=_outputs(output for output in graph.outputs if not output.reason),
         copied=_outputs(output for output in graph.outputs if output.reason),
         left_out=_omissions(graph.omissions),
+        notes=graph.notes,
         warnings=graph.warnings,
         moments=simulate(plan),
     )

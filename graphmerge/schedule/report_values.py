@@ -135,6 +135,8 @@ class PlanReport:
     """Output tensors that are copied."""
     left_out: tuple[TensorGroup, ...]
     """Input tensors that do not reach the output."""
+    notes: tuple[str, ...]
+    """What is done with vocabularies."""
     warnings: tuple[str, ...]
     """What the user should know before running."""
     moments: tuple[Moment, ...]

@@ -72,7 +72,7 @@ def merge(folder, text, **options):
     plan = plan_for(compiled, **options)
     out = folder / "out"
     pipeline.run(compiled, plan, out, pipeline.RunOptions(overwrite=True), Silent())
-    return out, compiled.build.graph.warnings
+    return out, compiled.build.graph.notes
 
 
 def embedding(out, name="model.embed_tokens.weight"):
