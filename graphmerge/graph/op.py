@@ -49,9 +49,11 @@ class Workspace:
     """Bytes per element of the tile."""
     fixed_bytes: int = 0
     """Bytes whatever the tile."""
+    shared_bytes: int = 0
+    """Bytes that the process takes once, however many tiles are worked on: code that is loaded."""
 
     def at(self, tile_elements: int) -> int:
-        """Bytes for a tile of this many elements."""
+        """Bytes for a tile of this many elements, beside what is shared."""
         return self.per_element_bytes * tile_elements + self.fixed_bytes
 
 

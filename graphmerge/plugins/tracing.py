@@ -27,8 +27,7 @@ which does not fit what is allocated next. Measured 1.8 at most."""
 _CODE_BYTES = 8 * 2**20
 """Code of torch that a function is the first to use, and what is left of trying it."""
 _TRACER_BYTES = 112 * 2**20
-"""That, and what torch loads (its compiler) to run it on tensors without data. It is loaded once in
-a process, and counted for each worker, which is on the safe side."""
+"""That, and what torch loads (its compiler) to run it on tensors without data."""
 _NO_DATA = (
     "it was run on tensors without data; if it looks at values (.item(), if, numpy), give "
     "merge_method(workspace_bytes_per_element=...)"
@@ -52,7 +51,7 @@ def stated_workspace(op: Custom, bytes_per_element: int) -> Workspace:
 
 def _with_waste(op: Custom, found: Workspace, more_bytes: int) -> Workspace:
     factor = 1 if op.access is Access.WHOLE else _REUSED
-    return Workspace(factor * found.per_element_bytes, factor * found.fixed_bytes + more_bytes)
+    return Workspace(factor * found.per_element_bytes, factor * found.fixed_bytes, more_bytes)
 
 
 def allocated(op: Custom, inputs: tuple[TensorSpec, ...]) -> Workspace:

@@ -11,7 +11,7 @@ from graphmerge.schedule.plan import Memory, Reserved, UnitPlan
 from graphmerge.schedule.program import is_read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from graphmerge.schedule.order import Kinds, Order
     from graphmerge.schedule.units import Pass
@@ -42,6 +42,8 @@ class TileMemory:
     """The largest workspace of any kernel."""
     buffer_bytes: int
     """Read and write buffers."""
+    shared_bytes: int = 0
+    """What the process takes once for such tiles, however many workers have one."""
 
     @property
     def arena_bytes(self) -> int:
@@ -72,6 +74,7 @@ def tile_memory(part: Pass, in_memory: Iterable[Node], tile_elements: int) -> Ti
         program.register_bytes_per_element * elements + slots * ALIGNMENT,
         max(reading, *(need.at(elements) for need in (*program.workspaces, _check(part)))),
         buffer_bytes,
+        max((need.shared_bytes for need in program.workspaces), default=0),
     )
 
 
@@ -105,6 +108,40 @@ def worker_memory(kinds: Kinds, tile_elements: int) -> tuple[TileMemory, str]:
     return TileMemory(arena.register_bytes, kernel_bytes, arena.buffer_bytes), name
 
 
+def all_workers_memory(kinds: Kinds, tile_elements: int, workers: int) -> TileMemory:
+    """What so many workers need at once.
+
+    A pass that looks at whole tensors has one tile for each, so there may be fewer of the largest
+    tiles than workers.
+    """
+    tiles = [
+        (memory, count if part.tile_step >= part.numel else workers)
+        for unit, count in kinds
+        for memory, part in zip(
+            unit_memory(unit, tile_elements), unit.unit.work.passes, strict=True
+        )
+    ]
+    arenas = _largest(tiles, workers, lambda tile: tile.arena_bytes)
+    kernels = _largest(tiles, workers, lambda tile: tile.kernel_bytes)
+    return TileMemory(
+        sum(count * tile.register_bytes for tile, count in arenas),
+        sum(count * tile.kernel_bytes for tile, count in kernels),
+        sum(count * tile.buffer_bytes for tile, count in arenas),
+        max((tile.shared_bytes for tile, _ in tiles), default=0),
+    )
+
+
+def _largest(
+    tiles: Iterable[tuple[TileMemory, int]], workers: int, size: Callable[[TileMemory], int]
+) -> list[tuple[TileMemory, int]]:
+    """The largest tiles, each with how many workers have one of its kind."""
+    found: list[tuple[TileMemory, int]] = []
+    for tile, count in sorted(tiles, key=lambda pair: size(pair[0]), reverse=True):
+        found.append((tile, min(count, workers)))
+        workers -= min(count, workers)
+    return found
+
+
 def unit_memory(plan: UnitPlan, tile_elements: int) -> list[TileMemory]:
     """What a worker needs for one tile of each pass of a unit."""
     bound = plan.bound()
@@ -127,12 +164,13 @@ def estimate(
     tile, name = worker_memory(order.kinds, tile_elements)
     fixed = reserved.base_bytes + workers * reserved.worker_bytes + graph_bytes(graph, order)
     on_device = any(part.device != "cpu" for work in order.works for part in work.passes)
-    working = tile.register_bytes + tile.kernel_bytes
+    used = all_workers_memory(order.kinds, tile_elements, workers)
+    working = used.register_bytes + used.kernel_bytes + used.shared_bytes
     memory = Memory(
         reserved_bytes=fixed,
         live_bytes=order.live_bytes(workers),
-        workspace_bytes=0 if on_device else workers * working,
-        buffer_bytes=workers * tile.buffer_bytes,
+        workspace_bytes=0 if on_device else working,
+        buffer_bytes=used.buffer_bytes,
         device_bytes=DEVICE_CONTEXT_BYTES + workers * (tile.arena_bytes + tile.kernel_bytes)
         if on_device
         else 0,

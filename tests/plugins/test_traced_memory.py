@@ -12,6 +12,8 @@ import graphmerge as gm
 from graphmerge.graph import Workspace
 from graphmerge.ops.custom import CUSTOM_OPS
 from graphmerge.plugins.tracing import allocated, traced_workspace
+from graphmerge.schedule.memory import estimate
+from graphmerge.schedule.plan import Reserved
 from graphmerge.spec import DType, TensorSpec
 from graphmerge.testing.merging import compile_mapping, plan_for
 from graphmerge.testing.stored_models import write_model
@@ -191,6 +193,9 @@ def mean(tensors):
     return torch.stack(tensors).mean(dim=0)
 
 
+RESERVED = Reserved(0, 0, calibrated=True)
+
+
 def plan_of(root, shapes, **options):
     for number, name in enumerate(("one", "two")):
         generator = torch.Generator().manual_seed(number)
@@ -227,7 +232,7 @@ def test_what_the_author_says_is_taken_instead_of_what_is_found(tmp_path):
 def test_tiles_have_room_for_what_the_c_library_wastes(tmp_path):
     need = planned(tmp_path, access="elementwise")
     assert need.per_element_bytes == 2 * 12
-    assert 2**20 < need.fixed_bytes < 2**25
+    assert 2**20 < need.shared_bytes < 2**25
 
 
 def test_every_shape_is_planned_by_itself(tmp_path):
@@ -244,3 +249,18 @@ def test_every_shape_is_planned_by_itself(tmp_path):
         need.at(0) for unit in plans[2].units for need in unit.unit.passes[-1].program.workspaces
     )
     assert second - first == stack_and_mean * (300_000 - 40_000)
+
+
+def test_workers_that_have_no_whole_tensor_take_nothing_for_one(tmp_path):
+    """What torch loads is counted once, what the function allocates for each tensor at hand."""
+
+    def taken(shapes, workers):
+        plan = plan_of(tmp_path / f"{len(shapes)}-{workers}", shapes)
+        memory, _ = estimate(plan.graph, plan.order, RESERVED, workers=workers, tile_elements=65536)
+        return memory.workspace_bytes + memory.buffer_bytes
+
+    one, two = {"a": (400, 100)}, {"a": (400, 100), "b": (100, 400)}
+    assert taken(one, 1) == taken(one, 3)
+    stack_and_mean, inputs = (2 + 1) * 4 * 40_000, 2 * 4 * 40_000
+    more = taken(two, 3) - taken(two, 1)
+    assert stack_and_mean + inputs <= more < 2 * (stack_and_mean + inputs)
