@@ -24,6 +24,7 @@ _COMMANDS = (
     "show",
     "inspect",
     "extract-lora",
+    "merge-lora",
     "methods",
     "plugins",
     "calibrate",

@@ -22,6 +22,7 @@ COMMANDS = {
     "validate": {"recipe", "--plugin"},
     "inspect": {"checkpoint", "--json", "--plugin"},
     "extract-lora": {"model", "base", "out", "--rank", "--modules", "--memory-budget"},
+    "merge-lora": {"out", "adapters", "--method", "--weight", "--rank"},
     "methods": {"name", "--plugin"},
     "plugins": set(),
     "calibrate": {"--executor", "--workers"},

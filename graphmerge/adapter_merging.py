@@ -1,0 +1,209 @@
+"""LoRA adapters of one base merged into one adapter, without making a full matrix."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import frozen
+
+from graphmerge.checkpoint.adapter import ADAPTER_WEIGHTS
+from graphmerge.checkpoint.adapter_config import ADAPTER_CONFIG
+from graphmerge.errors import CheckpointError, OutputError, Problem
+from graphmerge.execution.reading import FileReader
+from graphmerge.execution.stored_values import Readable
+from graphmerge.output import ShardWriter, layout_shards, write_text
+from graphmerge.spec import DType, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from graphmerge.checkpoint.adapter import Adapter, Factors
+    from graphmerge.checkpoint.values import TensorEntry
+
+    Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+class How(str, Enum):
+    """How factors are merged."""
+
+    CAT = "cat"
+    SVD = "svd"
+    LINEAR = "linear"
+
+
+@frozen(eq=False)
+class _Part:
+    """What one adapter has of a module."""
+
+    factors: Factors
+    weight: float
+    """Weight of the adapter times the scale of its product."""
+
+
+def merge_adapters(
+    adapters: Sequence[Adapter], weights: Sequence[float], out: Path, *, how: How, rank: int | None
+) -> dict[str, int]:
+    """Write the merged adapter; returns the rank of every module.
+
+    With s_i = weight * scale of adapter i, for every module:
+
+    - `cat`: A = [A_1; ...], B = [s_1 B_1, ...]: exactly sum s_i B_i A_i, the ranks add up.
+    - `svd`: the nearest to that sum of rank `rank`, by QR of the stacked factors.
+    - `linear`: A = sum sgn(s_i) sqrt|s_i| A_i, B = sum sqrt|s_i| B_i, of equal ranks; that is not
+      the sum of the products.
+
+    Args:
+        adapters: Two or more.
+        weights: One for each.
+        out: Folder to be made; it must not exist.
+        how: The rule.
+        rank: Most ranks of a module, for `svd`; None for the largest of the inputs' ranks.
+
+    Raises:
+        CheckpointError: the adapters do not fit each other.
+        OutputError: `out` exists.
+        MachineError: a file cannot be read or written.
+    """
+    if out.exists():
+        raise OutputError(Problem("the output exists", str(out), hint="name another folder"))
+    modules = _modules(adapters, weights)
+    problems = [*_unsupported(adapters), *_misfits(modules, how)]
+    if problems:
+        raise CheckpointError(*problems[:20])
+    ranks = {name: _rank(parts, how, rank) for name, parts in modules.items()}
+    partial = out.with_name(f"{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    _write(modules, ranks, how, partial)
+    config = _config(adapters[0], ranks)
+    write_text(partial / ADAPTER_CONFIG, json.dumps(config, indent=2) + "\n")
+    partial.rename(out)
+    return ranks
+
+
+def merged_factors(pairs: Sequence[Pair], weights: Sequence[float], how: How, rank: int) -> Pair:
+    """A (rank, columns) and B (rows, rank) of one module: see `merge_adapters`."""
+    if how is How.LINEAR:
+        roots = np.sqrt(np.abs(weights))
+        signs = np.sign(weights)
+        a = sum(s * r * a for s, r, (a, _) in zip(signs, roots, pairs, strict=True))
+        b = sum(r * b for r, (_, b) in zip(roots, pairs, strict=True))
+        return np.asarray(a), np.asarray(b)
+    a = np.vstack([a for a, _ in pairs])
+    b = np.hstack([weight * b for weight, (_, b) in zip(weights, pairs, strict=True)])
+    if how is How.CAT:
+        return a, b
+    left, left_rest = np.linalg.qr(b)
+    right, right_rest = np.linalg.qr(a.T)
+    u, values, v = np.linalg.svd(left_rest @ right_rest.T, full_matrices=False)
+    roots = np.sqrt(values[:rank])
+    return (roots[:, None] * v[:rank]) @ right.T, left @ (u[:, :rank] * roots)
+
+
+def _modules(adapters: Sequence[Adapter], weights: Sequence[float]) -> dict[str, list[_Part]]:
+    modules: dict[str, list[_Part]] = {}
+    for adapter, weight in zip(adapters, weights, strict=True):
+        for name, factors in adapter.factors.items():
+            part = _Part(factors, weight * adapter.config.scale_of(name))
+            modules.setdefault(name, []).append(part)
+    return modules
+
+
+def _unsupported(adapters: Sequence[Adapter]) -> Iterator[Problem]:
+    for adapter in adapters:
+        where = str(adapter.checkpoint.path)
+        biases = [f"{name}.bias" for name, own in adapter.factors.items() if own.bias]
+        whole = [*adapter.whole, *biases]
+        if whole:
+            hint = "merge the models (BASE+ADAPTER), and extract an adapter from the result"
+            what = "an adapter with whole tensors or biases is not merged into an adapter"
+            yield Problem(what, where, ", ".join(whole[:3]), hint=hint)
+        if adapter.config.base != adapters[0].config.base:
+            got = f"{adapter.config.base!r} and {adapters[0].config.base!r}"
+            yield Problem("the adapters are not of one base model", where, got)
+        if adapter.config.is_transposed != adapters[0].config.is_transposed:
+            yield Problem("the adapters differ in fan_in_fan_out", where)
+
+
+def _misfits(modules: Mapping[str, Sequence[_Part]], how: How) -> Iterator[Problem]:
+    for name, parts in modules.items():
+        shapes = {(part.factors.a.spec.shape[1:], part.factors.b.spec.shape[0]) for part in parts}
+        kinds = {part.factors.is_embedding for part in parts}
+        ranks = {part.factors.a.spec.shape[0] for part in parts}
+        if len(shapes) > 1 or len(kinds) > 1:
+            yield Problem("factors of different shapes", f"module {name}", f"{sorted(shapes)}")
+        elif how is How.LINEAR and len(ranks) > 1:
+            yield Problem("linear needs equal ranks", f"module {name}", f"{sorted(ranks)}")
+
+
+def _rank(parts: Sequence[_Part], how: How, rank: int | None) -> int:
+    ranks = [part.factors.a.spec.shape[0] for part in parts]
+    if how is How.CAT:
+        return sum(ranks)
+    if how is How.LINEAR:
+        return ranks[0]
+    factors = parts[0].factors
+    sides = (math.prod(factors.a.spec.shape[1:]), factors.b.spec.shape[0])
+    return min(rank or max(ranks), sum(ranks), *sides)
+
+
+def _write(
+    modules: Mapping[str, Sequence[_Part]], ranks: Mapping[str, int], how: How, folder: Path
+) -> None:
+    specs: list[tuple[str, TensorSpec]] = []
+    for name, parts in modules.items():
+        a, b = parts[0].factors.a, parts[0].factors.b
+        rank = ranks[name]
+        specs.append((a.name, TensorSpec((rank, *a.spec.shape[1:]), DType.F32)))
+        specs.append((b.name, TensorSpec((b.spec.shape[0], rank, *b.spec.shape[2:]), DType.F32)))
+    layout = layout_shards(specs, max_shard_bytes=sum(spec.nbytes for _, spec in specs))
+    with FileReader() as reader, ShardWriter(folder, layout) as writer:
+        for name, parts in modules.items():
+            pairs = [_pair(part.factors, reader) for part in parts]
+            made = merged_factors(pairs, [part.weight for part in parts], how, ranks[name])
+            for entry, values in zip((parts[0].factors.a, parts[0].factors.b), made, strict=True):
+                numbers = np.ascontiguousarray(values, np.float32)
+                writer.write(layout.slots[entry.name], 0, numbers)
+    (folder / layout.shards[0].file_name).rename(folder / ADAPTER_WEIGHTS)
+
+
+def _pair(factors: Factors, reader: FileReader) -> Pair:
+    rank = factors.a.spec.shape[0]
+    a, b = _numbers(factors.a, reader), _numbers(factors.b, reader)
+    return a.reshape(rank, -1), b.reshape(-1, rank)
+
+
+def _numbers(entry: TensorEntry, reader: FileReader) -> NDArray[np.float64]:
+    def read(start: int, buffer: NDArray[Any]) -> None:
+        reader.read(entry, start, buffer)
+
+    return Readable(entry.spec, read).numbers(0, entry.spec.numel).astype(np.float64)
+
+
+def _config(first: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
+    """The first adapter's config; alpha is the rank, so that the scale is 1."""
+    most = max(ranks.values())
+    lower = {name: rank for name, rank in ranks.items() if rank < most}
+    return dict(first.checkpoint.config) | {
+        "r": most,
+        "lora_alpha": most,
+        "use_rslora": False,
+        "target_modules": list(ranks),
+        "rank_pattern": lower,
+        "alpha_pattern": lower,
+        "layers_to_transform": None,
+        "layers_pattern": None,
+        "exclude_modules": None,
+        "modules_to_save": None,
+        "bias": "none",
+        "lora_bias": False,
+        "init_lora_weights": True,
+    }

@@ -1,0 +1,44 @@
+"""`graphmerge merge-lora`: LoRA adapters of one base into one adapter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graphmerge.adapter_merging import How, merge_adapters
+from graphmerge.checkpoint.adapter import read_adapter
+from graphmerge.errors import InputError, Problem
+
+_Out = Annotated[Path, typer.Argument(metavar="OUT", help="New adapter.", show_default=False)]
+_Adapters = Annotated[
+    list[Path], typer.Argument(metavar="ADAPTER...", help="Adapters.", show_default=False)
+]
+
+
+def merge_lora(
+    out: _Out,
+    adapters: _Adapters,
+    method: Annotated[How, typer.Option(help="cat is exact, and ranks add up.")] = How.CAT,
+    weight: Annotated[
+        list[float] | None,
+        typer.Option(help="One for each adapter, in order; repeatable.", show_default="1 each"),
+    ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most ranks, for svd.", show_default="the largest of the inputs"),
+    ] = None,
+) -> None:
+    """Merge ADAPTERs of one base model into an adapter OUT, without the base model."""
+    weights = weight or [1.0] * len(adapters)
+    if len(weights) != len(adapters):
+        got, wanted = f"{len(weights)}", f"{len(adapters)}"
+        raise InputError(Problem("not one weight for each adapter", "--weight", got, wanted))
+    if rank is not None and method is not How.SVD:
+        raise InputError(Problem("only svd takes a rank", "--rank", f"{rank}"))
+    found = [read_adapter(path) for path in adapters]
+    ranks = merge_adapters(found, weights, out, how=method, rank=rank)
+    least, most = min(ranks.values()), max(ranks.values())
+    shown = f"rank {most}" if least == most else f"ranks {least} to {most}"
+    typer.echo(f"wrote {out}: factors of {len(ranks)} modules, {shown}")

@@ -1,0 +1,88 @@
+"""Adapters merged into an adapter: the sum of their products, exactly or at its best."""
+
+import numpy as np
+import pytest
+import torch
+from adapter_models import merged_by_peft, write_adapter, write_llama
+from typer.testing import CliRunner
+
+from graphmerge.adapter_merging import How, merged_factors
+from graphmerge.cli.app import app
+from graphmerge.testing.merging import merge
+from graphmerge.testing.stored_models import read_model
+
+WEIGHTS = (0.7, -0.4)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["merge-lora", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    base = write_llama(root / "base")
+    write_adapter(root / "first", base, target_modules=["q_proj", "v_proj"], r=3)
+    targets = ["q_proj", "down_proj"]
+    write_adapter(root / "second", base, target_modules=targets, use_rslora=True, seed=2)
+    return root
+
+
+def by_task_arithmetic(models, tmp_path):
+    """The same by adding up full task vectors."""
+    listed = [
+        {"model": f"{models}/base+{models}/{name}", "parameters": {"weight": weight}}
+        for name, weight in zip(("first", "second"), WEIGHTS, strict=True)
+    ]
+    recipe = {"merge_method": "task_arithmetic", "base_model": f"{models}/base", "models": listed}
+    return merge(recipe, tmp_path / "wanted").tensors()
+
+
+@pytest.mark.parametrize("options", [["--method", "cat"], ["--method", "svd", "--rank", "7"]])
+def test_merged_adapters_are_the_sum_of_their_changes(models, tmp_path, options):
+    weights = [f"--weight={weight}" for weight in WEIGHTS]
+    out = tmp_path / "out"
+    result = run(out, models / "first", models / "second", *weights, *options)
+    assert result.exit_code == 0, result.output
+    assert "ranks 3 to 7" in result.output
+    got = merged_by_peft(models / "base", out)
+    for name, tensor in by_task_arithmetic(models, tmp_path).items():
+        torch.testing.assert_close(got[name], tensor, atol=2e-6, rtol=1e-5, msg=name)
+    assert not torch.equal(
+        got["model.layers.0.mlp.down_proj.weight"],
+        read_model(models / "base")["model.layers.0.mlp.down_proj.weight"],
+    )
+
+
+def factors(seed, rank=4, rows=12, columns=9):
+    random = np.random.default_rng(seed)
+    return random.standard_normal((rank, columns)), random.standard_normal((rows, rank))
+
+
+def test_svd_is_the_best_of_its_rank():
+    pairs = [factors(0), factors(1)]
+    whole = sum(w * b @ a for w, (a, b) in zip(WEIGHTS, pairs, strict=True))
+    a, b = merged_factors(pairs, WEIGHTS, How.SVD, 3)
+    values = np.linalg.svd(whole, compute_uv=False)
+    best = np.sqrt((values[3:] ** 2).sum())
+    assert np.linalg.norm(whole - b @ a) == pytest.approx(best, rel=1e-9)
+
+
+def test_linear_is_the_formula():
+    pairs = [factors(0), factors(1)]
+    a, b = merged_factors(pairs, WEIGHTS, How.LINEAR, 4)
+    np.testing.assert_allclose(a, 0.7**0.5 * pairs[0][0] - 0.4**0.5 * pairs[1][0])
+    np.testing.assert_allclose(b, 0.7**0.5 * pairs[0][1] + 0.4**0.5 * pairs[1][1])
+
+
+def test_what_cannot_be_merged_is_refused(models, tmp_path):
+    base = models / "base"
+    write_adapter(tmp_path / "bias", base, target_modules=["q_proj"], lora_bias=True)
+    both = (models / "first", models / "second")
+    told = run(tmp_path / "out", *both, "--method", "linear")
+    assert told.exit_code == 2
+    assert "linear needs equal ranks @ module model.layers.0.self_attn.q_proj" in told.output
+    assert "whole tensors or biases" in run(tmp_path / "out", *both, tmp_path / "bias").output
+    assert "not one weight" in run(tmp_path / "out", *both, "--weight", "1").output
+    assert "only svd takes a rank" in run(tmp_path / "out", *both, "--rank", "3").output
+    assert not (tmp_path / "out").exists()
