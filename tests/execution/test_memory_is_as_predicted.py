@@ -5,15 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from safetensors.numpy import save_file
 
 from graphmerge import calibration
-from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.pipeline import compile_recipe
 from graphmerge.schedule.executors import Executor, Kernels
+from graphmerge.testing.adapters import write_adapter
 from graphmerge.testing.checkpoints import write_base, write_fine_tune
 from graphmerge.testing.llama_shapes import LLAMA_0_1B, LlamaShape
 from graphmerge.testing.merging import plan_for
@@ -164,26 +162,8 @@ def adapted_models(tmp_path_factory):
     shape = LlamaShape(2, 1024, 2048, vocabulary=32_000, heads=8, kv_heads=8, tied=True)
     write_base(root / "base", shape, seed=0)
     for number in (1, 2):
-        write_adapter(root / f"tuned{number}", read_checkpoint(root / "base"), number)
+        write_adapter(root / f"tuned{number}", root / "base", rank=RANK, seed=number)
     return root
-
-
-def write_adapter(folder, base, seed):
-    folder.mkdir()
-    random = np.random.default_rng(seed)
-    tensors = {}
-    for name, entry in base.tensors.items():
-        if len(entry.spec.shape) == 2:
-            module = f"base_model.model.{name.removesuffix('.weight')}"
-            rows, columns = entry.spec.shape
-            ends = (".lora_A.weight", ".lora_B.weight")
-            if "embed" in name:
-                (rows, columns), ends = (columns, rows), (".lora_embedding_A", ".lora_embedding_B")
-            for end, shape in zip(ends, ((RANK, columns), (rows, RANK)), strict=True):
-                tensors[module + end] = 0.01 * random.standard_normal(shape, np.float32)
-    save_file(tensors, folder / "adapter_model.safetensors")
-    config = {"peft_type": "LORA", "r": RANK, "lora_alpha": RANK}
-    (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
 class Adapted:

@@ -30,6 +30,7 @@ from graphmerge.recipe.graph_section import renamed
 from graphmerge.recipe.parse import parse_recipe
 from graphmerge.recipe.writing import write_recipe
 from graphmerge.spec import DType
+from graphmerge.testing.adapters import write_adapter
 from graphmerge.testing.checkpoints import write_base, write_fine_tune
 from graphmerge.testing.llama_shapes import TINY
 from graphmerge.testing.merging import merge
@@ -327,6 +328,8 @@ def written_examples(tmp_path_factory):
         write_base(folder / place / "base", TINY, seed=0)
         for seed, name in enumerate(tuned, start=1):
             write_fine_tune(folder / place / name, folder / place / "base", seed=seed, scale=0.01)
+    for seed, name in enumerate(("code", "chat")):
+        write_adapter(folder / "adapters" / name, folder / "models" / "base", rank=2, seed=seed)
     return folder
 
 

@@ -5,6 +5,7 @@ import pytest
 from graphmerge.pipeline import compile_recipe, make_plan
 from graphmerge.recipe import load_recipe_graph
 from graphmerge.schedule.plan import Request
+from graphmerge.testing.adapters import write_adapter
 from graphmerge.testing.checkpoints import write_header_only
 from graphmerge.testing.llama_shapes import TINY
 from graphmerge.units import GIB
@@ -25,6 +26,8 @@ def models(tmp_path_factory):
         "models/second",
     ):
         write_header_only(folder / name, TINY)
+    for seed, name in enumerate(("code", "chat")):
+        write_adapter(folder / "adapters" / name, folder / "models" / "base", rank=2, seed=seed)
     return folder
 
 
