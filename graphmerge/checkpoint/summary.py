@@ -12,6 +12,7 @@ from graphmerge.checkpoint.vocabulary import find_embeddings, tied_head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from graphmerge.checkpoint.layer_layout import LayerStack
     from graphmerge.checkpoint.values import Checkpoint
@@ -67,7 +68,7 @@ def summarise(checkpoint: Checkpoint) -> CheckpointSummary:
     entries = checkpoint.tensors.values()
     return CheckpointSummary(
         path=str(checkpoint.path),
-        files=tuple(file.name for file in checkpoint.files),
+        files=tuple(_inside(checkpoint, file) for file in checkpoint.files),
         data_bytes=sum(entry.spec.nbytes for entry in entries),
         dtypes=dict(Counter(entry.spec.dtype.value for entry in entries).most_common()),
         layers=layout.stacks,
@@ -82,8 +83,17 @@ def summarise(checkpoint: Checkpoint) -> CheckpointSummary:
         unlisted=checkpoint.unlisted,
         tensors={
             entry.name: TensorSummary(
-                entry.spec.dtype.value, entry.spec.shape, entry.spec.nbytes, entry.file.name
+                entry.spec.dtype.value,
+                entry.spec.shape,
+                entry.spec.nbytes,
+                _inside(checkpoint, entry.file),
             )
             for entry in entries
         },
     )
+
+
+def _inside(checkpoint: Checkpoint, file: Path) -> str:
+    """The path of a weight file inside the model's folder."""
+    is_inside = checkpoint.path in file.parents
+    return file.relative_to(checkpoint.path).as_posix() if is_inside else file.name

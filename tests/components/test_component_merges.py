@@ -8,10 +8,11 @@ from component_models import all_files, write_pipeline, write_sentence_model, wr
 from safetensors.torch import load_file
 
 from graphmerge.checkpoint import read_checkpoint
+from graphmerge.checkpoint.summary import summarise
 from graphmerge.errors import CheckpointError, GraphmergeError, OutputError
 from graphmerge.output import verify
-from graphmerge.pipeline import RunOptions
-from graphmerge.testing.merging import compile_mapping, merge, plan_for
+from graphmerge.pipeline import RunOptions, run
+from graphmerge.testing.merging import Silent, compile_mapping, merge, plan_for
 
 WRITTEN = {"README.md", "graphmerge.json", "graphmerge_recipe.yml"}
 HALVES = {"parameters": {"weight": 0.5}}
@@ -51,6 +52,7 @@ def test_every_component_is_merged_and_the_layout_stays(pair, tmp_path):
     again = read_checkpoint(tmp_path / "out")
     assert again.tensors.keys() == found.keys()
     assert not again.unlisted
+    assert set(summarise(again).files) == {name for name in files if name.endswith("safetensors")}
 
 
 def test_damage_in_a_component_is_found(tmp_path):
@@ -132,6 +134,30 @@ def test_a_missing_component_is_named(tmp_path):
     plan = plan_for(compile_mapping(recipe, tmp_path / "recipe.yml"))
     copied = {out.name: out.reason for out in plan.graph.outputs if out.reason}
     assert copied == {"vae/encoder.conv_in.weight": "in no module that the recipe lists"}
+
+
+class StopAfter(Silent):
+    """Ends a run, as Ctrl-C does, once some tensors are finished."""
+
+    def progressed(self, counts):
+        if counts.finished_tensors >= 3:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_merge_of_components_continues(tmp_path):
+    for name, seed in (("a", 1), ("b", 50)):
+        write_pipeline(tmp_path / name, seed)
+    compiled = compile_mapping(LINEAR, tmp_path / "recipe.yml")
+    out, plan, options = tmp_path / "out", plan_for(compiled), RunOptions()
+    with pytest.raises(KeyboardInterrupt):
+        run(compiled, plan, out, options, StopAfter())
+    assert not out.exists()
+    report = run(compiled, plan, out, options, Silent())
+    assert report.continued_tensors >= 1
+    whole = merge(LINEAR, tmp_path / "whole").out
+    for file in whole.rglob("*.safetensors"):
+        assert (out / file.relative_to(whole)).read_bytes() == file.read_bytes()
+    assert verify(out).is_intact
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "/etc", ".hidden"])
