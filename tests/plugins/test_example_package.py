@@ -114,8 +114,8 @@ def test_plugins_lists_its_methods(installed):
     result = installed.graphmerge("plugins")
     assert result.returncode == 0, result.stderr
     rows = [line.split() for line in result.stdout.splitlines()[1:]]
-    assert [(method, package, state) for method, package, _, _, state in rows] == [
-        (method, "graphmerge-example", "ok") for method in METHODS
+    assert [(kind, name, package, state) for kind, name, package, _, _, state in rows] == [
+        ("method", name, "graphmerge-example", "ok") for name in METHODS
     ]
 
 
