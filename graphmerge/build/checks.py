@@ -79,6 +79,8 @@ def _check_components(
     where: str,
 ) -> Iterator[Problem]:
     """Components of the model that gives the names, which others lack."""
+    if not sources:
+        return
     donor = models[base or sources[0].model]
     folders = [one.folder for one in donor.checkpoint.components]
     for model in dict.fromkeys(models[source.model] for source in sources):

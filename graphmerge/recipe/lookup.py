@@ -75,6 +75,8 @@ def _called(value: PerTensor, tensor_name: str, layer: tuple[int | None, int]) -
     """
     try:
         return value.function(tensor_name, *layer)
+    except RecipeError:  # what it gives is no value, and that is said already
+        raise
     except Exception as error:
         what = f"function {value.name} fails: {type(error).__name__}: {error}"
         form = "a function of tensor name, layer (or None) and number of layers"
