@@ -241,6 +241,9 @@ def _warnings(models: Models) -> tuple[str, ...]:
         for model in models.values()
         if model.checkpoint.unlisted
     ]
+    notes += [
+        f"{model.label}: {note}" for model in models.values() for note in model.checkpoint.notes
+    ]
     return tuple(notes)
 
 

@@ -10,8 +10,10 @@ from attrs import frozen
 from graphmerge.checkpoint.components import find_component_layers
 from graphmerge.checkpoint.layers import find_layers
 from graphmerge.checkpoint.names import in_tower, natural_sorted
+from graphmerge.checkpoint.quantisation import find_quantisation
 from graphmerge.checkpoint.values import WHOLE
 from graphmerge.checkpoint.vocabulary import tied_head
+from graphmerge.errors import CheckpointError
 from graphmerge.graph import Pattern, Value, make_node
 from graphmerge.ops import LoadTensor
 
@@ -102,7 +104,14 @@ class Model:
 
 
 def open_model(reference: ModelReference, checkpoint: Checkpoint) -> Model:
-    """A stored model with its layers found."""
+    """A stored model with its layers found.
+
+    Raises:
+        CheckpointError: the model is quantised.
+    """
+    quantisation = find_quantisation(checkpoint)
+    if quantisation is not None:
+        raise CheckpointError(quantisation.problem(str(reference)))
     names = tuple(checkpoint.tensors)
     label = str(reference)
     tied = tied_head(names, checkpoint.config) if checkpoint.components == (WHOLE,) else None

@@ -9,11 +9,11 @@ from attrs import evolve
 
 from graphmerge.checkpoint.access import machine_errors, read_json_object
 from graphmerge.checkpoint.components import component_folders, component_side_files
-from graphmerge.checkpoint.header import read_header
 from graphmerge.checkpoint.names import natural_sorted
-from graphmerge.checkpoint.shards import Shards, find_component_shards, find_shards
+from graphmerge.checkpoint.shards import TORCH_SUFFIXES, Shards, find_component_shards, find_shards
 from graphmerge.checkpoint.side_files import find_side_files
 from graphmerge.checkpoint.values import Checkpoint, Component, TensorEntry
+from graphmerge.checkpoint.weight_file import read_weight_file
 from graphmerge.errors import CheckpointError, Problem
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _READERS: dict[str, Callable[[Path], Checkpoint]] = {}
 
 def register_reader(suffix: str, reader: Callable[[Path], Checkpoint]) -> None:
     """Make a format known. Raises CheckpointError where the suffix is taken."""
-    if suffix == SAFETENSORS or suffix in _READERS:
+    if suffix == SAFETENSORS or suffix in TORCH_SUFFIXES or suffix in _READERS:
         raise CheckpointError(Problem("these files have a reader already", got=suffix))
     _READERS[suffix] = reader
 
@@ -47,9 +47,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     Args:
         path: a folder with model.safetensors, with an index and its shards, or with any safetensors
-            files; a diffusers or sentence-transformers folder of several components; or one
-            safetensors file (config.json and side files are those beside it). Or a
-            file, or a folder with a single file, of a format that a plug-in reads.
+            files, or with the same as torch files; a diffusers or sentence-transformers folder of
+            several components; or one such file (config.json and side files are those beside it).
+            Or a file, or a folder with a single file, of a format that a plug-in reads.
 
     Raises:
         CheckpointError: there is no checkpoint there, or it is corrupt or incomplete.
@@ -64,10 +64,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
             return _read_components(path, folders)
         if path.is_dir():
             return _read(path, path, find_shards(path))
-        if path.is_file() and path.suffix == SAFETENSORS:
+        if path.is_file() and path.suffix in (SAFETENSORS, *TORCH_SUFFIXES):
             return _read(path, path.parent, Shards((path,), None))
-        what = "not a safetensors file" if path.exists() else "no such model"
-    wanted = "a model folder or a .safetensors file"
+        what = "not a safetensors or torch file" if path.exists() else "no such model"
+    wanted = "a model folder, or a file ending in .safetensors, .bin, .pt or .pth"
     raise CheckpointError(Problem(what, where=str(path), wanted=wanted))
 
 
@@ -80,7 +80,9 @@ def _other_format(path: Path) -> Path | None:
 
 
 def _read(path: Path, folder: Path, shards: Shards) -> Checkpoint:
-    stored = {file: read_header(file).tensors for file in shards.files}
+    read = {file: read_weight_file(file) for file in shards.files}
+    stored = {file: found.tensors for file, found in read.items()}
+    left_out = tuple(key for found in read.values() for key in found.left_out)
     tensors, unlisted = _select(stored, shards.weight_map)
     config = folder / "config.json"
     return Checkpoint(
@@ -89,7 +91,8 @@ def _read(path: Path, folder: Path, shards: Shards) -> Checkpoint:
         config=read_json_object(config) if config.exists() else {},
         files=shards.files,
         side_files=find_side_files(folder),
-        unlisted=shards.stale + unlisted,
+        unlisted=shards.stale + unlisted + left_out,
+        notes=tuple(note for found in read.values() for note in found.notes),
     )
 
 
@@ -103,7 +106,7 @@ def _read_components(path: Path, folders: Sequence[str]) -> Checkpoint:
     for folder in folders:
         stem, shards = find_component_shards(path / folder)
         one = Component(folder, stem)
-        stored = {file: read_header(file).tensors for file in shards.files}
+        stored = {file: read_weight_file(file).tensors for file in shards.files}
         found, left_out = _select(stored, shards.weight_map)
         for name, entry in found.items():
             tensors[one.prefix + name] = evolve(entry, name=one.prefix + name)

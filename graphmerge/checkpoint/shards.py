@@ -1,4 +1,4 @@
-"""Decide which safetensors files of a folder are the model, and which tensors to take from each."""
+"""Decide which files of a folder are the model, and which tensors to take from each."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 INDEX_SUFFIX = ".safetensors.index.json"
 _SINGLE = "model.safetensors"
 _INDEX = "model" + INDEX_SUFFIX
-_NUMBERED = re.compile(r"(.*)-([0-9]+)-of-([0-9]+)\.safetensors")
+_NUMBERED = re.compile(r"(.*)-([0-9]+)-of-([0-9]+)(\.safetensors|\.bin|\.pth?)")
+_TORCH_NUMBERED = re.compile(r".*-[0-9]+-of-[0-9]+\.(bin|pth?)|consolidated\.[0-9]+\.pth")
 _VARIANT = re.compile(
     r"(.+?)(?:\.([A-Za-z0-9_]+))?(?:-[0-9]+-of-[0-9]+)?(?:\.([A-Za-z0-9_]+))?\.safetensors"
 )
 """Stem and variant of a file in a component: `model.fp16-00001-of-00002.safetensors`."""
 _STEMS = ("diffusion_pytorch_model", "model")
-_PICKLES = {".bin", ".pt", ".pth", ".ckpt"}
-_CONVERT = (
-    "convert it: AutoModelForCausalLM.from_pretrained(PATH).save_pretrained(NEW); graphmerge does "
-    "not read pickles, which can run code"
-)
+TORCH_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt"})
+"""Ends of the names of files that torch.save writes."""
+_TORCH_SINGLE = "pytorch_model.bin"
+_TORCH_INDEX = _TORCH_SINGLE + ".index.json"
+_TRAINING = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state|random_states).*")
+"""Torch files beside a model that are no weights."""
 
 
 @frozen
@@ -39,13 +41,15 @@ class Shards:
     weight_map: Mapping[str, Path] | None
     """The file of each tensor, from the index; None if every tensor of the files is meant."""
     stale: tuple[str, ...] = ()
-    """Names of the other safetensors files in the folder."""
+    """Names of the other weight files in the folder."""
 
 
 def find_shards(folder: Path) -> Shards:
     """The weight files of a folder, in the order that transformers looks for them.
 
-    First model.safetensors, then the files of an index, then all safetensors files together.
+    First model.safetensors, then the files of an index, then all safetensors files together; where
+    there are none, the same for pytorch_model.bin and its index, or the only torch file, or all
+    numbered ones.
 
     Raises:
         CheckpointError: no such files, or the index or the set of files is broken.
@@ -55,6 +59,7 @@ def find_shards(folder: Path) -> Shards:
     names = sorted(path.name for path in folder.iterdir())
     weights = [name for name in names if name.endswith(".safetensors")]
     indexes = [name for name in names if name.endswith(INDEX_SUFFIX)]
+    torch_files = [name for name in names if _is_torch_weights(name)]
     if _SINGLE in weights:
         shards = Shards((folder / _SINGLE,), None)
     elif indexes:
@@ -63,9 +68,9 @@ def find_shards(folder: Path) -> Shards:
         _refuse_incomplete(folder, weights)
         shards = Shards(tuple(folder / name for name in weights), None)
     else:
-        raise CheckpointError(_nothing_found(folder, names))
+        shards = _find_torch(folder, names, torch_files)
     used = {str(file.relative_to(folder)) for file in shards.files}
-    stale = tuple(name for name in weights if name not in used)
+    stale = tuple(name for name in (*weights, *torch_files) if name not in used)
     return Shards(shards.files, shards.weight_map, stale)
 
 
@@ -102,6 +107,26 @@ def find_component_shards(folder: Path) -> tuple[str, Shards]:
     return stem, Shards(tuple(folder / name for name in chosen), None)
 
 
+def _is_torch_weights(name: str) -> bool:
+    return Path(name).suffix in TORCH_SUFFIXES and not _TRAINING.fullmatch(name)
+
+
+def _find_torch(folder: Path, names: Sequence[str], files: Sequence[str]) -> Shards:
+    """The torch files that are the model, where there are no safetensors files."""
+    if _TORCH_SINGLE in files:
+        return Shards((folder / _TORCH_SINGLE,), None)
+    if _TORCH_INDEX in names:
+        return _read_index(folder / _TORCH_INDEX)
+    if not files:
+        raise CheckpointError(_nothing_found(folder, names))
+    numbered = all(_TORCH_NUMBERED.fullmatch(name) for name in files)
+    if len(files) > 1 and not numbered:
+        what, hint = "several torch files", "name the file that is the model"
+        raise CheckpointError(Problem(what, str(folder), _listed(files), "one", hint))
+    _refuse_incomplete(folder, files)
+    return Shards(tuple(folder / name for name in files), None)
+
+
 def _choose_index(folder: Path, indexes: Sequence[str]) -> str:
     if _INDEX in indexes:
         return _INDEX
@@ -126,10 +151,12 @@ def _read_index(index: Path) -> Shards:
 
 
 def _index_problems(index: Path, names: Iterable[str]) -> Iterator[Problem]:
+    is_torch = index.name == _TORCH_INDEX
+    kind, suffixes = ("torch", TORCH_SUFFIXES) if is_torch else ("safetensors", {".safetensors"})
     for name in names:
         path = PureWindowsPath(name)  # understands the separators of every system
-        if not name.endswith(".safetensors"):
-            yield Problem("not a safetensors file in the index", str(index), ascii(name))
+        if path.suffix not in suffixes:
+            yield Problem(f"not a {kind} file in the index", str(index), ascii(name))
         elif path.anchor or ".." in path.parts:
             wanted = "a file inside the folder"
             yield Problem("the index leaves its folder", str(index), ascii(name), wanted)
@@ -142,20 +169,17 @@ def _refuse_incomplete(folder: Path, weights: Sequence[str]) -> None:
     """Refuse `model-00001-of-00003.safetensors` without its siblings: half a model is none."""
     matches = [match for match in map(_NUMBERED.fullmatch, weights) if match]
     problems = []
-    for stem, total in sorted({(match[1], match[3]) for match in matches}):
-        present = {int(match[2]) for match in matches if (match[1], match[3]) == (stem, total)}
+    for stem, total, end in sorted({(match[1], match[3], match[4]) for match in matches}):
+        present = {int(match[2]) for match in matches if match.group(1, 3) == (stem, total)}
         missing = int(total) - len(present)
         if missing > 0:
-            where = str(folder / f"{stem}-*-of-{total}.safetensors")
+            where = str(folder / f"{stem}-*-of-{total}{end}")
             problems.append(Problem(f"{missing} of {int(total)} shards are missing", where))
     if problems:
         raise CheckpointError(*problems)
 
 
 def _nothing_found(folder: Path, names: Sequence[str]) -> Problem:
-    pickles = [name for name in names if Path(name).suffix in _PICKLES]
-    if pickles:
-        return Problem("only torch pickles", str(folder), _listed(pickles), hint=_CONVERT)
     return Problem("no safetensors files", str(folder), _listed(names) or "an empty folder")
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from graphmerge.checkpoint.layers import find_layers
+from graphmerge.checkpoint.quantisation import find_quantisation
+from graphmerge.checkpoint.shards import TORCH_SUFFIXES
 from graphmerge.checkpoint.vocabulary import find_embeddings, tied_head
 
 if TYPE_CHECKING:
@@ -39,7 +41,11 @@ class CheckpointSummary:
     path: str
     """The folder or file."""
     files: tuple[str, ...]
-    """Names of its safetensors files."""
+    """Names of its weight files."""
+    format: str
+    """`safetensors`, `torch`, or the end of the files' names of a plug-in's format."""
+    quantisation: str
+    """The method of quantisation; empty for plain numbers."""
     data_bytes: int
     """Bytes of all tensors."""
     dtypes: Mapping[str, int] = field(hash=False)
@@ -56,6 +62,8 @@ class CheckpointSummary:
     """The numbers, names and switches of config.json; no nested sections."""
     unlisted: tuple[str, ...]
     """What lies in the folder but is no part of the model."""
+    notes: tuple[str, ...]
+    """How the files were understood."""
     tensors: Mapping[str, TensorSummary] = field(hash=False)
     """Every tensor by name."""
 
@@ -66,9 +74,12 @@ def summarise(checkpoint: Checkpoint) -> CheckpointSummary:
     layout = find_layers(names, checkpoint.config)
     tied = tied_head(names, checkpoint.config)
     entries = checkpoint.tensors.values()
+    quantisation = find_quantisation(checkpoint)
     return CheckpointSummary(
         path=str(checkpoint.path),
         files=tuple(_inside(checkpoint, file) for file in checkpoint.files),
+        format=_format(checkpoint),
+        quantisation=quantisation.kind if quantisation else "",
         data_bytes=sum(entry.spec.nbytes for entry in entries),
         dtypes=dict(Counter(entry.spec.dtype.value for entry in entries).most_common()),
         layers=layout.stacks,
@@ -81,6 +92,7 @@ def summarise(checkpoint: Checkpoint) -> CheckpointSummary:
             if isinstance(value, (str, int, float))
         },
         unlisted=checkpoint.unlisted,
+        notes=checkpoint.notes,
         tensors={
             entry.name: TensorSummary(
                 entry.spec.dtype.value,
@@ -97,3 +109,8 @@ def _inside(checkpoint: Checkpoint, file: Path) -> str:
     """The path of a weight file inside the model's folder."""
     is_inside = checkpoint.path in file.parents
     return file.relative_to(checkpoint.path).as_posix() if is_inside else file.name
+
+
+def _format(checkpoint: Checkpoint) -> str:
+    suffix = checkpoint.files[0].suffix
+    return "torch" if suffix in TORCH_SUFFIXES else suffix.removeprefix(".")

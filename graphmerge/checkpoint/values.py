@@ -23,7 +23,7 @@ class TensorEntry:
     spec: TensorSpec
     """Shape and stored dtype."""
     file: Path
-    """The safetensors file."""
+    """The file, safetensors or torch."""
     offset: int
     """First byte, counted from the start of the file (not of the data section)."""
 
@@ -67,22 +67,37 @@ def component_of(name: str, components: Sequence[Component]) -> Component:
 
 
 @frozen(eq=False)
+class StoredFile:
+    """The directory of one weight file."""
+
+    tensors: Mapping[str, TensorEntry] = field(converter=read_only_tensors)
+    """Every tensor by name."""
+    left_out: tuple[str, ...] = ()
+    """`file: key (type)` for what is no tensor."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the file was understood."""
+
+
+@frozen(eq=False)
 class Checkpoint:
     """The headers of one model folder or file."""
 
     path: Path
-    """The folder, or the single .safetensors file."""
+    """The folder, or the single file."""
     tensors: Mapping[str, TensorEntry] = field(converter=read_only_tensors)
     """Every tensor by name, in natural order of names (`layers.2` before `layers.10`)."""
     config: Mapping[str, Any] = field(converter=_read_only_config)
     """config.json; empty if there is none."""
     files: tuple[Path, ...]
-    """The safetensors files, sorted by name."""
+    """The weight files, sorted by name."""
     side_files: tuple[Path, ...]
     """Tokenizer, generation-config, processor, chat-template and code files, sorted by name."""
     unlisted: tuple[str, ...] = ()
-    """What lies in the folder but is no part of the model: names of safetensors files outside the
-    index, then `file: tensor` for tensors that the index does not list. For reports."""
+    """What lies in the folder but is no part of the model: names of weight files outside the
+    index, then `file: tensor` for tensors that the index does not list, and for what is no tensor.
+    For reports."""
     components: tuple[Component, ...] = (WHOLE,)
     """The parts with weights. Names of tensors begin with the prefix of their component, and the
     config.json of a component with a folder is in `config` under the name of that folder."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the files were understood."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CheckpointPath = Annotated[
     Path,
     typer.Argument(
-        metavar="CHECKPOINT", help="Model folder or .safetensors file.", show_default=False
+        metavar="CHECKPOINT", help="Model folder, or safetensors or torch file.", show_default=False
     ),
 ]
 
@@ -54,6 +54,10 @@ def _lines(summary: CheckpointSummary) -> list[str]:
         f"{summary.path}: {counted(len(summary.tensors), 'tensor')}, {size} in {files}",
         f"dtypes      {counts}",
     ]
+    if summary.format != "safetensors":
+        lines.append(f"format      {summary.format}")
+    if summary.quantisation:
+        lines.append(f"quantised   {summary.quantisation}; such models are not merged")
     lines += [f"layers      {layers.prefix} has {layers.count}" for layers in summary.layers]
     if summary.note:
         lines.append(f"note        {summary.note}")
@@ -62,7 +66,8 @@ def _lines(summary: CheckpointSummary) -> list[str]:
     config = ", ".join(f"{key}={value}" for key, value in summary.config.items())
     lines.append(f"config      {config or 'no config.json'}")
     if summary.unlisted:
-        lines.append(f"ignored     not in the index: {', '.join(summary.unlisted)}")
+        lines.append(f"ignored     no part of the model: {', '.join(summary.unlisted)}")
+    lines += [f"note        {note}" for note in summary.notes]
     return lines
 
 

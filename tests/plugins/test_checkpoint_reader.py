@@ -73,7 +73,7 @@ def test_without_the_reader_it_is_no_model(folder, two_formats):
     folder.write("recipe.yml", recipe("linear", *TOYS))
     result = folder.invoke("plan", "recipe.yml")
     assert result.exit_code == 2
-    assert "not a safetensors file" in result.stderr
+    assert "not a safetensors or torch file" in result.stderr
 
 
 def test_stored_tensors_are_read_where_the_reader_says(folder, two_formats):
@@ -131,7 +131,7 @@ def test_a_suffix_that_no_file_has_is_refused(suffix):
         gm.checkpoint_reader(suffix)
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".toy"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin", ".toy"])
 def test_a_suffix_has_one_reader(suffix):
     gm.checkpoint_reader(".toy")(Path)
     with pytest.raises(gm.CheckpointError, match="have a reader already"):
