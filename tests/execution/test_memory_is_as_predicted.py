@@ -152,7 +152,7 @@ def test_a_tensor_larger_than_the_budget_is_merged_within_it(
     assert peak <= predicted <= budget
 
 
-RANK = 256
+RANK = 32
 
 
 @pytest.fixture(scope="module")
