@@ -57,7 +57,8 @@ def test_plugins_lists_methods_with_package_version_and_module(folder, good):
     assert ["method", "finer", "good-merges", "1.2", "fine_methods:finer", "ok"] in lines
 
 
-def test_methods_lists_and_describes_those_of_packages(folder, good):
+def test_methods_lists_and_describes_those_of_packages(folder, good, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")  # every column; narrower terminals show fewer
     listed = folder.invoke("methods").stdout
     assert re.search(r"^finer +1 or more +no +First of finer\.", listed, re.MULTILINE)
     described = folder.invoke("methods", "finer")

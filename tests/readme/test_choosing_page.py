@@ -12,8 +12,10 @@ from graphmerge.testing.stored_models import read_model
 TEXT = (Path(__file__).parents[2] / "docs" / "choosing-a-method.md").read_text()
 
 
-def test_the_recipe_runs(tmp_path):
+def test_the_recipe_runs(tmp_path, monkeypatch):
     import yaml
+
+    monkeypatch.chdir(tmp_path)  # the working directory may have models of these names
 
     write_base(tmp_path / "demo" / "base", TINY, seed=0)
     for seed, name in enumerate(("code", "chat"), start=1):
