@@ -68,8 +68,8 @@ def _has_whole(plan: Plan) -> bool:
     """Whether some op looks at a whole tensor."""
     return any(
         item.node.op.access is Access.WHOLE
-        for unit in plan.units
-        for part in unit.unit.passes
+        for work in plan.order.works
+        for part in work.passes
         for item in part.program.instructions
     )
 
