@@ -15,6 +15,8 @@ MERGEKIT := .venv-mergekit/bin/mergekit-yaml
 FIND_PYTHON = for name in python3.11 python3 python3.12 python3.13; do \
 	if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	echo "$$name"; exit; fi; done; echo "no Python 3.11 or newer found" >&2; exit 1
+# tests start hundreds of processes, each of which would compile every module again
+unexport PYTHONDONTWRITEBYTECODE
 TEST_SECONDS := 840
 UNMARKED := not slow and not gpu and not parity
 
