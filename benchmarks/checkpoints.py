@@ -1,7 +1,7 @@
 """Build the checkpoints of the benchmarks: a base and three fine-tunes of one shape, in bfloat16.
 
 python benchmarks/checkpoints.py SHAPE FOLDER writes FOLDER/base, FOLDER/ft1, FOLDER/ft2 and
-FOLDER/ft3; those that are there already stay as they are.
+FOLDER/ft3, or the models named behind it; those that are there already stay as they are.
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ import argparse
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from graphmerge.testing.checkpoints import write_base, write_fine_tune
 from graphmerge.testing.llama_shapes import LLAMA_0_1B, LLAMA_1_1B, LLAMA_7B, LlamaShape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SHAPES = {
     "0.1B": LLAMA_0_1B,
@@ -31,20 +35,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shape", choices=SHAPES)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("models", nargs="*", help="default: all four")
     arguments = parser.parse_args()
-    build(SHAPES[arguments.shape], arguments.folder)
+    build(SHAPES[arguments.shape], arguments.folder, arguments.models or ("base", *FINE_TUNES))
 
 
-def build(shape: LlamaShape, folder: Path) -> None:
-    """Write the models of a shape that are missing."""
+def build(shape: LlamaShape, folder: Path, models: Sequence[str]) -> None:
+    """Write the models that are missing; a base that only fine-tunes need goes again."""
+    if all([is_present(folder / name, shape) for name in models]):
+        return
     base = folder / "base"
-    if not is_present(base, shape):
+    was_there = is_present(base, shape)
+    if not was_there:
         write_base(started(base), shape, seed=0)
         finish(base)
     for seed, name in enumerate(FINE_TUNES, start=1):
-        if not is_present(folder / name, shape):
+        if name in models and not is_present(folder / name, shape):
             write_fine_tune(started(folder / name), base, seed=seed, scale=UPDATE_STD)
             finish(folder / name)
+    if "base" not in models and not was_there:
+        shutil.rmtree(base)
 
 
 def is_present(model: Path, shape: LlamaShape) -> bool:

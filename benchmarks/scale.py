@@ -33,8 +33,8 @@ from workloads import (
 
 BUDGETS = ("512MiB", "1GiB", "2GiB", "4GiB", "8GiB")
 WORKERS = ("1", "2")
-NEEDED_GB = {"0.1B": 2, "1.1B": 12, "7B": 70}
-"""Disk space that the checkpoints and one output of a shape take."""
+MODEL_GB = {"0.1B": 0.3, "1.1B": 2.3, "7B": 13.6}
+"""Disk space that a checkpoint of a shape takes."""
 BUDGET_TOO_SMALL = 3
 """graphmerge's exit code where no plan fits the budget."""
 HEADER = ["shape", "method", "budget", "workers", "time", "CPU", "peak", "floor", "time / floor"]
@@ -49,10 +49,14 @@ def main() -> None:
     figures = json.loads(arguments.json.read_text()) if has_saved(arguments) else {}
     for shape in arguments.shapes:
         folder = (arguments.folder or DEFAULT_FOLDER).absolute() / shape
-        if not (folder / "ft3").exists() and free_gb(folder) < NEEDED_GB[shape]:
-            print(f"{shape} left out: it takes {NEEDED_GB[shape]} GB of disk", flush=True)
+        models = sorted(
+            {name for one in arguments.methods for name in shares(recipe_of(one, shape))}
+        )
+        needed = needed_gb(shape, folder, models)
+        if free_gb(folder) < needed:
+            print(f"{shape} left out: it takes {needed:.0f} GB of disk", flush=True)
             continue
-        prepare(shape, folder)
+        prepare(shape, folder, models)
         for method in arguments.methods:
             measure(shape, method, folder, arguments, figures)
     rows = [row(key.split(), one) for key, one in figures.items()]
@@ -75,6 +79,15 @@ def parse() -> argparse.Namespace:
 def has_saved(arguments: argparse.Namespace) -> bool:
     """Whether an earlier command has left figures."""
     return arguments.json is not None and arguments.json.exists()
+
+
+def needed_gb(shape: str, folder: Path, models: list[str]) -> float:
+    """Disk space for an output and the models that are missing.
+
+    The base that fine-tunes are made from is gone again before there is an output.
+    """
+    missing = sum(not (folder / name).exists() for name in models)
+    return MODEL_GB[shape] * (missing + 1)
 
 
 def free_gb(folder: Path) -> float:

@@ -12,6 +12,7 @@ from processes import run_or_exit
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
 HERE = Path(__file__).parent
 METHODS = (
@@ -41,10 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def prepare(shape: str, folder: Path | None) -> Path:
-    """The folder with the checkpoints of a shape, which are built unless they are there."""
+def prepare(shape: str, folder: Path | None, models: Iterable[str] = ()) -> Path:
+    """The folder with the checkpoints of a shape (default: all), which are built if missing."""
     folder = (folder or DEFAULT_FOLDER / shape).absolute()
-    run_or_exit([sys.executable, HERE / "checkpoints.py", shape, folder], HERE)
+    run_or_exit([sys.executable, HERE / "checkpoints.py", shape, folder, *models], HERE)
     run_or_exit([*graphmerge("calibrate")], HERE)
     return folder
 
