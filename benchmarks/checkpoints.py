@@ -42,7 +42,7 @@ def main() -> None:
 
 def build(shape: LlamaShape, folder: Path, models: Sequence[str]) -> None:
     """Write the models that are missing; a base that only fine-tunes need goes again."""
-    if all([is_present(folder / name, shape) for name in models]):
+    if all(is_present(folder / name, shape) for name in models):
         return
     base = folder / "base"
     was_there = is_present(base, shape)
