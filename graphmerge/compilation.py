@@ -16,7 +16,7 @@ from graphmerge.collection import paused_collection
 from graphmerge.errors import InputError, Problem, RecipeError
 from graphmerge.plugins.discovery import require_method_of
 from graphmerge.plugins.readers import read_any_checkpoint
-from graphmerge.recipe.graph_section import load_recipe_graph
+from graphmerge.recipe.graph_section import load_recipe_graph, with_cropped_embeddings
 from graphmerge.recipe.references import resolve_local
 from graphmerge.recipe.values import ModelReference
 from graphmerge.vocabulary.chat_templates import chosen_template
@@ -57,16 +57,22 @@ class Compiled:
         }
 
 
-def compile_recipe(path: Path, *, seed: int = 0) -> Compiled:
+def compile_recipe(path: Path, *, seed: int = 0, crop_embeddings: bool = False) -> Compiled:
     """Read a recipe and the headers of its models, and build the graph.
+
+    Args:
+        path: The file.
+        seed: Seed of random masks.
+        crop_embeddings: Have `embeddings: crop` where the recipe says nothing of vocabularies.
 
     Raises:
         InputError: everything that is wrong with the recipe or its models.
         MachineError: a file cannot be read.
     """
-    return compile_graph(
-        load_recipe_graph(path), lambda reference: open_stored(reference, path.parent), seed=seed
-    )
+    recipe = load_recipe_graph(path)
+    if crop_embeddings:
+        recipe = with_cropped_embeddings(recipe)
+    return compile_graph(recipe, lambda reference: open_stored(reference, path.parent), seed=seed)
 
 
 @paused_collection()

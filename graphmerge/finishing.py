@@ -9,8 +9,10 @@ from attrs import frozen
 
 from graphmerge.checkpoint.components import component_config
 from graphmerge.checkpoint.language_config import language_values
+from graphmerge.checkpoint.side_files import is_tokenizer_file
 from graphmerge.checkpoint.values import component_of
 from graphmerge.checkpoint.vocabulary import find_embeddings, stored_head, untied
+from graphmerge.describing import card_of
 from graphmerge.machine import installed_version
 from graphmerge.output import (
     Manifest,
@@ -72,8 +74,21 @@ def write_side_files(
     layout: ShardLayout,
     checksums: Mapping[str, str],
     report: RunReport,
+    *,
+    copy_tokenizer: bool,
+    with_card: bool,
 ) -> None:
     """Write all but the shards into the unfinished output.
+
+    Args:
+        compiled: What was merged.
+        plan: The plan that was run.
+        partial: The unfinished output.
+        layout: Where its tensors are.
+        checksums: Of every tensor.
+        report: What the run did.
+        copy_tokenizer: Whether files of a tokenizer are copied.
+        with_card: Whether there is a model card.
 
     Raises:
         MachineError: a file cannot be read or written.
@@ -88,17 +103,14 @@ def write_side_files(
         own = component_config(config, component, donor.components)
         if own:
             write_config(partial / component.folder, _with_dtype(compiled, component, own))
-    copy_side_files(donor.side_files, partial, donor=folder_of(donor))
-    write_tokenizer(compiled, partial)
+    copied = [x for x in donor.side_files if copy_tokenizer or not is_tokenizer_file(x)]
+    copy_side_files(copied, partial, donor=folder_of(donor))
+    write_tokenizer(compiled, partial, copied=copy_tokenizer)
     write_text(partial / RECIPE_NAME, recipe.text)
-    card = model_card(
-        title=report.out.name,
-        method=recipe.methods,
-        models=list(compiled.models),
-        recipe_text=recipe.text,
-        local_paths={reference.path for reference in compiled.models},
-    )
-    write_text(partial / "README.md", card)
+    if with_card:
+        write_text(
+            partial / "README.md", model_card(card_of(compiled, partial, report.out.resolve().name))
+        )
     write_manifest(partial, _manifest(compiled, plan, layout, checksums, report))
 
 

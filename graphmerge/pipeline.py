@@ -79,6 +79,10 @@ class RunOptions:
     """Wait for the disk itself before publishing."""
     strict: bool = False
     """Refuse inputs with NaN or infinity."""
+    copy_tokenizer: bool = True
+    """Copy the tokenizer's files; one that the recipe makes is written in any case."""
+    write_model_card: bool = True
+    """Write README.md."""
 
 
 def check_output(compiled: Compiled, out: Path, *, overwrite: bool) -> None:
@@ -129,7 +133,16 @@ def run(
                 execute(plan, sink, progress, finished=finished, strict=options.strict)
         seconds = time.monotonic() - started
         report = _report(plan, out, progress, len(finished), seconds, fingerprints)
-        write_side_files(compiled, plan, partial, layout, sink.checksums, report)
+        write_side_files(
+            compiled,
+            plan,
+            partial,
+            layout,
+            sink.checksums,
+            report,
+            copy_tokenizer=options.copy_tokenizer,
+            with_card=options.write_model_card,
+        )
         publish(partial, out, overwrite=options.overwrite, durable=options.durable)
     return report
 

@@ -23,8 +23,14 @@ _GENERATION = "generation_config.json"
 _ID_KEYS = ("_token_id", "_token_ids")
 
 
-def write_tokenizer(compiled: Compiled, partial: Path) -> None:
+def write_tokenizer(compiled: Compiled, partial: Path, *, copied: bool) -> None:
     """Write tokenizer and chat template into an output that has the side files of its donor.
+
+    Args:
+        compiled: What is merged.
+        partial: The unfinished output.
+        copied: Whether files of a tokenizer are copied; one that the recipe makes is written
+            in any case.
 
     Raises:
         CheckpointError: a tokenizer file is broken.
@@ -34,7 +40,8 @@ def write_tokenizer(compiled: Compiled, partial: Path) -> None:
     if origin is not None:
         for name in _FILES:
             (partial / name).unlink(missing_ok=True)
-        files = [file for file in origin.checkpoint.side_files if file.name in _FILES]
+        wanted = _FILES if copied or origin.vocabulary is not None else ()
+        files = [file for file in origin.checkpoint.side_files if file.name in wanted]
         copy_side_files(files, partial, donor=folder_of(origin.checkpoint))
         _write_generation(origin.checkpoint, partial)
         if origin.vocabulary is not None:

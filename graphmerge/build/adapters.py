@@ -9,6 +9,7 @@ from attrs import evolve
 from graphmerge.build.models import Model, ModelTensor, open_model
 from graphmerge.checkpoint.adapter_config import is_saved
 from graphmerge.checkpoint.names import natural_sorted
+from graphmerge.checkpoint.side_files import is_tokenizer_file
 from graphmerge.checkpoint.vocabulary import find_embeddings
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.graph import Op, Pattern, Value, make_node
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 """Problems that one message lists; the rest are counted."""
-_TOKENIZER_FILES = ("token", "vocab", "merges", "special_tokens", "added_tokens", "spiece")
-"""How the names of files begin that say what the tokens are."""
 
 
 def adapted_model(reference: ModelReference, base: Checkpoint, adapter: Adapter) -> Model:
@@ -229,12 +228,8 @@ def _untied(config: Mapping[str, Any]) -> dict[str, Any]:
 def _side_files(base: Checkpoint, adapter: Checkpoint) -> tuple[Path, ...]:
     """Those of the base, its tokenizer's replaced by the adapter's if it has brought one."""
     files = (file for file in adapter.side_files if file.parent == adapter.path)
-    own = [file for file in files if _is_of_tokenizer(file)]
+    own = [file for file in files if is_tokenizer_file(file)]
     if not any(file.name.startswith(("tokenizer", "vocab")) for file in own):
         return base.side_files
-    kept = [file for file in base.side_files if not _is_of_tokenizer(file)]
+    kept = [file for file in base.side_files if not is_tokenizer_file(file)]
     return tuple(sorted((*kept, *own), key=lambda file: file.name))
-
-
-def _is_of_tokenizer(file: Path) -> bool:
-    return file.name.startswith(_TOKENIZER_FILES) or file.suffix == ".jinja"

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TEMPLATE_FOLDER = "additional_chat_templates"
-_PATTERNS = (
+_TOKENIZER_PATTERNS = (
     "tokenizer*.json",
     "tokenizer.model*",
     "vocab.json",
@@ -23,11 +23,15 @@ _PATTERNS = (
     "sentencepiece*.model",
     "tekken.json",
     "*.tiktoken",
+    "chat_template.json",
+    "*.jinja",
+)
+"""What the tokens are, and how chats are written in them."""
+_PATTERNS = (
+    *_TOKENIZER_PATTERNS,
     "generation_config.json",
     "*preprocessor_config.json",
     "processor_config.json",
-    "chat_template.json",
-    "*.jinja",
     # The code of models that transformers does not know; their config.json names these files.
     "configuration_*.py",
     "modeling_*.py",
@@ -45,6 +49,11 @@ def find_side_files(folder: Path) -> tuple[Path, ...]:
     files = [path for path in folder.iterdir() if _is_side_file(path.name)]
     files += (folder / _TEMPLATE_FOLDER).glob("*.jinja")
     return tuple(sorted(path for path in files if path.is_file()))
+
+
+def is_tokenizer_file(file: Path) -> bool:
+    """Whether a side file says what the tokens are, or how chats are written in them."""
+    return any(fnmatch(file.name, pattern) for pattern in _TOKENIZER_PATTERNS)
 
 
 def _is_side_file(name: str) -> bool:

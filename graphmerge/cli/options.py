@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -30,12 +31,22 @@ MemoryBudget = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="Most worker threads.", show_default="one per core, at most 8"),
+    typer.Option(
+        "--workers",
+        "--num-threads",
+        "-j",
+        min=1,
+        help="Most worker threads.",
+        show_default="one per core, at most 8",
+    ),
 ]
-Seed = Annotated[int, typer.Option(help="Seed of random masks.")]
+Seed = Annotated[int, typer.Option("--seed", "--random-seed", help="Seed of random masks.")]
 ShardSize = Annotated[
     str,
-    typer.Option(metavar="SIZE", help="Largest size of an output file (a tensor is never cut)."),
+    typer.Option(
+        metavar="SIZE",
+        help="Largest size of an output file (a tensor is never cut); 5B is 5 billion bytes.",
+    ),
 ]
 KernelsOption = Annotated[
     Kernels, typer.Option(help="What computes: native code where there is some, or torch.")
@@ -57,6 +68,7 @@ TileElements = Annotated[
         show_default="chosen by the planner",
     ),
 ]
+_BILLIONS = re.compile(r"\s*([\d.]+)\s*[bB]\s*")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -71,6 +83,16 @@ def size(option: str, text: str) -> int:
     except InputError as error:
         (problem,) = error.problems
         raise InputError(evolve(problem, where=option)) from None
+
+
+def shard_size(text: str) -> int:
+    """Bytes of a shard; a lone `B` counts billions, as mergekit-yaml has it and scripts use it.
+
+    Raises:
+        InputError: the text is no size.
+    """
+    billions = _BILLIONS.fullmatch(text)
+    return size("--out-shard-size", f"{billions[1]}GB" if billions else text)
 
 
 def load_plugins(files: list[Path] | None) -> None:

@@ -55,7 +55,7 @@ def plan(
     request = options.request(
         memory_budget, workers, device, gpu_memory_budget, tile_elements, kernels
     )
-    shard_bytes = options.size("--out-shard-size", out_shard_size)
+    shard_bytes = options.shard_size(out_shard_size)
     compiled = compile_recipe(recipe, seed=seed)
     made = make_plan(compiled, request, calibrate=False)
     if explain:

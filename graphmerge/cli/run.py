@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graphmerge.cli import exit_codes, options
+from graphmerge.cli.habits import accept_habits
 from graphmerge.cli.progress import RunDisplay
 from graphmerge.pipeline import RunOptions, RunReport, check_output, compile_recipe, make_plan
 from graphmerge.pipeline import run as run_plan
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from graphmerge.schedule.plan import Plan
 
 
+@accept_habits
 def run(
     recipe: options.RecipePath,
     out: options.OutPath,
@@ -27,6 +29,25 @@ def run(
     workers: options.Workers = None,
     seed: options.Seed = 0,
     out_shard_size: options.ShardSize = "5GB",
+    copy_tokenizer: Annotated[
+        bool,
+        typer.Option(
+            "--copy-tokenizer/--no-copy-tokenizer",
+            help="Copy the tokenizer of the base, or of the first model.",
+        ),
+    ] = True,
+    write_model_card: Annotated[
+        bool,
+        typer.Option("--write-model-card/--no-write-model-card", help="Write a README.md."),
+    ] = True,
+    unsafe_truncate_embeddings: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe-truncate-embeddings/--no-unsafe-truncate-embeddings",
+            help="Where the recipe says nothing of vocabularies: as `embeddings: crop` does.",
+            show_default=False,
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT if it holds a model.")
     ] = False,
@@ -37,9 +58,21 @@ def run(
         bool, typer.Option("--strict", help="Refuse inputs with NaN or infinity.")
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress bar; warnings and the result only.")
+        bool,
+        typer.Option(
+            "--quiet/--no-quiet",
+            "-q",
+            help="No progress bar; warnings and the result only.",
+            show_default=False,
+        ),
     ] = False,
     device: options.Device = "cpu",
+    cuda: Annotated[
+        bool,
+        typer.Option(
+            "--cuda/--no-cuda", "--gpu-rich", help="As --device cuda.", show_default=False
+        ),
+    ] = False,
     gpu_memory_budget: options.GpuMemoryBudget = None,
     tile_elements: options.TileElements = None,
     kernels: options.KernelsOption = Kernels.AUTO,
@@ -48,12 +81,22 @@ def run(
     """Merge the models of RECIPE into OUT; the same command again continues an interrupted run."""
     options.load_plugins(plugin)
     request = options.request(
-        memory_budget, workers, device, gpu_memory_budget, tile_elements, kernels
+        memory_budget,
+        workers,
+        "cuda" if cuda and device == "cpu" else device,
+        gpu_memory_budget,
+        tile_elements,
+        kernels,
     )
     run_options = RunOptions(
-        options.size("--out-shard-size", out_shard_size), overwrite, durable, strict
+        options.shard_size(out_shard_size),
+        overwrite,
+        durable,
+        strict,
+        copy_tokenizer=copy_tokenizer,
+        write_model_card=write_model_card,
     )
-    compiled = compile_recipe(recipe, seed=seed)
+    compiled = compile_recipe(recipe, seed=seed, crop_embeddings=unsafe_truncate_embeddings)
     check_output(compiled, out, overwrite=overwrite)
     plan = make_plan(compiled, request, calibrate=True)
     plan.validate()

@@ -156,6 +156,9 @@ class Method:
     choose: Callable[[Mapping[str, Scalar]], int] | None = None
     """For a method that takes one of its inputs as it is: which one, by its own parameters. The
     inputs may differ in shape then."""
+    position: str | None = None
+    """For an interpolation between two models: its parameter that is 0 at the base, or else the
+    first, and 1 at the other."""
     copies_lone_source: bool = False
     """Whether a slice with a single source is copied instead of refused, as published recipes
     expect."""

@@ -187,6 +187,7 @@ _ALL = (
         ),
         least_models=2,
         most_models=2,
+        position="t",
     ),
     Method(
         name="where",

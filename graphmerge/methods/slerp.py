@@ -42,5 +42,6 @@ METHOD = Method(
     ),
     least_models=2,
     most_models=2,
+    position="t",
     copies_lone_source=True,
 )

@@ -1,6 +1,7 @@
 """The finished checkpoint: shards, journal, manifest, side files, and the rename to publish all."""
 
 from graphmerge.output.checksums import CHECKSUM_BLOCK_ELEMENTS, TensorChecksum
+from graphmerge.output.contributions import contributions
 from graphmerge.output.journal import Journal, JournalIdentity
 from graphmerge.output.layout import Shard, ShardLayout, TensorSlot, layout_shards
 from graphmerge.output.lock import lock_partial
@@ -12,7 +13,7 @@ from graphmerge.output.manifest import (
     read_manifest,
     write_manifest,
 )
-from graphmerge.output.model_card import model_card
+from graphmerge.output.model_card import Card, CardLayers, CardPart, CardStep, model_card
 from graphmerge.output.publish import (
     check_replaceable,
     prepare,
@@ -34,6 +35,10 @@ from graphmerge.output.writer import ShardWriter
 __all__ = [
     "CHECKSUM_BLOCK_ELEMENTS",
     "MANIFEST_NAME",
+    "Card",
+    "CardLayers",
+    "CardPart",
+    "CardStep",
     "CheckpointSink",
     "Journal",
     "JournalIdentity",
@@ -47,6 +52,7 @@ __all__ = [
     "TensorSlot",
     "VerifyReport",
     "check_replaceable",
+    "contributions",
     "copy_side_files",
     "has_dtype",
     "intact_tensors",

@@ -3,76 +3,235 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
+from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from graphmerge.recipe.values import ModelReference
+    from graphmerge.output.contributions import Contribution
 
-_HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
-"""`organisation/name`; neither starts with a dot, so that relative paths do not match."""
+_LICENCE_KEYS = ("license", "license_name", "license_link")
 
 
-def model_card(
-    *,
-    title: str,
-    method: str,
-    models: Sequence[ModelReference],
-    recipe_text: str,
-    local_paths: Collection[str] = (),
-) -> str:
-    """The text of README.md, with the front matter that the Hub reads.
+@frozen
+class CardPart:
+    """A checkpoint or adapter that took part."""
 
-    Args:
-        title: Name of the output.
-        method: Name of the merge method.
-        models: The inputs, in recipe order.
-        recipe_text: The recipe as it was read.
-        local_paths: Paths of references that look like Hub ids but are local folders.
-    """
-    hub_ids = {
-        model.path: None
-        for model in models
-        if _HUB_ID.fullmatch(model.path) and model.path not in local_paths
-    }
-    base = {"base_model": list(hub_ids), "base_model_relation": "merge"} if hub_ids else {}
-    front_matter = base | {"library_name": "transformers", "tags": ["merge", "graphmerge"]}
-    fence = _fence(recipe_text)
-    return "\n".join(
-        (
-            "---",
-            yaml.safe_dump(front_matter, sort_keys=False, allow_unicode=True) + "---",
-            f"# {title}",
-            "",
-            f"A merge of pre-trained models, made with graphmerge by the method `{method}`.",
-            "",
-            "## Models",
-            "",
-            *(f"- {_describe(model, is_hub=model.path in hub_ids)}" for model in models),
-            "",
-            "## Recipe",
-            "",
-            f"{fence}yaml",
-            recipe_text.rstrip("\n"),
-            fence,
-            "",
-        )
+    name: str
+    """What it is called: a Hub id, or a folder's name (its path may be private)."""
+    is_hub: bool = False
+    """Whether it is a model of the Hub."""
+    revision: str | None = None
+    """Branch, tag or commit of a Hub model."""
+    card: Mapping[str, Any] = field(factory=dict, hash=False)
+    """Front matter of its own model card; empty if it has none."""
+
+    @property
+    def text(self) -> str:
+        """Its name with its revision; a link for a Hub model."""
+        link = f"[{self.name}](https://huggingface.co/{self.name})" if self.is_hub else None
+        revision = f" at `{self.revision}`" if self.revision else ""
+        return (link or f"`{self.name}`") + revision
+
+    @property
+    def licence(self) -> dict[str, Any]:
+        """What its card says of its licence; empty if it says nothing."""
+        return {key: self.card[key] for key in _LICENCE_KEYS if self.card.get(key)}
+
+
+@frozen
+class CardLayers:
+    """A stretch of the output's layers."""
+
+    layers: str
+    """Their numbers: `0 to 23`."""
+    made_from: Sequence[tuple[str, str]]
+    """Each model as messages name it, with the numbers of its layers."""
+
+
+@frozen
+class CardStep:
+    """One recipe of those that were merged: the whole, or an entry of a graph."""
+
+    name: str
+    """Name of the entry; empty for a recipe that stands alone."""
+    method: str
+    """Name of the method."""
+    summary: str
+    """What the method does, in one sentence."""
+    base: str = ""
+    """The base model as messages name it, if there is one."""
+    contributions: Sequence[Contribution] = ()
+    """What each model is given, and the method itself."""
+    layers: Sequence[CardLayers] = ()
+    """What the layers of the output are made from; empty without slices."""
+
+
+@frozen(kw_only=True)
+class Card:
+    """Everything that a model card says."""
+
+    title: str
+    """Name of the output."""
+    models: Mapping[str, tuple[CardPart, ...]] = field(hash=False)
+    """The inputs in recipe order, as messages name them: a checkpoint, and maybe its adapter."""
+    steps: tuple[CardStep, ...]
+    """The recipes, inputs before users."""
+    recipe_text: str
+    """The recipe as it was read."""
+    library: str
+    """The library that loads the output."""
+    use: str
+    """Python code that loads the output; empty if that is not known."""
+
+
+def model_card(card: Card) -> str:
+    """The text of README.md, with the front matter that the Hub reads."""
+    lines: Iterable[str] = (
+        "---",
+        yaml.safe_dump(_front_matter(card), sort_keys=False, allow_unicode=True) + "---",
+        f"# {card.title}",
+        "",
+        f"A merge of pre-trained models, made with graphmerge by {_methods(card)}.",
+        "",
+        *_use(card),
+        "## Models",
+        "",
+        *(f"- {_model(parts)}" for parts in card.models.values()),
+        "",
+        *_contributions(card),
+        *_licences(card),
+        "## Recipe",
+        "",
+        *_block("yaml", card.recipe_text),
     )
+    return "\n".join(lines)
 
 
-def _describe(model: ModelReference, *, is_hub: bool) -> str:
-    """A link for a Hub model, the folder's name for a local one: its path may be private."""
-    path = model.path.rstrip("/")
-    name = f"[{path}](https://huggingface.co/{path})" if is_hub else f"`{path.split('/')[-1]}`"
-    revision = f" at `{model.revision}`" if model.revision else ""
-    adapter = f" with the adapter `{model.lora.path.split('/')[-1]}`" if model.lora else ""
-    return name + revision + adapter
+def _front_matter(card: Card) -> dict[str, Any]:
+    parts = list(_parts(card))
+    hub_ids = list(dict.fromkeys(part.name for part in parts if part.is_hub))
+    base = {"base_model": hub_ids, "base_model_relation": "merge"} if hub_ids else {}
+    library = {"library_name": card.library, "tags": ["merge", "graphmerge"]}
+    agreed = all(part.licence == parts[0].licence for part in parts)
+    return base | library | (parts[0].licence if agreed else {})
 
 
-def _fence(text: str) -> str:
-    """More backticks than any run of them in the text."""
+def _parts(card: Card) -> Iterator[CardPart]:
+    """Every checkpoint and adapter, each once."""
+    yield from dict.fromkeys(part for parts in card.models.values() for part in parts)
+
+
+def _methods(card: Card) -> str:
+    names = dict.fromkeys(step.method for step in card.steps)
+    noun = "method" if len(names) == 1 else "methods"
+    return f"the {noun} {', '.join(f'`{name}`' for name in names)}"
+
+
+def _use(card: Card) -> Iterator[str]:
+    yield from ("## Use", "")
+    if not card.use:
+        yield from (f"Load it with `{card.library}`.", "")
+        return
+    yield from _block("python", card.use)
+    yield from (f"`{card.title}` is the folder; a copy on the Hub has its id there instead.", "")
+
+
+def _model(parts: Sequence[CardPart]) -> str:
+    return " with the adapter ".join(part.text for part in parts)
+
+
+def _contributions(card: Card) -> Iterator[str]:
+    yield from ("## What each model contributes", "")
+    yield (
+        "From the recipe's parameters as they were resolved for every tensor, not from the weights "
+        "themselves. Where layers differ, the least and the greatest value are given, that of the "
+        "earlier layer first. A share is a model's part in the sum of the weights."
+    )
+    yield ""
+    for step in card.steps:
+        yield from _step(card, step)
+
+
+def _step(card: Card, step: CardStep) -> Iterator[str]:
+    if step.name:
+        yield from (f"### {step.name}", "")
+    yield from (f"`{step.method}`: {step.summary}", "")
+    own = [found for found in step.contributions if not found.model]
+    of_models = [found for found in step.contributions if found.model]
+    for found in own:
+        values = ", ".join(f"{name} {value}" for name, value in found.values.items())
+        tensors = "" if found.tensors == "all" else f" ({found.tensors})"
+        yield f"- {values}{tensors}"
+    if own:
+        yield ""
+    if step.base and step.base not in {found.model for found in of_models}:
+        yield from (f"The base is {_named(card, step.base)}.", "")
+    if of_models:
+        yield from _shares(card, of_models)
+    elif not step.layers:
+        yield from ("No model has weights here: what each gives depends on its tensors.", "")
+    if step.layers:
+        yield from _layers(card, step.layers)
+
+
+def _shares(card: Card, found: Sequence[Contribution]) -> Iterator[str]:
+    columns = tuple(dict.fromkeys(key for row in found for key in row.values))
+    rows = [
+        (_named(card, row.model), row.tensors, *(row.values.get(key, "") for key in columns))
+        for row in found
+    ]
+    yield from _table(("model", "tensors", *columns), rows)
+
+
+def _layers(card: Card, stretches: Sequence[CardLayers]) -> Iterator[str]:
+    rows = [
+        (one.layers, ", ".join(f"{_named(card, model)}: {at}" for model, at in one.made_from))
+        for one in stretches
+    ]
+    yield from _table(("layers", "made from layers"), rows)
+
+
+def _named(card: Card, label: str) -> str:
+    """What the card calls a model: its parts; an entry of the recipe keeps its name."""
+    name, _, again = label.rpartition("#")
+    if label not in card.models and name in card.models:
+        return f"{_model(card.models[name])} ({again})"
+    return _model(card.models[label]) if label in card.models else f"`{label}`"
+
+
+def _licences(card: Card) -> Iterator[str]:
+    yield from ("## Licence", "")
+    yield (
+        "This is what the cards of the models say. Whether these licences go together, and what "
+        "they ask of a merge, is for you to check before you use or share it."
+    )
+    yield ""
+    rows = [(part.text, _licence(part)) for part in _parts(card)]
+    yield from _table(("model", "licence"), rows)
+
+
+def _licence(part: CardPart) -> str:
+    name = part.licence.get("license_name") or part.licence.get("license")
+    if not name:
+        return "not stated"
+    return ", ".join(map(str, name)) if isinstance(name, list) else str(name)
+
+
+def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(heading)} |"
+    yield "|" + "---|" * len(heading)
+    for row in rows:
+        cells = [cell.replace("|", "\\|") for cell in row]
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+
+
+def _block(language: str, text: str) -> tuple[str, ...]:
+    """A block of code, fenced by more backticks than any run of them in the text."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    return "`" * max(3, longest + 1)
+    fence = "`" * max(3, longest + 1)
+    return (f"{fence}{language}", text.rstrip("\n"), fence, "")

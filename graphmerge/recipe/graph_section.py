@@ -13,6 +13,7 @@ from graphmerge.recipe.parameters import read_parameters
 from graphmerge.recipe.parse import read_dtype, read_recipe, read_text
 from graphmerge.recipe.references import read_reference
 from graphmerge.recipe.suggestions import suggest
+from graphmerge.recipe.tokenizer import EMBEDDINGS
 from graphmerge.recipe.values import (
     Conditional,
     Entry,
@@ -92,6 +93,17 @@ def renamed(recipe: Recipe, names: Mapping[ModelReference, ModelReference]) -> R
         for module in recipe.modules
     )
     return evolve(recipe, modules=modules, base_model=new(recipe.base_model))
+
+
+def with_cropped_embeddings(recipes: RecipeGraph) -> RecipeGraph:
+    """The recipes with `embeddings: crop` where they say nothing of vocabularies."""
+    entries = (
+        evolve(entry, recipe=evolve(entry.recipe, embeddings="crop"))
+        if entry.recipe.tokenizer is None and entry.recipe.embeddings == EMBEDDINGS[0]
+        else entry
+        for entry in recipes.entries
+    )
+    return evolve(recipes, entries=tuple(entries))
 
 
 def _read_documents(root: Cursor, documents: Sequence[object]) -> tuple[list[Entry], str]:

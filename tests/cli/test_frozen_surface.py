@@ -11,12 +11,23 @@ from graphmerge.methods.registry import BUILT_IN
 from graphmerge.recipe.parse import parse_recipe
 
 PLANNING = {
-    "--memory-budget", "--workers", "--seed", "--out-shard-size", "--device",
-    "--gpu-memory-budget", "--tile-elements", "--kernels", "--plugin",
+    "--memory-budget", "--workers", "--num-threads", "-j", "--seed", "--random-seed",
+    "--out-shard-size", "--device", "--gpu-memory-budget", "--tile-elements", "--kernels",
+    "--plugin",
 }  # fmt: skip
+RUNNING = {
+    "--overwrite", "--durable", "--strict", "--quiet", "-q", "--cuda", "--gpu-rich",
+    "--copy-tokenizer", "--write-model-card", "--unsafe-truncate-embeddings",
+}  # fmt: skip
+WITHOUT_EFFECT = {
+    "--allow-crimes", "--trust-remote-code", "--lazy-unpickle", "--low-cpu-memory", "--read-to-gpu",
+    "--multi-gpu", "--async-write", "--write-threads", "--clone-tensors", "--safe-serialization",
+    "--lora-merge-cache", "--lora-merge-dtype", "--transformers-cache", "--verbose", "-v",
+}  # fmt: skip
+"""What mergekit-yaml has and `run` accepts."""
 COMMANDS = {
     "plan": {"recipe", "--dry-run", "--explain", "--verbose", "-v", "--json"} | PLANNING,
-    "run": {"recipe", "out", "--overwrite", "--durable", "--strict", "--quiet", "-q"} | PLANNING,
+    "run": {"recipe", "out"} | RUNNING | WITHOUT_EFFECT | PLANNING,
     "verify": {"out"},
     "show": {"recipe", "--dot", "--svg", "--json", "--plugin"},
     "validate": {"recipe", "--plugin"},

@@ -1,0 +1,24 @@
+"""What the model card of an input says about it: the front matter of README.md."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+
+
+def read_card(folder: Path) -> Mapping[str, Any]:
+    """The front matter; empty where there is none that can be read, as nothing depends on it."""
+    try:
+        found = _FRONT_MATTER.match((folder / "README.md").read_text(encoding="utf-8"))
+        content = yaml.safe_load(found[1]) if found else None
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
