@@ -48,6 +48,30 @@ def slerp(base, first, second):
     return {name: _slerp(base[name], first[name], 0.25) for name in base}
 
 
+def ties(base, first, second):
+    """With weights that are powers of two: no sign depends on how a sum is rounded."""
+    return {name: _ties(base[name], [first[name], second[name]], (0.5, 0.25)) for name in base}
+
+
+def _ties(base, models, weights):
+    """The larger half of each task vector; of the weighted entries those of the elected sign."""
+    deltas = [_larger_half(model - base) for model in models]
+    weighed = [weight * delta for weight, delta in zip(weights, deltas, strict=True)]
+    sign = torch.where(sum(weighed) >= 0, 1.0, -1.0).double()
+    agreeing = [delta * sign > 0 for delta in deltas]
+    total = sum(x * agrees for x, agrees in zip(weighed, agreeing, strict=True))
+    divisor = sum(weight * agrees for weight, agrees in zip(weights, agreeing, strict=True))
+    return base + total / torch.where(divisor == 0, 1, divisor)
+
+
+def _larger_half(delta):
+    """The first half of the entries by magnitude; of equal ones the first by position."""
+    order = delta.abs().flatten().sort(descending=True, stable=True).indices
+    mask = torch.zeros(delta.numel(), dtype=torch.bool)
+    mask[order[: delta.numel() // 2]] = True
+    return torch.where(mask.view(delta.shape), delta, 0)
+
+
 def _slerp(a, b, t):
     angle = torch.arccos((a * b).sum() / (a.norm() * b.norm()))
     if abs(torch.cos(angle)) > 0.9995:
@@ -55,9 +79,9 @@ def _slerp(a, b, t):
     return (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)
 
 
-def weighted(*weights):
+def weighted(*weights, **parameters):
     return [
-        {"model": f"tuned{number}", "parameters": {"weight": weight}}
+        {"model": f"tuned{number}", "parameters": {"weight": weight, **parameters}}
         for number, weight in enumerate(weights, start=1)
     ]
 
@@ -65,6 +89,7 @@ def weighted(*weights):
 RECIPES = {
     linear: {"models": weighted(1, 3)},
     task_arithmetic: {"base_model": "base", "models": weighted(1, -0.5)},
+    ties: {"base_model": "base", "models": weighted(0.5, 0.25, density=0.5)},
     slerp: {"base_model": "base", "models": [{"model": "tuned1"}], "parameters": {"t": 0.25}},
 }
 
