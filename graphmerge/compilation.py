@@ -9,15 +9,15 @@ from attrs import evolve, frozen
 from graphmerge.build.adapters import adapted_model
 from graphmerge.build.graph import Build, build_graph
 from graphmerge.build.models import Model, open_model
-from graphmerge.checkpoint.adapter import is_adapter, read_adapter
+from graphmerge.checkpoint.adapter import is_adapter
 from graphmerge.checkpoint.adapter_config import ADAPTER_CONFIG
 from graphmerge.checkpoint.fingerprint import fingerprint
 from graphmerge.collection import paused_collection
 from graphmerge.errors import InputError, Problem, RecipeError
+from graphmerge.hub_files import fetch_vocabularies
+from graphmerge.places import PLANNING, Place, find_place
 from graphmerge.plugins.discovery import require_method_of
-from graphmerge.plugins.readers import read_any_checkpoint
 from graphmerge.recipe.graph_section import load_recipe_graph, with_cropped_embeddings
-from graphmerge.recipe.references import resolve_local
 from graphmerge.recipe.values import ModelReference
 from graphmerge.vocabulary.chat_templates import chosen_template
 from graphmerge.vocabulary.settings import extra_models
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from graphmerge.checkpoint.adapter import Adapter
+    from graphmerge.places import HubUse
     from graphmerge.recipe.values import Entry, RecipeGraph
 
 
@@ -56,23 +57,34 @@ class Compiled:
             for model in self.models.values()
         }
 
+    def commits(self) -> dict[str, str]:
+        """Commit of every model of the Hub, by `organisation/name@revision`."""
+        parts = (part for model in self.models.values() for part in model.files)
+        origins = [part.origin for part in parts if part.origin]
+        return {f"{one.repository}@{one.revision}": one.commit for one in origins}
 
-def compile_recipe(path: Path, *, seed: int = 0, crop_embeddings: bool = False) -> Compiled:
+
+def compile_recipe(
+    path: Path, *, seed: int = 0, crop_embeddings: bool = False, hub: HubUse = PLANNING
+) -> Compiled:
     """Read a recipe and the headers of its models, and build the graph.
 
     Args:
         path: The file.
         seed: Seed of random masks.
         crop_embeddings: Have `embeddings: crop` where the recipe says nothing of vocabularies.
+        hub: How models of the Hub are opened.
 
     Raises:
         InputError: everything that is wrong with the recipe or its models.
-        MachineError: a file cannot be read.
+        MachineError: a file cannot be read, or the Hub cannot be reached.
     """
     recipe = load_recipe_graph(path)
     if crop_embeddings:
         recipe = with_cropped_embeddings(recipe)
-    return compile_graph(recipe, lambda reference: open_stored(reference, path.parent), seed=seed)
+    return compile_graph(
+        recipe, lambda reference: open_stored(reference, path.parent, hub=hub), seed=seed
+    )
 
 
 @paused_collection()
@@ -97,6 +109,7 @@ def compile_graph(
     named = [model for section in sections if section for model in extra_models(section)]
     stored = dict.fromkeys((*recipe.stored(), *named))
     models = {reference: open_one(reference) for reference in stored}
+    fetch_vocabularies(recipe, models.values())
     build = build_graph(recipe, models, seed=seed)
     return Compiled(recipe, models, build, seed, _chat_template(recipe, models, build))
 
@@ -123,35 +136,42 @@ def _unknown(entry: Entry) -> tuple[Problem, ...]:
     return ()
 
 
-def open_stored(reference: ModelReference, folder: Path, *, absolute: bool = False) -> Model:
+def open_stored(
+    reference: ModelReference,
+    folder: Path,
+    *,
+    absolute: bool = False,
+    hub: HubUse = PLANNING,
+) -> Model:
     """A checkpoint, with its adapter if the reference names one or is one, by their headers.
 
     Args:
         reference: As recipes have it.
         folder: Where relative paths may start, beside the working directory.
         absolute: Keep absolute paths, to find the files again from any working directory.
+        hub: How models of the Hub are opened.
 
     Raises:
         InputError: there is none, or it is not what it should be.
-        MachineError: a file cannot be read.
+        MachineError: a file cannot be read, or the Hub cannot be reached.
     """
 
-    def find(part: ModelReference) -> Path:
-        path = local_path(part, folder)
-        return path.absolute() if absolute else path
+    def find(part: ModelReference) -> Place:
+        place = find_place(part, folder, hub)
+        return evolve(place, path=place.path.absolute()) if absolute else place
 
-    path = find(reference)
-    if reference.lora is None and not is_adapter(path):
-        return open_model(reference, read_any_checkpoint(path))
-    adapter = read_adapter(path if reference.lora is None else find(reference.lora))
+    place = find(reference)
+    if reference.lora is None and not is_adapter(place.path):
+        return open_model(reference, place.checkpoint())
+    adapter = (place if reference.lora is None else find(reference.lora)).adapter()
     if reference.lora is None:
-        path = _base_of(reference, adapter, find)
-    return adapted_model(reference, read_any_checkpoint(path), adapter)
+        place = _base_of(reference, adapter, find)
+    return adapted_model(reference, place.checkpoint(), adapter)
 
 
 def _base_of(
-    reference: ModelReference, adapter: Adapter, find: Callable[[ModelReference], Path]
-) -> Path:
+    reference: ModelReference, adapter: Adapter, find: Callable[[ModelReference], Place]
+) -> Place:
     """Where the base model of an adapter is that stands alone, by what its config says."""
     base = adapter.config.base
     try:
@@ -162,16 +182,3 @@ def _base_of(
         where = str(adapter.checkpoint.path / ADAPTER_CONFIG)
         got = f"base_model_name_or_path {base!r}"
         raise InputError(Problem(what, where, got, hint=hint)) from error
-
-
-def local_path(reference: ModelReference, recipe_folder: Path) -> Path:
-    """Where the files of a reference's model are; those of its adapter are elsewhere.
-
-    Raises:
-        InputError: they are not on this machine.
-    """
-    path = resolve_local(reference, recipe_folder)
-    if path is None:
-        hint = "models from the Hub are not supported yet: download it and give the path"
-        raise InputError(Problem("no such local folder", str(reference), hint=hint))
-    return path

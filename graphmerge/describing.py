@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.build.matching import listed_sources, slice_length
 from graphmerge.checkpoint.card import read_card
+from graphmerge.hub import is_repository
 from graphmerge.methods.registry import find_method, find_operation
 from graphmerge.output import Card, CardLayers, CardPart, CardStep, contributions
 from graphmerge.tokenizer_output import folder_of
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from graphmerge.methods.base import Method
     from graphmerge.recipe.values import ModelReference, Module, Recipe, Scalar, Slice
 
-_HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
-"""`organisation/name`; neither starts with a dot, so that relative paths do not match."""
 _CACHED = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)")
 """Folder of a model in the cache of huggingface_hub, over `snapshots/COMMIT`."""
 _LIBRARIES = {"model_index.json": "diffusers", "modules.json": "sentence-transformers"}
@@ -74,11 +73,14 @@ def _parts(reference: ModelReference, model: Model) -> tuple[CardPart, ...]:
 def _part(checkpoint: Checkpoint, path: str, revision: str | None) -> CardPart:
     """A local folder is named by its last part alone, as its path may be private."""
     card = read_card(folder_of(checkpoint))
+    origin = checkpoint.origin
+    if origin:
+        return CardPart(origin.repository, is_hub=True, revision=origin.commit, card=card)
     cached = [found for part in checkpoint.path.parts if (found := _CACHED.fullmatch(part))]
     if cached:
         name = f"{cached[-1]['owner']}/{cached[-1]['name']}"
         return CardPart(name, is_hub=True, revision=revision, card=card)
-    is_local = checkpoint.path.as_posix().endswith(path) or not _HUB_ID.fullmatch(path)
+    is_local = checkpoint.path.as_posix().endswith(path) or not is_repository(path)
     name = path.rstrip("/").split("/")[-1] if is_local else path
     return CardPart(name, is_hub=not is_local, revision=revision, card=card)
 

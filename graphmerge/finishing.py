@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from graphmerge.build.graph import Build
+    from graphmerge.build.models import Model
     from graphmerge.checkpoint.values import Component
     from graphmerge.compilation import Compiled
     from graphmerge.schedule.plan import Plan
@@ -162,6 +163,14 @@ def _promoted_dtype(build: Build, component: Component) -> DType | None:
     return next(iter(floats)) if len(floats) == 1 and not floats & stored else None
 
 
+def _input(model: Model, fingerprint: str) -> ManifestInput:
+    places = (f"hf://{part.origin}" if part.origin else str(part.path) for part in model.files)
+    commits = [part.origin.commit for part in model.files if part.origin]
+    return ManifestInput(
+        model.label, "+".join(places), fingerprint, "+".join(commits) if commits else None
+    )
+
+
 def _manifest(
     compiled: Compiled,
     plan: Plan,
@@ -178,12 +187,7 @@ def _manifest(
         versions={"python": python_version()}
         | {name: installed_version(name) for name in ("torch", "llvmlite", "numpy", "safetensors")},
         inputs=tuple(
-            ManifestInput(
-                model.label,
-                "+".join(str(part.path) for part in model.files),
-                report.fingerprints[model.label],
-            )
-            for model in compiled.models.values()
+            _input(model, report.fingerprints[model.label]) for model in compiled.models.values()
         ),
         tensors={
             name: ManifestTensor(

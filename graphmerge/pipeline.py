@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xxhash
@@ -14,6 +15,7 @@ from graphmerge.compilation import Compiled, compile_recipe
 from graphmerge.execution.events import Listener, Progress
 from graphmerge.execution.peak import measured_peak_bytes
 from graphmerge.finishing import RunReport, write_side_files
+from graphmerge.hub_files import Downloads, download_needed, downloads_of
 from graphmerge.ops.blocks import NUMERICS_VERSION
 from graphmerge.output import (
     CheckpointSink,
@@ -30,12 +32,13 @@ from graphmerge.output import (
     refuse_output_inside_inputs,
 )
 from graphmerge.schedule.choose import schedule
+from graphmerge.schedule.report import input_reports
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Mapping
 
     from graphmerge.schedule.plan import Plan, Request
+    from graphmerge.schedule.report_values import InputReport
 
 __all__ = [
     "Compiled",
@@ -43,6 +46,8 @@ __all__ = [
     "RunReport",
     "check_output",
     "compile_recipe",
+    "download",
+    "downloads",
     "make_plan",
     "run",
 ]
@@ -65,6 +70,36 @@ def make_plan(compiled: Compiled, request: Request, *, calibrate: bool) -> Plan:
     """
     reserved_for = calibration.calibrated if calibrate else calibration.assumed
     return schedule(compiled.build.graph, request, reserved_for)
+
+
+def download(
+    compiled: Compiled, plan: Plan, progressed: Callable[[int], None] | None = None
+) -> None:
+    """Download what a run needs of models of the Hub and their cache does not have.
+
+    Args:
+        compiled: From `compile_recipe`.
+        plan: Its plan.
+        progressed: Called with the number of bytes that have come since the last call.
+
+    Raises:
+        InputError: the files may not be read.
+        MachineError: the Hub cannot be reached, or the disk is full; what is complete is kept.
+    """
+    if compiled.commits():
+        weights = _weights(input_reports(plan))
+        download_needed(compiled.build, compiled.models.values(), weights, progressed)
+
+
+def downloads(compiled: Compiled, inputs: Iterable[InputReport]) -> tuple[Downloads, ...]:
+    """What a run downloads of every repository, by what its plan reads."""
+    if not compiled.commits():
+        return ()
+    return downloads_of(compiled.build, compiled.models.values(), _weights(inputs))
+
+
+def _weights(inputs: Iterable[InputReport]) -> list[Path]:
+    return [Path(file) for model in inputs for file in model.files]
 
 
 @frozen
@@ -99,7 +134,7 @@ def check_output(compiled: Compiled, out: Path, *, overwrite: bool) -> None:
 def run(
     compiled: Compiled, plan: Plan, out: Path, options: RunOptions, listener: Listener
 ) -> RunReport:
-    """Execute a plan and publish the output.
+    """Execute a plan and publish the output; what is missing of the Hub is downloaded first.
 
     Raises:
         BudgetError: the plan does not fit its budget.
@@ -111,6 +146,7 @@ def run(
     started = time.monotonic()
     plan.validate()
     check_output(compiled, out, overwrite=options.overwrite)
+    download(compiled, plan)
     partial = prepare(out, overwrite=options.overwrite)
     tensors = [(output.name, output.spec) for output in plan.graph.outputs]
     layout = layout_shards(
@@ -157,6 +193,7 @@ def _identity(
         inputs=fingerprints,
         layout_digest=layout.digest,
         numerics_version=NUMERICS_VERSION,
+        commits=compiled.commits(),
     )
 
 

@@ -91,7 +91,7 @@ def read_adapter(path: Path) -> Adapter:
     content = read_json_object(path / ADAPTER_CONFIG)
     config = parse_adapter_config(content, str(path / ADAPTER_CONFIG))
     checkpoint = evolve(
-        read_checkpoint(_weights(path)),
+        read_checkpoint(adapter_weights(path)),
         path=path,
         config=content,
         side_files=_side_files(path),
@@ -99,7 +99,8 @@ def read_adapter(path: Path) -> Adapter:
     return _sorted(checkpoint, config)
 
 
-def _weights(path: Path) -> Path:
+def adapter_weights(path: Path) -> Path:
+    """The file of an adapter's folder that its tensors are in."""
     weights = path / ADAPTER_WEIGHTS
     return path / _PICKLE if not weights.exists() and (path / _PICKLE).exists() else weights
 

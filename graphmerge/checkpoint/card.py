@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+CARD_NAME = "README.md"
+"""Name of a model card."""
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 
 
 def read_card(folder: Path) -> Mapping[str, Any]:
     """The front matter; empty where there is none that can be read, as nothing depends on it."""
     try:
-        found = _FRONT_MATTER.match((folder / "README.md").read_text(encoding="utf-8"))
+        found = _FRONT_MATTER.match((folder / CARD_NAME).read_text(encoding="utf-8"))
         content = yaml.safe_load(found[1]) if found else None
     except (OSError, ValueError, yaml.YAMLError):
         return {}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from graphmerge.checkpoint.layer_layout import LayerStack
     from graphmerge.checkpoint.values import Component
 
-_PIPELINE, _MODULES = "model_index.json", "modules.json"
+PIPELINE, MODULES = "model_index.json", "modules.json"
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt"}
 """Ends of files that make a folder a component."""
 _NOT_COPIED = _WEIGHTS | {".msgpack", ".h5", ".onnx", ".onnx_data", ".pb", ".xml", ".gguf"}
@@ -42,10 +42,10 @@ def component_folders(path: Path) -> tuple[str, ...]:
         OSError: a folder cannot be listed.
         MachineError: that file cannot be read.
     """
-    if (path / _PIPELINE).is_file():
-        listed = list(_pipeline_folders(path / _PIPELINE))
-    elif (path / _MODULES).is_file():
-        listed = list(_module_folders(path / _MODULES))
+    if (path / PIPELINE).is_file():
+        listed = list(_pipeline_folders(path / PIPELINE))
+    elif (path / MODULES).is_file():
+        listed = list(_module_folders(path / MODULES))
     else:
         return ()
     return tuple(sorted(folder for folder in set(listed) if _has_weights(path / folder)))

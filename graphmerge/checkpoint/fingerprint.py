@@ -20,7 +20,8 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     """Hash of headers, index, config, and of the names, sizes and modification times of all files.
 
     No tensor data is read. A copy of the folder has another fingerprint unless the copy keeps the
-    modification times; where the folder lies makes no difference.
+    modification times; where the folder lies makes no difference. What is of the Hub is known by
+    the commit instead of sizes and times.
 
     Raises:
         CheckpointError: a weight file is no longer a safetensors file.
@@ -30,8 +31,11 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     digest.update(json.dumps(dict(checkpoint.config), sort_keys=True).encode())
     places = {name: entry.file.name for name, entry in checkpoint.tensors.items()}
     digest.update(json.dumps(places).encode())
+    if checkpoint.origin:
+        digest.update(checkpoint.origin.commit.encode())
     for file in (*checkpoint.files, *checkpoint.side_files):
-        digest.update(_identity(file))
+        if checkpoint.origin is None or not file.is_relative_to(checkpoint.origin.folder):
+            digest.update(_identity(file))
     for file in checkpoint.files:
         if file.suffix == ".safetensors":  # others are known by size and time alone
             digest.update(read_header_bytes(file))

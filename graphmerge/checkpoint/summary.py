@@ -39,7 +39,7 @@ class CheckpointSummary:
     """What headers and config.json say of a checkpoint."""
 
     path: str
-    """The folder or file."""
+    """The folder or file, or `ORGANISATION/NAME@COMMIT`."""
     files: tuple[str, ...]
     """Names of its weight files."""
     format: str
@@ -76,7 +76,7 @@ def summarise(checkpoint: Checkpoint) -> CheckpointSummary:
     entries = checkpoint.tensors.values()
     quantisation = find_quantisation(checkpoint)
     return CheckpointSummary(
-        path=str(checkpoint.path),
+        path=str(checkpoint.origin or checkpoint.path),
         files=tuple(_inside(checkpoint, file) for file in checkpoint.files),
         format=_format(checkpoint),
         quantisation=quantisation.kind if quantisation else "",

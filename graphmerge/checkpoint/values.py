@@ -78,6 +78,28 @@ class StoredFile:
     """What the user should know of how the file was understood."""
 
 
+@frozen
+class HubOrigin:
+    """A commit of a repository of the Hub, and where its files are found on this machine."""
+
+    repository: str
+    """`organisation/name`."""
+    revision: str
+    """Branch, tag or commit that was asked for."""
+    commit: str
+    """The commit that this was when it was first asked."""
+    folder: Path
+    """A folder with every file of the commit: links into the cache of the Hub, and files of the
+    right size that hold no data, or no more than the header, for what has not been downloaded."""
+
+    def __str__(self) -> str:
+        return f"{self.repository}@{self.commit}"
+
+    def is_missing(self, file: Path) -> bool:
+        """Whether a file of the folder is still to be downloaded."""
+        return file.is_relative_to(self.folder) and not file.is_symlink()
+
+
 @frozen(eq=False)
 class Checkpoint:
     """The headers of one model folder or file."""
@@ -101,3 +123,5 @@ class Checkpoint:
     config.json of a component with a folder is in `config` under the name of that folder."""
     notes: tuple[str, ...] = ()
     """What the user should know of how the files were understood."""
+    origin: HubOrigin | None = None
+    """The commit that the files are from; None for files of this machine."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,7 @@ from attrs import asdict
 from graphmerge.checkpoint.folding import fold_names
 from graphmerge.checkpoint.summary import CheckpointSummary, summarise
 from graphmerge.cli import options
-from graphmerge.plugins import read_any_checkpoint
+from graphmerge.places import read_named
 from graphmerge.reporting.columns import columns
 from graphmerge.reporting.wording import counted
 from graphmerge.units import format_bytes
@@ -22,22 +21,24 @@ if TYPE_CHECKING:
 
     from graphmerge.checkpoint.values import Checkpoint
 
-CheckpointPath = Annotated[
-    Path,
+CheckpointName = Annotated[
+    str,
     typer.Argument(
-        metavar="CHECKPOINT", help="Model folder, or safetensors or torch file.", show_default=False
+        metavar="CHECKPOINT",
+        help="Model folder, safetensors or torch file, or ORGANISATION/NAME[@REVISION] of the Hub.",
+        show_default=False,
     ),
 ]
 
 
 def inspect(
-    checkpoint: CheckpointPath,
+    checkpoint: CheckpointName,
     as_json: options.Json = False,
     plugin: options.Plugins = None,
 ) -> None:
     """Show tensors, dtypes, sizes, layers, embeddings and config of CHECKPOINT."""
     options.load_plugins(plugin)
-    found = read_any_checkpoint(checkpoint)
+    found = read_named(checkpoint)
     summary = summarise(found)
     if as_json:
         typer.echo(json.dumps(asdict(summary), indent=2))

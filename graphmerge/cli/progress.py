@@ -94,9 +94,11 @@ class RunDisplay:
 
 
 @contextmanager
-def bytes_progress(name: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
+def bytes_progress(
+    name: str, total_bytes: int, *, quiet: bool = False
+) -> Iterator[Callable[[int], None]]:
     """A bar over bytes; yields the function that moves it by a number of bytes."""
-    with _progress(Console(stderr=True), quiet=False) as progress:
+    with _progress(Console(stderr=True), quiet=quiet) as progress:
         task = progress.add_task(name, total=total_bytes)
         yield lambda size_bytes: progress.advance(task, size_bytes)
 

@@ -8,11 +8,23 @@ import typer
 
 from graphmerge.cli import exit_codes, options
 from graphmerge.cli.habits import accept_habits
-from graphmerge.cli.progress import RunDisplay
-from graphmerge.pipeline import RunOptions, RunReport, check_output, compile_recipe, make_plan
+from graphmerge.cli.progress import RunDisplay, bytes_progress
+from graphmerge.output import unfinished_commits
+from graphmerge.pipeline import (
+    Compiled,
+    RunOptions,
+    RunReport,
+    check_output,
+    compile_recipe,
+    download,
+    downloads,
+    make_plan,
+)
 from graphmerge.pipeline import run as run_plan
+from graphmerge.places import HubUse
 from graphmerge.reporting.wording import counted, shard_count
 from graphmerge.schedule.executors import Kernels
+from graphmerge.schedule.report import input_reports
 from graphmerge.units import format_bytes
 
 if TYPE_CHECKING:
@@ -96,11 +108,18 @@ def run(
         copy_tokenizer=copy_tokenizer,
         write_model_card=write_model_card,
     )
-    compiled = compile_recipe(recipe, seed=seed, crop_embeddings=unsafe_truncate_embeddings)
+    commits = {} if overwrite else unfinished_commits(out)
+    compiled = compile_recipe(
+        recipe,
+        seed=seed,
+        crop_embeddings=unsafe_truncate_embeddings,
+        hub=HubUse(fetches_weights=True, commits=commits),
+    )
     check_output(compiled, out, overwrite=overwrite)
     plan = make_plan(compiled, request, calibrate=True)
     plan.validate()
     try:
+        _download(compiled, plan, quiet=quiet)
         with RunDisplay(plan, quiet=quiet) as display:
             report = run_plan(compiled, plan, out, run_options, display)
     except KeyboardInterrupt:
@@ -108,6 +127,17 @@ def run(
         raise typer.Exit(exit_codes.INTERRUPTED) from None
     for line in _result(plan, report, shard_count(plan, run_options.shard_bytes)):
         typer.echo(line)
+
+
+def _download(compiled: Compiled, plan: Plan, *, quiet: bool) -> None:
+    """Download what is missing of models of the Hub, with a bar."""
+    wanted = downloads(compiled, input_reports(plan))
+    missing_bytes = sum(one.missing_bytes for one in wanted)
+    if missing_bytes:
+        with bytes_progress("download", missing_bytes, quiet=quiet) as advance:
+            download(compiled, plan, advance)
+        files = counted(sum(len(one.missing_files) for one in wanted), "file")
+        typer.echo(f"downloaded {files}, {format_bytes(missing_bytes)}", err=True)
 
 
 def _result(plan: Plan, report: RunReport, shards: int) -> Iterator[str]:

@@ -13,7 +13,14 @@ from graphmerge.errors import GraphError, InputError, Problem, RecipeError
 from graphmerge.expressions.conversion import recipe_graph, stored_models
 from graphmerge.graph import Graph
 from graphmerge.machine import auto_budget_bytes, check_device, default_workers
-from graphmerge.pipeline import DEFAULT_SHARD_BYTES, RunOptions, check_output, make_plan, run
+from graphmerge.pipeline import (
+    DEFAULT_SHARD_BYTES,
+    RunOptions,
+    check_output,
+    download,
+    make_plan,
+    run,
+)
 from graphmerge.recipe.writing import write_recipe
 from graphmerge.reporting.plan_text import plan_lines
 from graphmerge.reporting.wording import shard_count
@@ -137,6 +144,7 @@ def single_tensor(value: Expression, name: str, *, seed: int) -> torch.Tensor:
     request = Request(auto_budget_bytes(), default_workers())
     plan = make_plan(alone, request, calibrate=False)
     plan.validate()
+    download(alone, plan)
     return _computed(plan)
 
 

@@ -2,7 +2,7 @@
 
 from graphmerge.output.checksums import CHECKSUM_BLOCK_ELEMENTS, TensorChecksum
 from graphmerge.output.contributions import contributions
-from graphmerge.output.journal import Journal, JournalIdentity
+from graphmerge.output.journal import Journal, JournalIdentity, unfinished_commits
 from graphmerge.output.layout import Shard, ShardLayout, TensorSlot, layout_shards
 from graphmerge.output.lock import lock_partial
 from graphmerge.output.manifest import (
@@ -64,6 +64,7 @@ __all__ = [
     "publish",
     "read_manifest",
     "refuse_output_inside_inputs",
+    "unfinished_commits",
     "verify",
     "write_config",
     "write_manifest",

@@ -43,6 +43,8 @@ class JournalIdentity:
     """`ShardLayout.digest` of the output."""
     numerics_version: str
     """Changes whenever the same recipe and inputs give other bytes."""
+    commits: Mapping[str, str] = field(factory=dict, hash=False)
+    """Commit of each model of the Hub, by `organisation/name@revision`."""
     format_version: int = JOURNAL_FORMAT_VERSION
     """Version of the journal's format."""
 
@@ -137,6 +139,30 @@ class Journal:
             view = view[os.write(self._descriptor, view) :]
         if self._durable:
             os.fsync(self._descriptor)
+
+
+def unfinished_commits(out: Path) -> Mapping[str, str]:
+    """The commits of the models of the Hub that an unfinished output is made from.
+
+    Args:
+        out: Where the finished output will be.
+
+    Returns:
+        Commits by `organisation/name@revision`; none where nothing is unfinished.
+
+    Raises:
+        MachineError: the journal cannot be read.
+    """
+    path = partial_of(out.resolve()) / JOURNAL_NAME
+    with write_errors(path):
+        records, _ = _read(path)
+    commits = records[0].get("commits") if records else None
+    return commits if isinstance(commits, dict) else {}
+
+
+def partial_of(out: Path) -> Path:
+    """The folder that an output is made in."""
+    return out.parent / f"{out.name}.partial"
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], int]:

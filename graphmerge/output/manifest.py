@@ -31,9 +31,12 @@ class ManifestInput:
     reference: str
     """As the recipe has it."""
     path: str
-    """Where its files were."""
+    """Where its files were: a folder or file, or `hf://ORGANISATION/NAME@COMMIT`."""
     fingerprint: str
     """Digest that changes when its files do."""
+    revision: str | None = None
+    """Commit of a model of the Hub, of one with an adapter of both, joined by `+`; None for files
+    of this machine."""
 
 
 @frozen

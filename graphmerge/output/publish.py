@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.errors import OutputError, Problem
 from graphmerge.output.failures import write_errors
-from graphmerge.output.journal import JOURNAL_NAME
+from graphmerge.output.journal import JOURNAL_NAME, partial_of
 from graphmerge.output.lock import LOCK_NAME
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def prepare(out: Path, *, overwrite: bool) -> Path:
     """
     out = out.resolve()
     check_replaceable(out, overwrite=overwrite)
-    partial = _partial_of(out)
+    partial = partial_of(out)
     if _is_used(partial) and not (partial / LOCK_NAME).exists():
         what = "a folder that graphmerge did not make is in the way"
         raise OutputError(Problem(what, str(partial), hint="move it, or name another output"))
@@ -78,7 +78,7 @@ def refuse_output_inside_inputs(out: Path, input_paths: Iterable[Path]) -> None:
         OutputError: it would; names every such input.
     """
     out = out.resolve()
-    targets = (out, _partial_of(out))
+    targets = (out, partial_of(out))
     clashes = [path for path in input_paths if any(_overlap(path.resolve(), t) for t in targets)]
     if clashes:
         hint = "write the output to a folder of its own"
@@ -88,10 +88,6 @@ def refuse_output_inside_inputs(out: Path, input_paths: Iterable[Path]) -> None:
 
 def _overlap(source: Path, target: Path) -> bool:
     return source == target or source in target.parents or target in source.parents
-
-
-def _partial_of(out: Path) -> Path:
-    return out.parent / f"{out.name}.partial"
 
 
 def _is_used(folder: Path) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from graphmerge.checkpoint.folding import fold_names
+from graphmerge.pipeline import downloads
 from graphmerge.reporting.columns import columns
 from graphmerge.reporting.sparkline import sparkline
 from graphmerge.reporting.wording import counted
@@ -15,6 +16,7 @@ from graphmerge.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from graphmerge.hub_files import Downloads
     from graphmerge.pipeline import Compiled
     from graphmerge.schedule.report_values import PlanReport, SharedResult, TensorGroup
 
@@ -46,6 +48,7 @@ def plan_lines(compiled: Compiled, report: PlanReport, *, verbose: bool) -> Iter
 def _plan(compiled: Compiled, report: PlanReport, *, verbose: bool) -> Iterator[str]:
     yield (f"recipe  {compiled.recipe.origin}: {compiled.recipe.methods}, seed {compiled.seed}")
     yield from _inputs(report)
+    yield from _downloads(downloads(compiled, report.inputs))
     yield (
         f"output  {counted(report.tensors, 'tensor')}, {format_bytes(report.written_bytes)} "
         f"in {counted(report.shards, 'shard')}"
@@ -91,6 +94,23 @@ def _inputs(report: PlanReport) -> Iterator[str]:
         for model in report.inputs
     ]
     yield from columns(rows, right=(1, 2, 3))
+
+
+def _downloads(found: Sequence[Downloads]) -> Iterator[str]:
+    """What a run downloads of the Hub, and what it finds in the cache."""
+    if not found:
+        return
+    rows = [("from the Hub", "commit", "to download", "in the cache")]
+    rows += [
+        (
+            f"  {one.repository}@{one.revision}",
+            one.commit[:12],
+            f"{counted(len(one.missing_files), 'file')}, {format_bytes(one.missing_bytes)}",
+            f"{counted(len(one.cached_files), 'file')}, {format_bytes(one.cached_bytes)}",
+        )
+        for one in found
+    ]
+    yield from columns(rows)
 
 
 def _work(report: PlanReport) -> Iterator[str]:

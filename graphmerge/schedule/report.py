@@ -46,7 +46,7 @@ def report(plan: Plan, *, shards: int) -> PlanReport:
         written_bytes=plan.written_bytes,
         shards=shards,
         tensors=len(graph.outputs),
-        inputs=_inputs(plan),
+        inputs=input_reports(plan),
         nodes=graph.kinds(),
         passes=sum(count * len(unit.unit.work.passes) for unit, count in plan.order.kinds),
         executors=_executors(plan),
@@ -70,7 +70,8 @@ def _executors(plan: Plan) -> dict[str, int]:
     return {executor.value: used[executor] for executor in Executor if used[executor]}
 
 
-def _inputs(plan: Plan) -> tuple[InputReport, ...]:
+def input_reports(plan: Plan) -> tuple[InputReport, ...]:
+    """What is read of each model, by the models' names."""
     read: dict[str, list[tuple[TensorEntry, int]]] = {}
     for op, size in (*_read_by_many(plan).items(), *_read_by_one(plan)):
         assert isinstance(op, LoadTensor), "only stored tensors are read"

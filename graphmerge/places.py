@@ -1,0 +1,111 @@
+"""Where the files of a model reference are: a local path, or a repository of the Hub."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen
+
+from graphmerge.checkpoint.adapter import read_adapter
+from graphmerge.errors import InputError, Problem
+from graphmerge.hub import is_repository, open_repository, told_as
+from graphmerge.plugins.readers import read_any_checkpoint
+from graphmerge.recipe.references import parse_reference, resolve_local
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+
+    from graphmerge.checkpoint.adapter import Adapter
+    from graphmerge.checkpoint.values import Checkpoint, HubOrigin
+    from graphmerge.recipe.values import ModelReference
+
+
+@frozen
+class HubUse:
+    """How models of the Hub are opened."""
+
+    fetches_weights: bool = False
+    """Whether weights may be downloaded that say only as a whole what is in them: torch files."""
+    commits: Mapping[str, str] = field(factory=dict, hash=False)
+    """Commits to use, by `organisation/name@revision`: those of the run that is continued."""
+
+
+PLANNING = HubUse()
+"""Nothing is downloaded but headers and small files."""
+
+
+@frozen
+class Place:
+    """Where the files of a model are."""
+
+    path: Path
+    """The folder or file."""
+    origin: HubOrigin | None = None
+    """The commit that they are of; None for files of this machine."""
+
+    def checkpoint(self) -> Checkpoint:
+        """The model, by its headers.
+
+        Raises:
+            InputError: it is not what it should be.
+            MachineError: a file cannot be read.
+        """
+        with self._told():
+            return evolve(read_any_checkpoint(self.path), origin=self.origin)
+
+    def adapter(self) -> Adapter:
+        """The adapter, by its headers.
+
+        Raises:
+            CheckpointError: it is none.
+            MachineError: a file cannot be read.
+        """
+        with self._told():
+            found = read_adapter(self.path)
+        return evolve(found, checkpoint=evolve(found.checkpoint, origin=self.origin))
+
+    def _told(self) -> AbstractContextManager[None]:
+        return told_as(self.origin) if self.origin else nullcontext()
+
+
+def find_place(reference: ModelReference, folder: Path, hub: HubUse = PLANNING) -> Place:
+    """Where the files of a reference's model are; those of its adapter are elsewhere.
+
+    A path that exists comes before a repository of the same name.
+
+    Args:
+        reference: As recipes have it.
+        folder: Where relative paths may start, beside the working directory.
+        hub: How models of the Hub are opened.
+
+    Raises:
+        InputError: there is neither a path nor a repository.
+        MachineError: the Hub cannot be reached.
+    """
+    path = resolve_local(reference, folder)
+    if path is not None:
+        return Place(path)
+    if not is_repository(reference.path):
+        hint = "models of the Hub are called ORGANISATION/NAME"
+        raise InputError(Problem("no such local folder", str(reference), hint=hint))
+    commit = hub.commits.get(f"{reference.path}@{reference.revision or 'main'}")
+    origin = open_repository(
+        reference.path, reference.revision, commit=commit, fetches_weights=hub.fetches_weights
+    )
+    return Place(origin.folder, origin)
+
+
+def read_named(text: str) -> Checkpoint:
+    """The checkpoint that a path or the name of a repository stands for, by its headers.
+
+    Raises:
+        InputError: there is none, or it is not what it should be.
+        MachineError: a file cannot be read, or the Hub cannot be reached.
+    """
+    reference = parse_reference(text, recipe_folder=None)
+    if reference.lora is None and is_repository(reference.path):
+        return find_place(reference, Path()).checkpoint()
+    return read_any_checkpoint(Path(text))
