@@ -20,6 +20,7 @@ _COMMANDS = (
     "plan",
     "run",
     "verify",
+    "push",
     "validate",
     "show",
     "inspect",

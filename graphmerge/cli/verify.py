@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 from attrs import fields
 
@@ -9,12 +11,28 @@ from graphmerge.cli import exit_codes, options
 from graphmerge.cli.progress import bytes_progress
 from graphmerge.output import VerifyReport, read_manifest
 from graphmerge.output import verify as verify_output
+from graphmerge.reporting.wording import counted
 from graphmerge.spec import TensorSpec
 from graphmerge.units import format_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def verify(out: options.OutPath) -> None:
     """Read the merged model in OUT again and compare every tensor with its checksum."""
+    report = verified(out)
+    tensors = counted(len(read_manifest(out).tensors), "tensor")
+    typer.echo(f"{out}: {tensors} intact, {format_bytes(report.read_bytes)} read")
+
+
+def verified(out: Path) -> VerifyReport:
+    """Check an output, with a bar.
+
+    Raises:
+        CheckpointError: it has no manifest.
+        Exit: it is damaged; what is wrong has been printed.
+    """
     tensors = read_manifest(out).tensors.values()
     total_bytes = sum(TensorSpec(tensor.shape, tensor.dtype).nbytes for tensor in tensors)
     with bytes_progress(f"verify {out.name}", total_bytes) as advance:
@@ -24,7 +42,7 @@ def verify(out: options.OutPath) -> None:
     if not report.is_intact:
         typer.echo(f"{out}: damaged", err=True)
         raise typer.Exit(exit_codes.DAMAGED)
-    typer.echo(f"{out}: {len(tensors)} tensors intact, {format_bytes(report.read_bytes)} read")
+    return report
 
 
 def _findings(report: VerifyReport) -> list[str]:

@@ -29,6 +29,7 @@ COMMANDS = {
     "plan": {"recipe", "--dry-run", "--explain", "--verbose", "-v", "--json"} | PLANNING,
     "run": {"recipe", "out"} | RUNNING | WITHOUT_EFFECT | PLANNING,
     "verify": {"out"},
+    "push": {"out", "repository", "--private", "--revision", "--message"},
     "show": {"recipe", "--dot", "--svg", "--json", "--plugin"},
     "validate": {"recipe", "--plugin"},
     "inspect": {"checkpoint", "--json", "--plugin"},

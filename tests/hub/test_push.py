@@ -1,0 +1,96 @@
+import pytest
+from typer.testing import CliRunner
+
+from graphmerge.cli.app import app
+from graphmerge.places import read_named
+from graphmerge.testing.stored_models import weights_digest
+
+
+@pytest.fixture(scope="module")
+def merged(models):
+    """A folder `merged` with a finished output."""
+    out = models.parent / "merged"
+    recipe = models.parent / "linear.yml"
+    names = ", ".join(f"{{model: {models / name}}}" for name in ("code", "chat"))
+    recipe.write_text(f"merge_method: linear\nmodels: [{names}]\nparameters: {{weight: 0.5}}\n")
+    result = CliRunner().invoke(app, ["run", str(recipe), str(out)])
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def test_what_is_pushed_can_be_merged_again(place, merged, token):
+    name = f"{place.organisation}/merged"
+    result = place.process("push", merged, name, "--private", HF_TOKEN=token)
+    assert result.returncode == 0, result.stderr
+    repository = place.hub.repositories[name]
+    commit = repository.branches["main"]
+    assert result.stdout == f"pushed {merged} to {place.hub.url}/{name}/commit/{commit}\n"
+    assert result.stderr == ""
+    assert repository.is_private
+    files = dict(repository.commits[commit])
+    del files[".gitattributes"]
+    assert files == {path.name: path.read_bytes() for path in merged.iterdir()}
+
+
+def test_a_branch_and_a_message_can_be_given_and_old_weights_go(place, models, merged, token):
+    """The base has an index and three files; the merged model has one file."""
+    name = f"{place.organisation}/old"
+    old = place.add("old", models / "base")
+    options = ("--revision", "merged", "--message", "Try weights of a half")
+    result = place.process("push", merged, name, *options, HF_TOKEN=token)
+    assert result.returncode == 0, result.stderr
+    repository = place.hub.repositories[name]
+    assert repository.branches["main"] == old
+    assert repository.messages[repository.branches["merged"]] == "Try weights of a half"
+    files = repository.commits[repository.branches["merged"]]
+    weights = [file for file in files if file.startswith("model")]
+    assert weights == ["model.safetensors"]
+    found = read_named(f"{name}@merged")
+    stored = read_named(str(merged))
+    assert found.tensors.keys() == stored.tensors.keys()
+    assert files["model.safetensors"] == (merged / "model.safetensors").read_bytes()
+
+
+def test_a_public_repository_is_not_taken_for_a_private_one(place, models, merged, token):
+    commit = place.add("public", models / "base")
+    name = f"{place.organisation}/public"
+    result = place.process("push", merged, name, "--private", HF_TOKEN=token)
+    assert result.returncode == 2
+    assert f"the repository is there already, and public @ {name}" in result.stderr
+    assert place.hub.repositories[name].branches["main"] == commit
+
+
+def test_without_a_token_nothing_is_pushed(place, merged):
+    result = place.process("push", merged, f"{place.organisation}/merged")
+    assert result.returncode == 2
+    assert "the Hub refuses access @ " in result.stderr
+    assert "set HF_TOKEN" in result.stderr
+    assert f"{place.organisation}/merged" not in place.hub.repositories
+
+
+def test_a_damaged_output_is_refused(place, merged, token, invoke):
+    damaged = place.path / "damaged"
+    damaged.mkdir()
+    for path in merged.iterdir():
+        (damaged / path.name).write_bytes(path.read_bytes())
+    weights = bytearray((damaged / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (damaged / "model.safetensors").write_bytes(weights)
+    assert weights_digest(damaged) != weights_digest(merged)
+    result = invoke("push", damaged, f"{place.organisation}/merged")
+    assert result.exit_code == 2
+    assert "changed tensor: " in result.stderr
+    assert place.hub.requests == []
+
+
+def test_an_output_without_manifest_is_refused(place, models, invoke):
+    result = invoke("push", models / "base", f"{place.organisation}/merged")
+    assert result.exit_code == 2
+    assert "no graphmerge.json @ " in result.stderr
+    assert place.hub.requests == []
+
+
+def test_the_name_of_a_repository_has_two_parts(place, merged, invoke):
+    result = invoke("push", merged, "merged")
+    assert result.exit_code == 2
+    assert "not a repository: got merged; wanted ORGANISATION/NAME" in result.stderr
