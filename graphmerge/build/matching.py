@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 
 from attrs import frozen
 
@@ -35,6 +36,12 @@ class Place:
     """The models, in the same order."""
     base: ModelReference | None
     """Base model that holds here."""
+
+    @cached_property
+    def has_own_files(self) -> bool:
+        """Whether no two of its models can read the same stored tensor."""
+        are_stored = all(model.is_stored for model in self.models)
+        return are_stored and len(set(self.models)) == len(self.models)
 
 
 @frozen(eq=False)
@@ -108,10 +115,10 @@ def _in_model_order(model: Model, module: str | None) -> list[tuple[str, LayerPo
     layers: list[tuple[str, LayerPosition | None]] = []
     after: list[tuple[str, LayerPosition | None]] = []
     layout = model.layout_in(module)
-    for name in model.tensors:
+    for name, block in zip(model.names.names, model.names.blocks, strict=True):
         if module is not None and not in_module(name, module):
             continue
-        position = layout.locate(name)
+        position = layout.locate_block(block)
         if position:
             layers.append((name, position))
         else:
@@ -212,8 +219,11 @@ def _suffixes(model: Model, stack: LayerStack) -> Mapping[int, list[str]]:
 
 def used_names(matches: Iterable[Match]) -> dict[Model, set[str]]:
     """The names that each model gives to the merge."""
-    used: dict[Model, set[str]] = {}
+    together: dict[Place, list[tuple[str, ...]]] = {}
     for match in matches:
-        for model, name in zip(match.place.models, match.names, strict=True):
-            used.setdefault(model, set()).add(name)
+        together.setdefault(match.place, []).append(match.names)
+    used: dict[Model, set[str]] = {}
+    for place, names in together.items():
+        for model, own in zip(place.models, zip(*names, strict=True), strict=True):
+            used.setdefault(model, set()).update(own)
     return used

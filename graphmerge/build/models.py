@@ -9,6 +9,7 @@ from attrs import frozen
 
 from graphmerge.checkpoint.components import find_component_layers
 from graphmerge.checkpoint.layers import find_layers
+from graphmerge.checkpoint.name_set import NameSet, name_set
 from graphmerge.checkpoint.names import in_tower, natural_sorted
 from graphmerge.checkpoint.quantisation import find_quantisation
 from graphmerge.checkpoint.values import WHOLE
@@ -70,12 +71,17 @@ class Model:
     """The files of the adapter that is added to the checkpoint, if there is one."""
 
     @cached_property
+    def names(self) -> NameSet:
+        """The names of its tensors, in their order."""
+        return name_set(self.tensors)
+
+    @cached_property
     def layout(self) -> LayerLayout:
         """Its stacks of layers."""
         parts = self.checkpoint.components
         if parts != (WHOLE,):
             return find_component_layers(self.tensors, self.config, parts)
-        return find_layers(tuple(self.tensors), self.config)
+        return find_layers(self.names.names, self.config)
 
     def layout_in(self, module: str | None) -> LayerLayout:
         """The stacks of layers that hold in a module: those of the model, unless it has none there.
@@ -112,8 +118,7 @@ def open_model(reference: ModelReference, checkpoint: Checkpoint) -> Model:
     quantisation = find_quantisation(checkpoint)
     if quantisation is not None:
         raise CheckpointError(quantisation.problem(str(reference)))
-    names = tuple(checkpoint.tensors)
-    label = str(reference)
+    label, names = str(reference), checkpoint.names.names
     tied = tied_head(names, checkpoint.config) if checkpoint.components == (WHOLE,) else None
     return Model(
         reference,
@@ -148,7 +153,9 @@ def derived_model(
 ) -> Model:
     """A model that a merge makes; `donor` gives what is not made of tensors."""
     tied = {head: embedding for head, embedding in donor.tied.items() if head not in tensors}
-    ordered = {name: tensors[name] for name in natural_sorted(tensors)}
+    has_same = tensors.keys() == donor.tensors.keys()
+    names = donor.names.names if has_same else natural_sorted(tensors)
+    ordered = {name: tensors[name] for name in names}
     return Model(reference, key, ordered, config, tied, donor.checkpoint, is_stored=False)
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from itertools import islice
+from itertools import islice, repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from graphmerge.checkpoint.access import machine_errors
+from graphmerge.checkpoint.header_columns import Columns, read_columns
 from graphmerge.checkpoint.header_entry import EntryReader
 from graphmerge.checkpoint.values import TensorEntry, read_only_tensors
 from graphmerge.errors import CheckpointError, Problem
@@ -43,6 +44,8 @@ class Header:
     """Every tensor by name, in the order of the header."""
     metadata: Mapping[str, str] = field(converter=_read_only)
     """The file's `__metadata__`; empty if it has none."""
+    columns: Columns | None = None
+    """What headers of the same bytes share, if the header was read column by column."""
 
 
 def read_header(path: Path) -> Header:
@@ -92,9 +95,20 @@ def parse_header(data: bytes, file: Path, *, file_bytes: int) -> Header:
     Raises:
         CheckpointError: the header is corrupt or the file truncated; holds up to ten problems.
     """
+    data_start = LENGTH_BYTES + len(data)
+    columns = read_columns(data, file_bytes - data_start)
+    if columns is None:
+        return _parse_each(data, file, data_start, file_bytes)
+    offsets = [data_start + begin for begin in columns.begins]
+    entries = map(TensorEntry, columns.names, columns.specs, repeat(file), offsets)
+    tensors = dict(zip(columns.names, entries, strict=True))
+    return Header(tensors, columns.metadata, columns)
+
+
+def _parse_each(data: bytes, file: Path, data_start: int, file_bytes: int) -> Header:
+    """Check a header tensor by tensor: slower, but it can say what is wrong."""
     content = _load_object(data, file)
     metadata = content.pop("__metadata__", {})
-    data_start = LENGTH_BYTES + len(data)
     reader = EntryReader(file, data_start)
     problems = [problem for item in content.items() if (problem := reader.read(*item))]
     if not _is_text_map(metadata):

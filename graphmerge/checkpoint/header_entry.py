@@ -1,4 +1,7 @@
-"""Check what a header says of its tensors: each by itself, then their byte ranges together."""
+"""Check what a header says of its tensors: each by itself, then their byte ranges together.
+
+For headers that are not in order as a whole: it says what is wrong, and with which tensor.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from attrs import evolve
 
+from graphmerge.checkpoint.header_columns import DTYPES, MAX_AXES, MAX_LENGTH
 from graphmerge.checkpoint.values import TensorEntry
 from graphmerge.errors import Problem
-from graphmerge.spec import DType, TensorSpec
+from graphmerge.spec import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-_DTYPES = {dtype.value: dtype for dtype in DType}
-_MAX_AXES = 64
-"""The limit of torch and numpy."""
-_MAX_LENGTH = 2**63 - 1
-"""The longest axis, and the largest offset, that torch, numpy and files can have."""
 
 
 class EntryReader:
@@ -86,11 +84,11 @@ class EntryReader:
 
 def _parse_spec(dtype_name: Any, shape: Any) -> TensorSpec | Problem:
     """Shape and dtype as a header has them, or what is wrong with them."""
-    dtype = _DTYPES.get(dtype_name) if isinstance(dtype_name, str) else None
+    dtype = DTYPES.get(dtype_name) if isinstance(dtype_name, str) else None
     if dtype is None:
-        wanted = f"one of {', '.join(_DTYPES)}"
+        wanted = f"one of {', '.join(DTYPES)}"
         return Problem("unknown dtype", got=ascii(dtype_name), wanted=wanted)
-    if not _is_list_of_sizes(shape) or len(shape) > _MAX_AXES:
+    if not _is_list_of_sizes(shape) or len(shape) > MAX_AXES:
         wanted = "lengths from 0 on, 64 at most"
         return Problem("invalid shape", got=_short(shape), wanted=wanted)
     return TensorSpec(shape, dtype)
@@ -100,7 +98,7 @@ def _is_list_of_sizes(value: Any) -> TypeGuard[list[int]]:
     if not isinstance(value, list):
         return False
     for item in value:  # noqa: SIM110 - all() takes twice as long, and there are many
-        if type(item) is not int or not 0 <= item <= _MAX_LENGTH:
+        if type(item) is not int or not 0 <= item <= MAX_LENGTH:
             return False
     return True
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from attrs import frozen
 
 from graphmerge.checkpoint.names import in_tower, split_block, words
+
+if TYPE_CHECKING:
+    from graphmerge.checkpoint.names import Block
 
 _BEFORE_WORDS = frozenset({"wte", "wpe", "emb", "shared", "patch", "conv1", "conv2", "feature"})
 _BEFORE_PARTS = ("embed", "project_in")
@@ -46,10 +51,13 @@ class LayerLayout:
 
     def locate(self, name: str) -> LayerPosition | None:
         """The place of a tensor in the layers; None if it lies outside them."""
-        parts = split_block(name)
-        if parts is None:
+        return self.locate_block(split_block(name))
+
+    def locate_block(self, block: Block | None) -> LayerPosition | None:
+        """The same for what `split_block` finds in the name."""
+        if block is None:
             return None
-        prefix, index, suffix = parts
+        prefix, index, suffix = block
         for stack in self.stacks:
             if stack.prefix == prefix and index < stack.count:
                 return LayerPosition(stack, index, suffix)

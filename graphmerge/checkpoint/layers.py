@@ -12,7 +12,8 @@ from attrs import frozen
 
 from graphmerge.checkpoint.layer_counts import ROLES, LayerCount, layer_counts, role_of
 from graphmerge.checkpoint.layer_layout import LayerLayout, LayerStack
-from graphmerge.checkpoint.names import in_tower, split_block, words
+from graphmerge.checkpoint.name_set import NameSet, name_set
+from graphmerge.checkpoint.names import in_tower, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,7 +56,7 @@ def find_layers(
         config: config.json; may be empty.
         towers: The names are those of a tower: believe what config.json says of towers.
     """
-    blocks = _block_lists(names)
+    blocks = _block_lists(name_set(names))
     blocks = [block for block in blocks if not in_tower(block.prefix)] or blocks
     counts = layer_counts(config, towers=towers)
     groups = [[block for block in blocks if role_of(block.prefix) == role] for role in ROLES]
@@ -68,11 +69,10 @@ def find_layers(
     return LayerLayout(stacks, "; ".join(note for note in notes if note))
 
 
-def _block_lists(names: Iterable[str]) -> list[_BlockList]:
-    indexes: dict[str, list[int]] = {}
-    for parts in filter(None, map(split_block, names)):
-        indexes.setdefault(parts[0], []).append(parts[1])
-    return [_BlockList(prefix, frozenset(found), len(found)) for prefix, found in indexes.items()]
+def _block_lists(names: NameSet) -> list[_BlockList]:
+    return [
+        _BlockList(prefix, frozenset(found), len(found)) for prefix, found in names.indexes.items()
+    ]
 
 
 def _has_two_stacks(config: Mapping[str, Any], counts: list[LayerCount]) -> bool:

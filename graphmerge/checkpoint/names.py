@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+Block: TypeAlias = "tuple[str, int, str]"
+"""Prefix, index and suffix at the outermost number of a name."""
 
 _DIGITS = re.compile(r"[0-9]+")
 _PADDED_DIGITS = 20
@@ -54,7 +57,7 @@ def natural_sorted(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (".".join(map(padded, name.split("."))), name))
 
 
-def split_block(name: str) -> tuple[str, int, str] | None:
+def split_block(name: str) -> Block | None:
     """Prefix, index and suffix at the outermost number of a name; None if it has no number.
 
     `model.layers.3.mlp.experts.7.w1` is `("model.layers.", 3, "mlp.experts.7.w1")`.
@@ -63,11 +66,6 @@ def split_block(name: str) -> tuple[str, int, str] | None:
     if match is None:
         return None
     return name[: match.start()], int(match[0]), name[match.end() + 1 :]
-
-
-def has_block(name: str) -> bool:
-    """Whether a name has a number that `split_block` finds."""
-    return _BLOCK_INDEX.search(name) is not None
 
 
 def words(name: str) -> frozenset[str]:

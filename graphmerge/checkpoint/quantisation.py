@@ -58,9 +58,9 @@ def find_quantisation(checkpoint: Checkpoint) -> Quantisation | None:
     The tensors decide: a config.json may name a method by which a plain model is to be loaded.
     """
     names = checkpoint.tensors.keys()
-    for name in names:
-        end = next((end for end in _PARTS if name.endswith(end)), None)
-        if end is None or (end == "_blocks" and f"{name[: -len(end)]}_scales" not in names):
+    for name in checkpoint.names.matching(lambda name: name.endswith(tuple(_PARTS))):
+        end = next(end for end in _PARTS if name.endswith(end))
+        if end == "_blocks" and f"{name[: -len(end)]}_scales" not in names:
             continue
         kind = _PARTS[end]
         way_out = _WAYS_OUT.get(kind, _WAY_OUT)

@@ -9,6 +9,7 @@ from attrs import evolve
 
 from graphmerge.checkpoint.access import machine_errors, read_json_object
 from graphmerge.checkpoint.components import component_folders, component_side_files
+from graphmerge.checkpoint.name_set import natural_name_set
 from graphmerge.checkpoint.names import natural_sorted
 from graphmerge.checkpoint.shards import TORCH_SUFFIXES, Shards, find_component_shards, find_shards
 from graphmerge.checkpoint.side_files import find_side_files
@@ -85,14 +86,16 @@ def _read(path: Path, folder: Path, shards: Shards) -> Checkpoint:
     left_out = tuple(key for found in read.values() for key in found.left_out)
     tensors, unlisted = _select(stored, shards.weight_map)
     config = folder / "config.json"
+    ordered = natural_name_set(tensors)
     return Checkpoint(
         path=path,
-        tensors={name: tensors[name] for name in natural_sorted(tensors)},
+        tensors={name: tensors[name] for name in ordered.names},
         config=read_json_object(config) if config.exists() else {},
         files=shards.files,
         side_files=find_side_files(folder),
         unlisted=shards.stale + unlisted + left_out,
         notes=tuple(note for found in read.values() for note in found.notes),
+        columns=tuple(found.columns for found in read.values() if found.columns),
     )
 
 
@@ -134,6 +137,9 @@ def _select(
     """The tensors of the model, and `file: tensor` for those that the index leaves out."""
     if weight_map is None:
         return _union(stored), ()
+    tensors = {name: entry for entries in stored.values() for name, entry in entries.items()}
+    if _is_exact(tensors, stored, weight_map):
+        return tensors, ()
     listed: defaultdict[Path, dict[str, TensorEntry | None]] = defaultdict(dict)
     for name, file in weight_map.items():
         listed[file][name] = stored[file].get(name)
@@ -151,6 +157,19 @@ def _select(
         for name in natural_sorted(entries.keys() - listed[file].keys())
     ]
     return {name: stored[file][name] for name, file in weight_map.items()}, tuple(unlisted)
+
+
+def _is_exact(
+    tensors: Mapping[str, TensorEntry],
+    stored: Mapping[Path, Mapping[str, TensorEntry]],
+    weight_map: Mapping[str, Path],
+) -> bool:
+    """Whether an index lists all tensors of the files, each once and where it is."""
+    if not len(tensors) == len(weight_map) == sum(map(len, stored.values())):
+        return False
+    found = map(tensors.get, weight_map)
+    pairs = zip(found, weight_map.values(), strict=True)
+    return all(entry is not None and entry.file is file for entry, file in pairs)
 
 
 def _union(stored: Mapping[Path, Mapping[str, TensorEntry]]) -> dict[str, TensorEntry]:

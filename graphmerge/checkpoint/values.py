@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from graphmerge.checkpoint.name_set import NameSet, name_set
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from graphmerge.checkpoint.header_columns import Columns
     from graphmerge.spec import TensorSpec
 
 
@@ -76,6 +79,8 @@ class StoredFile:
     """`file: key (type)` for what is no tensor."""
     notes: tuple[str, ...] = ()
     """What the user should know of how the file was understood."""
+    columns: Columns | None = None
+    """What files with the same header share, if it is one of safetensors and in order."""
 
 
 @frozen
@@ -125,3 +130,11 @@ class Checkpoint:
     """What the user should know of how the files were understood."""
     origin: HubOrigin | None = None
     """The commit that the files are from; None for files of this machine."""
+    columns: tuple[Columns, ...] = ()
+    """What it shares with checkpoints whose files have the same headers."""
+    names: NameSet = field(init=False, repr=False)
+    """The names of its tensors, in their order."""
+
+    @names.default
+    def _names(self) -> NameSet:
+        return name_set(self.tensors)

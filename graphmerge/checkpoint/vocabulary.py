@@ -7,7 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 
 from graphmerge.checkpoint.language_config import language_sections, language_values
-from graphmerge.checkpoint.names import has_block, in_tower
+from graphmerge.checkpoint.name_set import NameSet, name_set
+from graphmerge.checkpoint.names import in_tower
 from graphmerge.checkpoint.values import WHOLE, component_of
 
 if TYPE_CHECKING:
@@ -50,15 +51,18 @@ def find_embeddings(checkpoint: Checkpoint) -> tuple[str, ...]:
     the input embedding (which has more than vocab_size in some models). Those of components with a
     folder of their own do not count: the model has no vocabulary that they share.
     """
-    rows = {
-        name: entry.spec.shape[0]
-        for name, entry in checkpoint.tensors.items()
+    shapes = {
+        name: checkpoint.tensors[name].spec.shape
+        for name in checkpoint.names.matching(lambda name: _axes_if_vocabulary(name) > 0)
         if component_of(name, checkpoint.components) == WHOLE
-        and entry.spec.shape
-        and len(entry.spec.shape) == _axes_if_vocabulary(name)
+    }
+    rows = {
+        name: shape[0]
+        for name, shape in shapes.items()
+        if shape and len(shape) == _axes_if_vocabulary(name)
     }
     sizes = set(language_values(checkpoint.config, "vocab_size", int))
-    embedding = _input_embedding(checkpoint.tensors)
+    embedding = _input_embedding(checkpoint.names)
     if embedding in rows:
         sizes.add(rows[embedding])
     return tuple(name for name, count in rows.items() if count in sizes)
@@ -74,9 +78,9 @@ def tied_head(names: Iterable[str], config: Mapping[str, Any]) -> tuple[str, str
         The name that the head would have and the name of the embedding, such as `lm_head.weight`
         and `model.embed_tokens.weight`; None if the model has a head of its own, or needs none.
     """
-    outside = [name for name in names if not has_block(name)]
+    outside = name_set(names).outside
     embedding = _input_embedding(outside)
-    if embedding is None or any(_HEAD.fullmatch(name) for name in outside):
+    if embedding is None or any(map(_HEAD.fullmatch, outside.names)):
         return None
     classes = [
         str(name) for names in language_values(config, "architectures", list) for name in names
@@ -90,9 +94,9 @@ def tied_head(names: Iterable[str], config: Mapping[str, Any]) -> tuple[str, str
 
 def stored_head(names: Iterable[str]) -> tuple[str, str] | None:
     """The head and the embedding of a model that stores both; None if it does not."""
-    outside = [name for name in names if not has_block(name)]
+    outside = name_set(names).outside
     embedding = _input_embedding(outside)
-    head = next((name for name in outside if _HEAD.fullmatch(name)), None)
+    head = next(filter(_HEAD.fullmatch, outside.names), None)
     return (head, embedding) if head and embedding else None
 
 
@@ -114,9 +118,9 @@ def _axes_if_vocabulary(name: str) -> int:
     return 1 if _HEAD_BIAS.fullmatch(name) else 0
 
 
-def _input_embedding(names: Iterable[str]) -> str | None:
+def _input_embedding(names: NameSet) -> str | None:
     """The embedding that heads are tied to: by its short name, that of `shared` or the decoder."""
-    found = [name for name in names if _INPUT.fullmatch(name) and not in_tower(name)]
+    found = names.matching(lambda name: bool(_INPUT.fullmatch(name)) and not in_tower(name))
     return min(found, key=lambda name: (len(name), name), default=None)
 
 

@@ -22,4 +22,5 @@ def read_weight_file(path: Path) -> StoredFile:
     """
     if path.suffix in TORCH_SUFFIXES:
         return read_torch_file(path)
-    return StoredFile(read_header(path).tensors)
+    header = read_header(path)
+    return StoredFile(header.tensors, columns=header.columns)

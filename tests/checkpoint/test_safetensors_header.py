@@ -1,8 +1,10 @@
 """A header is refused with the file, the tensor and the fault in the message; else it is right."""
 
 import json
+import math
 import re
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from graphmerge.checkpoint import parse_header, read_header
+from graphmerge.checkpoint.header import _parse_each
 from graphmerge.errors import CheckpointError, MachineError
 from graphmerge.spec import DType, TensorSpec
 
@@ -141,6 +144,53 @@ def test_no_header_breaks_the_parser(tmp_path_factory, data, data_bytes):
     with suppress(CheckpointError):
         header = parse_header(data, path, file_bytes=8 + len(data) + data_bytes)
     assert header is None or total_bytes(header) == data_bytes
+
+
+def fitting(entries):
+    """A header whose ranges follow one another, and the size of its data."""
+    header, end = {}, 0
+    for name, (dtype, shape) in entries.items():
+        size = (math.prod(shape) * DType(dtype).bits + 7) // 8
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    return header, end
+
+
+kinds = st.tuples(
+    st.sampled_from([dtype.value for dtype in DType]), st.lists(st.integers(0, 5), max_size=3)
+)
+sound = st.dictionaries(st.text(max_size=3), kinds).map(fitting)
+faults = st.dictionaries(
+    st.text(max_size=3), st.fixed_dictionaries({}, optional=fields), max_size=1
+)
+
+
+@given(sound, faults, st.integers(0, 1), st.booleans(), st.data())
+def test_headers_read_at_once_are_as_when_read_tensor_by_tensor(good, fault, more, escaped, data):
+    header, size = good
+    names = data.draw(st.permutations([*header, *(fault.keys() - header.keys())]))
+    content = {name: header.get(name) or fault[name] for name in names}
+    text = json.dumps(content, ensure_ascii=escaped).encode()
+    sizes = 8 + len(text), size + more
+    at_once = outcome(lambda file: parse_header(text, file, file_bytes=sum(sizes)))
+    assert at_once == outcome(lambda file: _parse_each(text, file, sizes[0], sum(sizes)))
+
+
+def outcome(parse):
+    """The tensors in order, or what is said to be wrong."""
+    try:
+        header = parse(Path("model.safetensors"))
+    except CheckpointError as error:
+        return str(error)
+    return list(header.tensors.items()), dict(header.metadata)
+
+
+def test_most_headers_are_read_at_once_and_equal_ones_once(write_file):
+    path = write_file({"a": F32, "b": entry(8, 11)}, b"x" * 11)
+    first, other = read_header(path), read_header(path)
+    assert first.columns is not None
+    assert first.columns is other.columns
+    assert read_header(write_file({"a:b": F32}, b"x" * 8)).columns is None
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # each example overwrites
