@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import xxhash
@@ -114,7 +115,7 @@ def _lift(entry: Entry, models: Models, *, seed: int) -> Lifted:
         reference=ModelReference(entry.name or "the output"),
         key=derived_key(recipe, inputs),
     )
-    names = {name for model in inputs.values() for name in model.tensors}.union(lifted.names)
+    names = chain(*(model.tensors for model in inputs.values()), lifted.names)
     return evolve(
         lifted,
         model=evolve(lifted.model, tokenizer=aligned.tokenizer),
@@ -175,14 +176,16 @@ def _outputs(tensors: Mapping[str, ModelTensor]) -> Iterator[Output]:
     roots = {kind: _cast(kind[0].root, kind[1]) for kind in kinds}
     simplified = simplify(roots.values())
     finished = {
-        kind: pruned(Pattern(simplified[root], kind[0].leaves)) for kind, root in roots.items()
+        kind: pruned(Pattern(simplified[root], kind[0].leaves, kind[0].tensors))
+        for kind, root in roots.items()
     }
     for name, tensor in tensors.items():
-        pattern, chosen = finished[tensor.value.pattern, tensor.stored]
-        leaves = tensor.value.leaves
+        value = tensor.value
+        pattern, chosen = finished[value.pattern, tensor.stored]
+        leaves = value.leaves
         if len(chosen) < len(leaves):
             leaves = tuple([leaves[index] for index in chosen])
-        yield Output(name, Value(pattern, leaves), tensor.reason)
+        yield Output(name, Value(pattern, leaves, value.tensors), tensor.reason)
 
 
 def _cast(node: Node, dtype: DType) -> Node:
@@ -203,6 +206,9 @@ def _omissions(graph: Graph, stored: Models, made: Iterable[Lifted]) -> Iterator
         for omission in lifted.omissions
     }
     for model in stored.values():
+        leaves = [tensor.value.leaves for tensor in model.tensors.values()]
+        if all(leaves) and used.issuperset(chain.from_iterable(leaves)):
+            continue
         for name, tensor in model.tensors.items():
             place = (model.label, name)
             if used.isdisjoint(tensor.value.leaves or tensor.value.pattern.fixed):

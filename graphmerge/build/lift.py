@@ -121,9 +121,14 @@ def _tensors(matches: Sequence[Match], builder: TensorBuilder) -> dict[str, Mode
         merges = tuple(merge for merge in found if merge is not None)
         problems.of("", partial(builder.survey, merges))
         problems.raise_any()
-    made = {match.name: problems.of(match.name, partial(builder.build, match)) for match in matches}
+    made: dict[str, ModelTensor] = {}
+    for match in matches:
+        try:
+            made[match.name] = builder.build(match)
+        except GraphmergeError as error:  # noqa: PERF203 - problems of all tensors are told at once
+            problems.add(match.name, error)
     problems.raise_any()
-    return {name: tensor for name, tensor in made.items() if tensor is not None}
+    return made
 
 
 @frozen(eq=False)
@@ -138,12 +143,16 @@ class _Problems:
         try:
             return make()
         except GraphmergeError as error:
-            self.kinds.append(type(error))
-            for problem in error.problems:
-                where = _located(tensor, problem.where) if tensor else problem.where
-                located = evolve(problem, where=where)
-                self.found.setdefault((problem.what, problem.got, problem.wanted), located)
+            self.add(tensor, error)
             return None
+
+    def add(self, tensor: str, error: GraphmergeError) -> None:
+        """Note what an error says of a tensor."""
+        self.kinds.append(type(error))
+        for problem in error.problems:
+            where = _located(tensor, problem.where) if tensor else problem.where
+            located = evolve(problem, where=where)
+            self.found.setdefault((problem.what, problem.got, problem.wanted), located)
 
     def raise_any(self) -> None:
         """Raise an error with all problems so far, if there are any."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from attrs import evolve, field, frozen
 
@@ -108,25 +108,41 @@ class TensorBuilder:
         if self.method.choose is not None:
             return self._chosen(match, self.method.choose)
         inputs = _inputs_of(match)
-        leaves = tuple([leaf for tensor in inputs for leaf in tensor.value.leaves])
-        repeats = arrangement(leaves)
+        leaves, repeats = self._leaves(match.place, inputs)
+        named = [name for tensor in inputs for name in tensor.value.tensors]
+        if named:
+            named.append(match.name)
+            repeats += arrangement(tuple(named))
         key = (
             match.place,
             self._dependence(match.place).of(match),
             match.moved,
-            tuple([(tensor.value.pattern, tensor.stored) for tensor in inputs]),
             repeats,
+            *[tensor.value.pattern for tensor in inputs],
+            *[tensor.stored for tensor in inputs],
         )
-        own = distinct(leaves) if repeats else leaves
         made = self._made.get(key)
         if made is None:
-            made, is_shared = self._make(match, inputs, own)
+            made, is_shared = self._make(match, inputs, leaves, distinct(named))
             if is_shared:
                 self._made[key] = made
         if made.parameters is not None:
             self.resolved[match.name] = made.parameters
-        value = Value(made.pattern, own if made.pattern.leaves else ())
-        return ModelTensor(value, made.stored, made.reason)
+        pattern = made.pattern
+        tensors = distinct(named) or (match.name,) if pattern.tensors else ()
+        return ModelTensor(
+            Value(pattern, leaves if pattern.leaves else (), tensors), made.stored, made.reason
+        )
+
+    def _leaves(
+        self, place: Place, inputs: list[ModelTensor]
+    ) -> tuple[tuple[Op, ...], tuple[int, ...]]:
+        """The leaves of all inputs, each once, and which of them are the same."""
+        leaves = tuple([leaf for tensor in inputs for leaf in tensor.value.leaves])
+        if place.has_own_files:
+            return leaves, ()
+        repeats = arrangement(leaves)
+        return (distinct(leaves) if repeats else leaves), repeats
 
     def _dependence(self, place: Place) -> Dependence:
         found = self._dependences.get(place)
@@ -135,7 +151,11 @@ class TensorBuilder:
         return found
 
     def _make(
-        self, match: Match, inputs: list[ModelTensor], leaves: tuple[Op, ...]
+        self,
+        match: Match,
+        inputs: list[ModelTensor],
+        leaves: tuple[Op, ...],
+        named: tuple[str, ...],
     ) -> tuple[Made, bool]:
         """What becomes of a match, and whether it holds for all matches of the same key."""
         _require_one_shape(match, inputs)
@@ -154,9 +174,10 @@ class TensorBuilder:
             parameters = {}
             merge, stored = self._prepare(match, inputs, dtypes, parameters)
             node, names_read = self.method.build(merge), merge.names_read
+            named = named or tuple(merge.names_masked)
         if match.moved and match.moved[0] != match.moved[1]:
             node = make_node(StackLayer(*match.moved), node)
-        pattern = None if names_read else shared_pattern(node, leaves)
+        pattern = None if names_read else shared_pattern(node, leaves, named)
         return Made(pattern or Pattern(node), stored, reason, parameters), pattern is not None
 
     def _is_copied(self, dtypes: list[DType]) -> bool:
@@ -278,9 +299,9 @@ def _inputs_of(match: Match, *, only: int | None = None) -> list[ModelTensor]:
     pairs = list(zip(match.place.models, match.names, strict=True))
     if only is not None:
         pairs = [pairs[only]]
-    found = [tensor for model, name in pairs if (tensor := model.find(name)) is not None]
-    if len(found) == len(pairs):
-        return found
+    found = [model.find(name) for model, name in pairs]
+    if None not in found:
+        return cast("list[ModelTensor]", found)
     raise CheckpointError(
         *(
             Problem(

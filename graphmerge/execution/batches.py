@@ -48,12 +48,24 @@ def take_batch(waiting: list[UnitPlan], tile_elements: int) -> Batch | None:
     """Take small tensors of one pattern off the end of the list; None if there is none."""
     if not waiting or not _is_small(waiting[-1].unit, tile_elements):
         return None
+    if _has_names(waiting[-1].unit):
+        unit = waiting.pop().unit.bound()
+        return _batch(unit.work.passes[0], [unit])
     work = waiting[-1].unit.work
     (part,) = work.passes
     most = max(1, min(MOST_TENSORS, tile_elements // max(part.numel, 1)))
     units: list[Unit] = []
     while waiting and len(units) < most and waiting[-1].unit.work is work:
         units.append(waiting.pop().unit)
+    return _batch(part, units)
+
+
+def _has_names(unit: Unit) -> bool:
+    """Whether more tells the tensors of its pattern apart than what is read: masks, for example."""
+    return unit.value is not None and bool(unit.value.tensors)
+
+
+def _batch(part: Pass, units: list[Unit]) -> Batch:
     task = TileTask(part, 0, part.numel, frozenset(part.program.loads), {}, {})
     return Batch(task, tuple(SmallTensor(unit.outputs, _sources(unit, part)) for unit in units))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -12,7 +13,7 @@ from graphmerge.graph.node import postorder
 from graphmerge.graph.pattern import Pattern, Value, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from graphmerge.graph.node import Node
     from graphmerge.graph.op import Op
@@ -74,7 +75,7 @@ class Graph:
 
     def sources(self) -> set[Op]:
         """Every op without inputs: what is loaded."""
-        found = {leaf for output in self.outputs for leaf in output.value.leaves}
+        found = set(chain.from_iterable(output.value.leaves for output in self.outputs))
         over_tensors: set[Node] = set()
         for pattern in {output.value.pattern for output in self.outputs}:
             found.update(pattern.fixed)
@@ -116,11 +117,18 @@ class Partition:
     """All others."""
 
 
+def _repeated(outputs: Iterable[Output]) -> set[Op]:
+    """What is loaded for more than one output."""
+    times = Counter(output.value.pattern for output in outputs)
+    fixed = [op for pattern, count in times.items() for op in pattern.fixed * min(count, 2)]
+    loads = [*chain.from_iterable(output.value.leaves for output in outputs), *fixed]
+    if len(set(loads)) == len(loads):
+        return set()
+    return {op for op, count in Counter(loads).items() if count > 1}
+
+
 def _partition(outputs: tuple[Output, ...]) -> Partition:
-    uses = Counter(leaf for output in outputs for leaf in output.value.leaves)
-    for output in outputs:
-        uses.update(output.value.pattern.fixed)
-    repeated = {leaf for leaf, count in uses.items() if count > 1}
+    repeated = _repeated(outputs)
     alike: dict[Pattern, list[Output]] = {}
     single: list[Output] = []
     for output in outputs:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
     from graphmerge.graph.node import Node
     from graphmerge.spec import DType, TensorSpec
@@ -138,6 +138,13 @@ class Op(ABC):
     def simplified(self, node: Node) -> Node:
         """The node itself, or one of the nodes below it that has the same value."""
         return node
+
+    def for_tensors(self, names: Mapping[str, str]) -> Op:
+        """The op that does the same for other tensors, whose names are given by those it has.
+
+        Itself, unless the names of tensors are among its settings, as in those of random masks.
+        """
+        return self
 
     def structure(self) -> Hashable:
         """What of the op decides how it is scheduled; ops that share it differ in numbers only.

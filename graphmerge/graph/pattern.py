@@ -1,13 +1,14 @@
 """Graphs of single tensors that differ only in what they load, kept as one.
 
 A model of 80 layers has some ten kinds of tensors. What is made of a kind is worked out once, for
-its first tensor; of every other one only the leaves are kept. Nodes are made where somebody asks.
+its first tensor; of every other one only the leaves are kept, and the names that random masks
+depend on. Nodes are made where somebody asks.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import frozen
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from graphmerge.graph.op import Op, Space
     from graphmerge.spec import TensorSpec
 
+Leaf = TypeVar("Leaf", bound="Hashable")
+
 
 @frozen(eq=False, slots=False)
 class Pattern:
@@ -28,6 +31,8 @@ class Pattern:
     """What computes the first tensor."""
     leaves: tuple[Op, ...] = ()
     """Ops without inputs that the others have other ones for, each once; their specs are equal."""
+    tensors: tuple[str, ...] = ()
+    """Names in the settings of ops that the others have other ones for, each once."""
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
@@ -44,14 +49,15 @@ class Pattern:
         ends = (node for node in self.nodes if not node.inputs or _is_over_tensors(node))
         return tuple(node.op for node in ends if node.op not in own)
 
-    def bind(self, leaves: tuple[Op, ...]) -> Mapping[Node, Node]:
-        """The nodes of the tensor that has these leaves, by those of the first."""
-        if leaves == self.leaves:
+    def bind(self, leaves: tuple[Op, ...], tensors: tuple[str, ...] = ()) -> Mapping[Node, Node]:
+        """The nodes of the tensor that has these leaves and names, by those of the first."""
+        if leaves == self.leaves and tensors == self.tensors:
             return {node: node for node in self.nodes}
         given = dict(zip(self.leaves, leaves, strict=True))
+        names = dict(zip(self.tensors, tensors, strict=True))
         bound: dict[Node, Node] = {}
         for node in self.nodes:
-            op = node.op if node.inputs else given.get(node.op, node.op)
+            op = node.op.for_tensors(names) if node.inputs else given.get(node.op, node.op)
             bound[node] = make_node(op, *(bound[value] for value in node.inputs))
         return bound
 
@@ -68,13 +74,19 @@ class Value:
     """How it is computed."""
     leaves: tuple[Op, ...] = ()
     """From what: as many as the pattern has."""
+    tensors: tuple[str, ...] = ()
+    """For which tensors: as many names as the pattern has."""
 
     @property
     def node(self) -> Node:
         """The node that computes it."""
-        if self.leaves is self.pattern.leaves:
+        if self.leaves is self.pattern.leaves and self.tensors == self.pattern.tensors:
             return self.pattern.root
-        return self.pattern.bind(self.leaves)[self.pattern.root]
+        return self.bind()[self.pattern.root]
+
+    def bind(self) -> Mapping[Node, Node]:
+        """Its nodes, by those of the tensor that the pattern is of."""
+        return self.pattern.bind(self.leaves, self.tensors)
 
     @property
     def spec(self) -> TensorSpec:
@@ -92,9 +104,11 @@ def value_of(made: Node | Value) -> Value:
     return made if isinstance(made, Value) else Value(Pattern(made))
 
 
-def shared_pattern(root: Node, leaves: tuple[Op, ...]) -> Pattern | None:
+def shared_pattern(
+    root: Node, leaves: tuple[Op, ...], tensors: tuple[str, ...] = ()
+) -> Pattern | None:
     """The pattern of a root over leaves; None if it has further ones, so that none can share it."""
-    pattern = Pattern(root, leaves)
+    pattern = Pattern(root, leaves, tensors)
     return None if pattern.fixed else pattern
 
 
@@ -104,7 +118,8 @@ def pruned(pattern: Pattern) -> tuple[Pattern, tuple[int, ...]]:
     chosen = tuple(index for index, leaf in enumerate(pattern.leaves) if leaf in needed)
     if len(chosen) == len(pattern.leaves):
         return pattern, chosen
-    return Pattern(pattern.root, tuple(pattern.leaves[index] for index in chosen)), chosen
+    leaves = tuple(pattern.leaves[index] for index in chosen)
+    return Pattern(pattern.root, leaves, pattern.tensors), chosen
 
 
 def arrangement(leaves: tuple[Hashable, ...]) -> tuple[int, ...]:
@@ -114,6 +129,6 @@ def arrangement(leaves: tuple[Hashable, ...]) -> tuple[int, ...]:
     return tuple(map(leaves.index, leaves))
 
 
-def distinct(leaves: Iterable[Op]) -> tuple[Op, ...]:
+def distinct(leaves: Iterable[Leaf]) -> tuple[Leaf, ...]:
     """The leaves, each once."""
     return tuple(dict.fromkeys(leaves))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from attrs import field, frozen
 
 from graphmerge.graph import Node
+from graphmerge.ops import MaskKey
 from graphmerge.recipe.signature import MethodSignature, ParameterSpec
 
 if TYPE_CHECKING:
@@ -90,11 +91,20 @@ class MergeInputs:
     """What the method has asked for that only this tensor has, such as its name; if nothing, what
     it builds holds for every tensor with the same shapes, dtypes and parameters."""
 
+    names_masked: set[str] = field(factory=set, init=False, repr=False)
+    """The name of the tensor, if the method has asked for the key of a mask: what it builds then
+    holds for other tensors with their names in the place of this one's."""
+
     @property
     def tensor(self) -> str:
         """Name of the output tensor."""
         self.names_read.add(self._tensor)
         return self._tensor
+
+    def mask_key(self, model: ModelInput) -> MaskKey:
+        """What the random mask of a model depends on, beside the flat index of the element."""
+        self.names_masked.add(self._tensor)
+        return MaskKey(self.seed, model.key, self._tensor)
 
     @property
     def layer(self) -> int | None:

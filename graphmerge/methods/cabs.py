@@ -30,12 +30,12 @@ def build(merge: MergeInputs) -> Node:
 def _pruning(merge: MergeInputs) -> KeepInGroups:
     """The op for n and m. Raises RecipeError where they do not fit."""
     n, m = (cast("int", merge.parameters[name]) for name in "nm")
-    where = f"tensor {merge.tensor}"
     if m not in GROUP_SIZES:
         wanted = "one of " + ", ".join(map(str, GROUP_SIZES))
-        raise RecipeError(Problem("m out of range", where, str(m), wanted))
+        raise RecipeError(Problem("m out of range", f"tensor {merge.tensor}", str(m), wanted))
     if not 1 <= n <= m:
-        raise RecipeError(Problem("n out of range", where, str(n), f"1 to {m}"))
+        wanted = f"1 to {m}"
+        raise RecipeError(Problem("n out of range", f"tensor {merge.tensor}", str(n), wanted))
     return KeepInGroups(n, m)
 
 

@@ -17,7 +17,7 @@ from graphmerge.methods.parameters import (
     rescale,
 )
 from graphmerge.methods.task_vectors import add_elected, density_of, sparse_task_vectors
-from graphmerge.ops import KeepMasked, MaskKey, RankedMask, Scale
+from graphmerge.ops import KeepMasked, RankedMask, Scale
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -43,8 +43,8 @@ def keep_ranked(merge: MergeInputs, model: ModelInput, delta: Node) -> Node:
         got = f"{density:g} and {epsilon:g}"
         wanted = "density - epsilon above 0 and density + epsilon below 1"
         raise RecipeError(Problem("density and epsilon do not fit", where, got, wanted))
-    key = MaskKey(merge.seed, model.key, merge.tensor)
-    return make_node(KeepMasked(), delta, make_node(RankedMask(density, epsilon, key), delta))
+    mask = make_node(RankedMask(density, epsilon, merge.mask_key(model)), delta)
+    return make_node(KeepMasked(), delta, mask)
 
 
 def build(merge: MergeInputs) -> Node:

@@ -12,7 +12,6 @@ from graphmerge.ops import (
     DropLargest,
     KeepLargest,
     MagnitudeDigits,
-    MaskKey,
     RandomDrop,
     Ratio,
     Rescale,
@@ -115,7 +114,7 @@ def random(merge: MergeInputs, model: ModelInput, delta: Node, density: float) -
         return delta
     if density == 0:
         return make_node(Scale(0.0), delta)
-    return make_node(RandomDrop(density, MaskKey(merge.seed, model.key, merge.tensor)), delta)
+    return make_node(RandomDrop(density, merge.mask_key(model)), delta)
 
 
 def restore_norm(dense: Node, sparse: Node) -> Node:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from graphmerge.errors import GraphError, Problem
 from graphmerge.graph import Access, Fusion, Op, Space, Workspace
@@ -13,7 +13,7 @@ from graphmerge.ops.sparsify import BITS_DTYPE, MaskKey
 from graphmerge.spec import DType, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
 MASK_PADDING_BYTES = 64
 """Room beyond the end of a mask, which native code may write to."""
@@ -52,6 +52,10 @@ class RankedMask(Op):
     """How far probabilities are from the mean at most; density +- epsilon lies within 0 and 1."""
     key: MaskKey
     """What the draws depend on, beside the flat index."""
+
+    def for_tensors(self, names: Mapping[str, str]) -> RankedMask:
+        """The same with the draws of another tensor."""
+        return evolve(self, key=self.key.for_tensors(names))
 
     def structure(self) -> Hashable:
         """The class, and whether there is native code: the rest of the settings is numbers."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from graphmerge.spec import TensorSpec
 
 
-@frozen(cache_hash=True)
+@frozen
 class LoadTensor(Op):
     """A stored tensor, in its stored dtype."""
 
@@ -28,6 +28,10 @@ class LoadTensor(Op):
     """Model as the recipe refers to it."""
     entry: TensorEntry
     """Where the bytes are."""
+
+    def __hash__(self) -> int:
+        """By names alone, as there are many; nearly always only equal ones share them."""
+        return hash((self.model, self.entry.name))
 
     def structure(self) -> Hashable:
         """The class: settings say where from and where to."""

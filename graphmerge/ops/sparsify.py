@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from graphmerge.errors import GraphError, Problem
 from graphmerge.graph import Access, Fusion, Op, Space, Workspace
@@ -19,7 +19,7 @@ from graphmerge.ops.checks import all_in, same_compute_spec
 from graphmerge.spec import DType, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
 DIGIT_BITS = {DType.F32: (15, 16), DType.F64: (15, 16, 16, 16)}
 """Widths of the digits of a magnitude, most significant first (the sign bit is no part of it)."""
@@ -194,6 +194,10 @@ class MaskKey:
     tensor: str
     """Tensor name in the output."""
 
+    def for_tensors(self, names: Mapping[str, str]) -> MaskKey:
+        """The key for another tensor, if there is another one for this."""
+        return evolve(self, tensor=names[self.tensor]) if self.tensor in names else self
+
 
 @frozen(cache_hash=True)
 class RandomDrop(Op):
@@ -210,6 +214,10 @@ class RandomDrop(Op):
     """Probability of keeping an element."""
     key: MaskKey
     """What the mask depends on."""
+
+    def for_tensors(self, names: Mapping[str, str]) -> RandomDrop:
+        """The same with the mask of another tensor."""
+        return evolve(self, key=self.key.for_tensors(names))
 
     def structure(self) -> Hashable:
         """The class: settings are numbers."""

@@ -108,7 +108,7 @@ class Unit:
         """The same unit with work that speaks of its own nodes."""
         if self.value is None:
             return self
-        return Unit(self.outputs, self.work.bind(self.value.pattern.bind(self.value.leaves)))
+        return Unit(self.outputs, self.work.bind(self.value.bind()))
 
     def for_output(self, output: Output) -> Unit:
         """The unit that does the same for another output of the pattern."""

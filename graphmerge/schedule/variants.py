@@ -57,7 +57,7 @@ def make_groups(graph: Graph, *, device: str, native: bool) -> tuple[Group, ...]
     first: dict[Pattern, Group] = {}
     for pattern, outputs in graph.partition.alike.items():
         # The first output need not be the one that the pattern was worked out for.
-        named = evolve(outputs[0], value=Value(pattern, pattern.leaves))
+        named = evolve(outputs[0], value=Value(pattern, pattern.leaves, pattern.tensors))
         (first[pattern],) = _groups(builder, (named,))
     place = {output.name: index for index, output in enumerate(graph.outputs)}
     found: list[tuple[int, Group]] = []

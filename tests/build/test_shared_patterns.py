@@ -5,6 +5,7 @@ from constant_models import LAYERS, PARTS, constant_model
 
 from graphmerge.build import tensors as builder
 from graphmerge.graph import postorder
+from graphmerge.ops import RandomDrop
 from graphmerge.testing.merging import compile_mapping
 
 TWO_MODELS = [
@@ -24,10 +25,36 @@ STACKED = {
         {"sources": [{"model": "two", "layer_range": [1, 4]}]},
     ],
 }
+THINNED = {
+    "graph": {
+        "mean": TIES | {"merge_method": "dare_linear"},
+        "tau": {"op": "task-vector", "inputs": ["mean", "two"]},
+        "thin": {"op": "sparsify", "inputs": ["tau"], "density": 0.5, "method": "random"},
+        "thinner": {"op": "sparsify", "inputs": ["thin"], "density": 0.5, "method": "random"},
+        "out": {"op": "add-delta", "inputs": ["base", "thinner"]},
+    },
+    "output": "out",
+}
+SLICED = TIES | {
+    "merge_method": "dare_ties",
+    "slices": [
+        {
+            "sources": [
+                {"model": name, "layer_range": span, "parameters": {"weight": 0.5}}
+                for name in ("base", "one", "two")
+            ]
+        }
+        for span in ([0, 3], [1, 4])
+    ],
+}
+del SLICED["models"]
 CASES = {
     "linear": {"merge_method": "linear", "models": TWO_MODELS},
     "ties": TIES,
     "dare": TIES | {"merge_method": "dare_ties"},
+    "della": TIES | {"merge_method": "della"},
+    "masks of masks": THINNED,
+    "masks of layers that are used twice": SLICED,
     "gradient": TIES | {"parameters": {"density": [0.2, 0.8]}},
     "filter": TIES | {"parameters": {"density": [{"filter": "mlp", "value": 0.2}, {"value": 0.7}]}},
     "stacked": STACKED,
@@ -64,7 +91,7 @@ def patterns(graph):
 def test_every_output_is_the_node_that_it_would_be_on_its_own(models, name, monkeypatch):
     shared = graph_of(models, CASES[name])
     nodes = {output.name: output.node for output in shared.outputs}
-    monkeypatch.setattr(builder, "shared_pattern", lambda root, leaves: None)
+    monkeypatch.setattr(builder, "shared_pattern", lambda *_: None)
     alone = graph_of(models, CASES[name])
     assert len(patterns(alone)) >= len(patterns(shared))
     assert {output.name: output.node for output in alone.outputs} == nodes
@@ -74,7 +101,8 @@ def test_every_output_is_the_node_that_it_would_be_on_its_own(models, name, monk
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("linear", 1), ("ties", 1), ("filter", 2), ("gradient", LAYERS)]
+    ("name", "count"),
+    [("linear", 1), ("ties", 1), ("dare", 1), ("della", 1), ("filter", 2), ("gradient", LAYERS)],
 )
 def test_tensors_of_one_shape_and_one_set_of_parameters_share_a_pattern(models, name, count):
     assert len(patterns(graph_of(models, CASES[name]))) == count
@@ -82,5 +110,7 @@ def test_tensors_of_one_shape_and_one_set_of_parameters_share_a_pattern(models, 
 
 def test_masks_differ_between_tensors(models):
     graph = graph_of(models, CASES["dare"])
+    keys = {node.op.key for node in graph.nodes() if isinstance(node.op, RandomDrop)}
     outside = 3
-    assert len(patterns(graph)) == LAYERS * len(PARTS) + outside
+    assert len(keys) == len(TWO_MODELS) * (LAYERS * len(PARTS) + outside)
+    assert {key.tensor for key in keys} == {output.name for output in graph.outputs}

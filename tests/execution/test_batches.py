@@ -8,6 +8,7 @@ import torch
 from graphmerge.errors import CheckpointError, MachineError
 from graphmerge.execution import batches
 from graphmerge.execution.batches import take_batch
+from graphmerge.ops import RandomDrop
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.pipeline import RunOptions
 from graphmerge.schedule.executors import Kernels
@@ -18,6 +19,12 @@ COUNT = 2 * batches.MOST_TENSORS + 5
 LINEAR = {
     "merge_method": "linear",
     "models": [{"model": name, "parameters": {"weight": 0.3}} for name in ("a", "b")],
+}
+MASKED = {
+    "merge_method": "dare_linear",
+    "base_model": "a",
+    "models": [{"model": "b", "parameters": {"weight": 0.3, "density": 0.5}}],
+    "parameters": {"rescale": False},
 }
 COPIES = {"merge_method": "passthrough", "models": [{"model": "b"}]}
 SLERP = {
@@ -48,11 +55,12 @@ def batches_of(plan):
     assert not waiting or len(waiting[-1].unit.passes) > 1
 
 
+@pytest.mark.parametrize("recipe", [LINEAR, MASKED], ids=["linear", "masked"])
 @pytest.mark.parametrize("workers", [1, 3])
-def test_batches_give_the_bytes_of_torch_kernels_tensor_by_tensor(tmp_path, workers):
+def test_batches_give_the_bytes_of_torch_kernels_tensor_by_tensor(tmp_path, workers, recipe):
     write_models(tmp_path, shapes=((7, 5), (7, 5), (3, 11)))
-    batched = merge(LINEAR, tmp_path / "batched", workers=workers).tensors()
-    single = merge(LINEAR, tmp_path / "single", kernels=Kernels.TORCH).tensors()
+    batched = merge(recipe, tmp_path / "batched", workers=workers).tensors()
+    single = merge(recipe, tmp_path / "single", kernels=Kernels.TORCH).tensors()
     assert len(batched) == COUNT
     assert all(same_bytes(batched[name], single[name]) for name in single)
 
@@ -77,6 +85,20 @@ def test_a_batch_holds_tensors_of_one_work_in_order(tmp_path):
         for tensor in batch.tensors:
             assert {source.entry.name for source in tensor.sources} == {tensor.outputs[0].name}
             assert [source.entry.file.parent.name for source in tensor.sources] == ["a", "b"]
+
+
+def test_tensors_with_masks_of_their_own_are_in_batches_of_one(tmp_path):
+    write_models(tmp_path)
+    plan = plan_for(compile_mapping(MASKED, tmp_path / "recipe.yml"))
+    assert len(plan.order.works) == 1
+    masks = set()
+    for batch in batches_of(plan):
+        (tensor,) = batch.tensors
+        nodes = [item.node for item in batch.task.part.program.instructions]
+        (mask,) = (node.op.key for node in nodes if isinstance(node.op, RandomDrop))
+        assert mask.tensor == tensor.outputs[0].name
+        masks.add(mask)
+    assert len(masks) == COUNT
 
 
 def test_a_batch_is_no_larger_than_a_tile(tmp_path):
