@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from attrs import asdict
 from rich.text import Text
 
 from graphmerge.cli import options
 from graphmerge.cli.console import stdout_console
 from graphmerge.cli.explain import explanation
 from graphmerge.collection import paused_collection
-from graphmerge.pipeline import Compiled, compile_recipe, downloads, make_plan
+from graphmerge.pipeline import compile_recipe, make_plan
+from graphmerge.reporting.plan_json import plan_json
 from graphmerge.reporting.plan_text import plan_lines
 from graphmerge.reporting.wording import shard_count
 from graphmerge.schedule.executors import Kernels
 from graphmerge.schedule.report import report
-
-if TYPE_CHECKING:
-    from graphmerge.schedule.report_values import PlanReport
-
-JSON_FORMAT_VERSION = 1
-"""Raised when a field changes its meaning or goes away; see docs/plan-json.md."""
 
 
 @paused_collection()
@@ -63,22 +56,10 @@ def plan(
         return
     found = report(made, shards=shard_count(made, shard_bytes))
     if as_json:
-        typer.echo(json.dumps(_content(compiled, found), indent=2))
+        typer.echo(plan_json(compiled, found))
     else:
         console = stdout_console()
         for line in plan_lines(compiled, found, verbose=verbose):
             style = "red" if line.is_error else "yellow" if line.is_warning else ""
             console.print(Text(line.text, style=style), soft_wrap=True)
     made.validate()
-
-
-def _content(compiled: Compiled, found: PlanReport) -> dict[str, Any]:
-    """What --json prints."""
-    head = {
-        "format_version": JSON_FORMAT_VERSION,
-        "recipe": compiled.recipe.origin,
-        "method": compiled.recipe.methods,
-        "seed": compiled.seed,
-        "downloads": [asdict(one) for one in downloads(compiled, found.inputs)],
-    }
-    return head | asdict(found)

@@ -16,7 +16,7 @@ from graphmerge.execution.shared import SharedValues
 from graphmerge.execution.worker import Worker
 from graphmerge.graph import Access
 from graphmerge.schedule.executors import Executor
-from graphmerge.schedule.memory import worker_memory
+from graphmerge.schedule.memory import tiles_of, worker_memory
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -97,7 +97,7 @@ class _Engine:
         self._most_live_bytes = plan.memory.live_bytes - plan.order.shared_bytes
         states = max((unit.unit.facts.state_bytes for unit in plan.units), default=0)
         self._pool = BufferPool(self._most_live_bytes - plan.workers * states)
-        tile, _ = worker_memory(plan.order.kinds, plan.tile_elements)
+        tile, _ = worker_memory(tiles_of(plan.order.kinds, plan.tile_elements))
         self._arena_bytes = tile.arena_bytes
         self._changed = threading.Condition()
         self._waiting = _remaining(plan, finished)

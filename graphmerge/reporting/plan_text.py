@@ -159,7 +159,7 @@ def _memory(report: PlanReport) -> Iterator[str]:
         yield (
             "  (reserved is a safe default; `graphmerge calibrate` or the first run measures it)"
         )
-    totals = [moment.total_bytes for moment in report.moments]
+    totals = report.moments.total_bytes
     if totals:
         bars = sparkline(totals, width=SPARKLINE_COLUMNS)
         ends = f"{format_bytes(min(totals))} to {format_bytes(max(totals))}"

@@ -10,7 +10,7 @@ from graphmerge.schedule.cost import estimated_seconds
 from graphmerge.schedule.executors import Executor, uses_native_code
 from graphmerge.schedule.fitting import Fitting, by_seconds, kind_of, options_of
 from graphmerge.schedule.memory import estimate
-from graphmerge.schedule.order import Order
+from graphmerge.schedule.order import Member, Order
 from graphmerge.schedule.plan import Plan, Request, Reserved, ReservedFor
 from graphmerge.schedule.variants import make_groups
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
     from graphmerge.graph import Graph
-    from graphmerge.schedule.fitting import Option
+    from graphmerge.schedule.order import Option
     from graphmerge.schedule.units import Work
-    from graphmerge.schedule.variants import Group
+    from graphmerge.schedule.variants import Group, Grouping
 
 CPU_TILE_BLOCKS = (4, 2, 1)
 """Tile sizes to try, in numerics blocks: up to 1 MiB of float32, so that a few registers stay in
@@ -36,9 +36,9 @@ def schedule(graph: Graph, request: Request, reserved_for: ReservedFor) -> Plan:
         InputError: a tile size was asked for that is no whole number of numerics blocks, or native
             code where there is none.
     """
-    groups = make_groups(graph, device=request.device, native=uses_native_code(request))
-    reserved = _reserved(_works(groups), reserved_for)
-    chooser = _Chooser(graph, request, reserved, groups, _tile_sizes(request))
+    grouping = make_groups(graph, device=request.device, native=uses_native_code(request))
+    reserved = _reserved(_works(grouping.groups), reserved_for)
+    chooser = _Chooser(graph, request, reserved, grouping, _tile_sizes(request))
     plans = (
         chooser.plan(workers, tile)
         for workers in range(request.workers, 0, -1)
@@ -56,18 +56,19 @@ class _Chooser:
         graph: Graph,
         request: Request,
         reserved: Reserved,
-        groups: Sequence[Group],
+        grouping: Grouping,
         tiles: tuple[int, ...],
     ) -> None:
         self.tiles = tiles
         self._graph = graph
         self._request = request
         self._reserved = reserved
-        self._options = tuple(map(options_of, groups))
+        self._members = grouping.members
+        self._options = tuple(map(options_of, grouping.groups))
         self._of_kind, self._kinds = _kinds(self._options)
-        self._lean = Order(tuple(unit for options in self._options for unit in options[-1]))
         leanest = tuple(len(options) - 1 for options in self._of_kind)
-        self._fastest = {leanest: self._lean}
+        self._orders: dict[tuple[int, ...], Order] = {}
+        self._lean = self._all_at(leanest)
         self._least, self._offender = estimate(
             graph, self._lean, reserved, workers=1, tile_elements=min(tiles)
         )
@@ -79,22 +80,24 @@ class _Chooser:
         )
         spare = self._request.budget_bytes - lean.predicted_peak_bytes + lean.live_bytes
         wanted = [by_seconds(options, workers, tile) for options in self._of_kind]
-        order = self._all_fastest(tuple(places[0] for places in wanted))
+        order = self._all_at(tuple(places[0] for places in wanted))
         if order.live_bytes(workers) > spare:
             fitting = Fitting(spare - self._lean.shared_bytes, workers, self._lean.units)
-            for options, kind in zip(self._options, self._kinds, strict=True):
-                fitting.take(tuple(options[place] for place in wanted[kind]))
+            for number, output in self._members:
+                options, places = self._options[number], wanted[self._kinds[number]]
+                fitting.take([Member(options[place], output) for place in places])
             order = Order(tuple(fitting.chosen))
         plan = self._made(order, workers, tile)
         return plan if plan.fits else self._made(self._lean, workers, tile)
 
-    def _all_fastest(self, places: tuple[int, ...]) -> Order:
-        """The option at the place of its kind for every group: chosen if all of them fit."""
-        if places not in self._fastest:
+    def _all_at(self, places: tuple[int, ...]) -> Order:
+        """The order in which every group has the option at the place of its kind."""
+        if places not in self._orders:
             pairs = zip(self._options, self._kinds, strict=True)
-            units = tuple(unit for options, kind in pairs for unit in options[places[kind]])
-            self._fastest[places] = Order(units)
-        return self._fastest[places]
+            chosen = [options[places[kind]] for options, kind in pairs]
+            members = [Member(chosen[number], output) for number, output in self._members]
+            self._orders[places] = Order(tuple(members))
+        return self._orders[places]
 
     def leanest(self) -> Plan:
         """The plan that needs least."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from graphmerge.schedule.cost import estimated_seconds
-from graphmerge.schedule.order import kinds_of, window_bytes
+from graphmerge.schedule.order import Member, kinds_of, window_bytes
 from graphmerge.schedule.plan import UnitPlan
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
+    from graphmerge.schedule.order import Option
     from graphmerge.schedule.variants import Group
-
-Option: TypeAlias = "tuple[UnitPlan, ...]"
-"""One way to do the work of a group of units."""
 
 
 def options_of(group: Group) -> tuple[Option, ...]:
@@ -46,7 +44,9 @@ def by_seconds(options: tuple[Option, ...], workers: int, tile: int) -> tuple[in
     if not last:
         return (0,)
     seconds = [
-        estimated_seconds(kinds_of(option), workers=workers, tile_elements=tile)
+        estimated_seconds(
+            kinds_of((unit, 1) for unit in option), workers=workers, tile_elements=tile
+        )
         for option in options
     ]
     faster = (index for index in range(last) if seconds[index] < seconds[last])
@@ -64,20 +64,22 @@ class Fitting:
             in_flight: Most units that are in flight at once.
             lean: All units in order, in the way that needs least.
         """
-        self.chosen: list[UnitPlan] = []
+        self.chosen: list[Member] = []
+        self._units: list[UnitPlan] = []
         self._spare_bytes = spare_bytes
         self._beside = in_flight - 1
         self._lean = lean
         self._taken = 0
 
-    def take(self, options: Sequence[Option]) -> None:
-        """Choose the first option that fits; the last one is taken to need least."""
-        self._taken += len(options[-1])
-        option = next((one for one in options[:-1] if self._fits(one)), options[-1])
-        self.chosen.extend(option)
+    def take(self, members: Sequence[Member]) -> None:
+        """Choose the first way that fits; the last one is taken to need least."""
+        self._taken += len(members[-1].option)
+        fitting = next((one for one in members[:-1] if self._fits(one.units)), members[-1])
+        self.chosen.append(fitting)
+        self._units.extend(fitting.units)
 
     def _fits(self, option: Option) -> bool:
-        before = self.chosen[max(0, len(self.chosen) - self._beside) :]
+        before = self._units[max(0, len(self._units) - self._beside) :]
         after = self._lean[self._taken : self._taken + self._beside]
         together = (*before, *option, *after)
         most = max(window_bytes(together, self._beside + 1), default=0)

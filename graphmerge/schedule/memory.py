@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
 
@@ -11,7 +11,7 @@ from graphmerge.schedule.plan import Memory, Reserved, UnitPlan
 from graphmerge.schedule.program import is_read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from graphmerge.schedule.order import Kinds, Order
     from graphmerge.schedule.units import Pass
@@ -92,15 +92,24 @@ def _check(part: Pass) -> Workspace:
     return Workspace(-(-bits // 8))
 
 
-def worker_memory(kinds: Kinds, tile_elements: int) -> tuple[TileMemory, str]:
+Tiles: TypeAlias = "Sequence[tuple[UnitPlan, int, list[TileMemory]]]"
+"""The first unit of every kind, how many there are, and what a worker needs for each pass."""
+
+
+def tiles_of(kinds: Kinds, tile_elements: int) -> Tiles:
+    """What workers need for tiles of this size."""
+    return [(unit, count, unit_memory(unit, tile_elements)) for unit, count in kinds]
+
+
+def worker_memory(tiles: Tiles) -> tuple[TileMemory, str]:
     """What one worker needs to run any tile of a plan, and the name of the unit that needs most.
 
     Registers and buffers lie in one arena as large as the largest pass needs; the largest
     workspace of any kernel comes on top, since pages of the arena stay resident.
     """
     arena, kernel_bytes, worst, name = TileMemory(0, 0, 0), 0, -1, ""
-    for unit, _ in kinds:
-        for memory in unit_memory(unit, tile_elements):
+    for unit, _, memories in tiles:
+        for memory in memories:
             arena = max(arena, memory, key=lambda tile: tile.arena_bytes)
             kernel_bytes = max(kernel_bytes, memory.kernel_bytes)
             if memory.arena_bytes + memory.kernel_bytes > worst:
@@ -108,26 +117,24 @@ def worker_memory(kinds: Kinds, tile_elements: int) -> tuple[TileMemory, str]:
     return TileMemory(arena.register_bytes, kernel_bytes, arena.buffer_bytes), name
 
 
-def all_workers_memory(kinds: Kinds, tile_elements: int, workers: int) -> TileMemory:
+def all_workers_memory(tiles: Tiles, workers: int) -> TileMemory:
     """What so many workers need at once.
 
     A pass that looks at whole tensors has one tile for each, so there may be fewer of the largest
     tiles than workers.
     """
-    tiles = [
+    found = [
         (memory, count if part.tile_step >= part.numel else workers)
-        for unit, count in kinds
-        for memory, part in zip(
-            unit_memory(unit, tile_elements), unit.unit.work.passes, strict=True
-        )
+        for unit, count, memories in tiles
+        for memory, part in zip(memories, unit.unit.work.passes, strict=True)
     ]
-    arenas = _largest(tiles, workers, lambda tile: tile.arena_bytes)
-    kernels = _largest(tiles, workers, lambda tile: tile.kernel_bytes)
+    arenas = _largest(found, workers, lambda tile: tile.arena_bytes)
+    kernels = _largest(found, workers, lambda tile: tile.kernel_bytes)
     return TileMemory(
         sum(count * tile.register_bytes for tile, count in arenas),
         sum(count * tile.kernel_bytes for tile, count in kernels),
         sum(count * tile.buffer_bytes for tile, count in arenas),
-        max((tile.shared_bytes for tile, _ in tiles), default=0),
+        max((tile.shared_bytes for tile, _ in found), default=0),
     )
 
 
@@ -161,10 +168,11 @@ def estimate(
     graph: Graph, order: Order, reserved: Reserved, *, workers: int, tile_elements: int
 ) -> tuple[Memory, str]:
     """Predicted memory of a plan, and the name of the unit whose tiles need most."""
-    tile, name = worker_memory(order.kinds, tile_elements)
+    tiles = tiles_of(order.kinds, tile_elements)
+    tile, name = worker_memory(tiles)
     fixed = reserved.base_bytes + workers * reserved.worker_bytes + graph_bytes(graph, order)
     on_device = any(part.device != "cpu" for work in order.works for part in work.passes)
-    used = all_workers_memory(order.kinds, tile_elements, workers)
+    used = all_workers_memory(tiles, workers)
     working = used.register_bytes + used.kernel_bytes + used.shared_bytes
     memory = Memory(
         reserved_bytes=fixed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
@@ -14,20 +14,51 @@ from graphmerge.schedule.dependence import is_statistic
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
 
-    from graphmerge.graph import Node
+    from graphmerge.graph import Node, Output
     from graphmerge.schedule.plan import UnitPlan
     from graphmerge.schedule.units import Work
 
 Kinds: TypeAlias = "Sequence[tuple[UnitPlan, int]]"
 """The first unit of every kind, and how many of the kind there are."""
+Option: TypeAlias = "tuple[UnitPlan, ...]"
+"""One way to do the work of a group of units."""
 
 
-def kinds_of(units: Iterable[UnitPlan]) -> Kinds:
-    """The kinds of units: those of one take the same memory and the same time."""
+@frozen(eq=False)
+class Member:
+    """A group of units in its place in the order; many outputs have the group of their pattern."""
+
+    option: Option
+    """Its units, or those of another output of the same pattern, in order."""
+    output: Output | None = None
+    """The output that they are to make; None where the units are its own."""
+
+    @property
+    def units(self) -> Option:
+        """Its own units."""
+        output = self.output
+        if output is None:
+            return self.option
+        return tuple([unit.for_output(output) for unit in self.option])
+
+    @property
+    def names(self) -> list[str]:
+        """What messages call its units."""
+        output = self.output
+        if output is None:
+            return [unit.unit.name for unit in self.option]
+        return [output.name if unit.unit.outputs else unit.unit.name for unit in self.option]
+
+
+def kinds_of(units: Iterable[tuple[UnitPlan, int]]) -> Kinds:
+    """The kinds of units, each given with how often it is there.
+
+    Those of one kind take the same memory and the same time.
+    """
     first: dict[Hashable, UnitPlan] = {}
     counts: Counter[Hashable] = Counter()
-    for unit in units:
-        counts[kind := unit.kind] += 1
+    for unit, count in units:
+        counts[kind := unit.kind] += count
         if kind not in first:
             first[kind] = unit
     return tuple((unit, counts[kind]) for kind, unit in first.items())
@@ -37,25 +68,40 @@ def kinds_of(units: Iterable[UnitPlan]) -> Kinds:
 class Order:
     """Units in the order of work, with what of them every estimate needs."""
 
-    units: tuple[UnitPlan, ...]
-    """Units in order."""
+    members: tuple[Member, ...]
+    """Groups of units in order."""
+
+    @cached_property
+    def units(self) -> tuple[UnitPlan, ...]:
+        """Units in order."""
+        return tuple(chain.from_iterable([member.units for member in self.members]))
+
+    @cached_property
+    def _options(self) -> dict[int, tuple[Member, int]]:
+        """The first member that has each option, and how many have it."""
+        counts = Counter([id(member.option) for member in self.members])
+        first = {id(member.option): member for member in reversed(self.members)}
+        return {key: (first[key], count) for key, count in counts.items()}
 
     @cached_property
     def kinds(self) -> Kinds:
         """The first unit of every kind, and how many there are."""
-        return kinds_of(self.units)
+        options = self._options.values()
+        return kinds_of((unit, count) for member, count in options for unit in member.units)
 
     @cached_property
     def works(self) -> tuple[Work, ...]:
         """What the units do, each work once."""
-        return tuple({id(unit.unit.work): unit.unit.work for unit in self.units}.values())
+        units = (unit.unit for member, _ in self._options.values() for unit in member.option)
+        return tuple({id(unit.work): unit.work for unit in units}.values())
 
     @cached_property
     def shared_bytes(self) -> int:
         """Bytes of all statistics that units share."""
         return sum(
-            node.spec.nbytes
-            for unit in self.units
+            count * node.spec.nbytes
+            for member, count in self._options.values()
+            for unit in member.option
             for node in unit.unit.work.makes
             if is_statistic(node)
         )
@@ -67,42 +113,62 @@ class Order:
     def live_bytes(self, in_flight: int) -> int:
         """The most that is held at once: by units in flight, stored for others, and shared."""
         if in_flight not in self._live_bytes:
-            most = max(window_bytes(self.units, in_flight), default=0)
+            most = max(_window_bytes(self.members, in_flight), default=0)
             self._live_bytes[in_flight] = most + self.shared_bytes
         return self._live_bytes[in_flight]
 
 
 def window_bytes(units: Sequence[UnitPlan], in_flight: int) -> Iterator[int]:
     """What each unit and the `in_flight` - 1 before it hold, and what is stored meanwhile."""
-    held = [unit.live_bytes for unit in units]
-    stored = _stored_bytes(units, in_flight)
-    window = 0
-    for index, own in enumerate(held):
-        window += own - (held[index - in_flight] if index >= in_flight else 0)
-        yield window + stored[index]
+    return _window_bytes((Member(tuple(units)),), in_flight)
 
 
-def _stored_bytes(units: Sequence[UnitPlan], in_flight: int) -> list[int]:
+def _window_bytes(members: Sequence[Member], in_flight: int) -> Iterator[int]:
+    options = {id(member.option): member.option for member in members}
+    live = {key: [unit.live_bytes for unit in option] for key, option in options.items()}
+    held = list(chain.from_iterable([live[id(member.option)] for member in members]))
+    stored = _stored_bytes(members, options, len(held), in_flight)
+    total = list(accumulate(held, initial=0))
+    begins = chain([0] * (in_flight - 1), total)
+    windows = (end - begin for begin, end in zip(begins, total[1:], strict=False))
+    return (window + size for window, size in zip(windows, stored, strict=False))
+
+
+def _stored_bytes(
+    members: Sequence[Member], options: dict[int, Option], count: int, in_flight: int
+) -> list[int]:
     """Bytes of the tensors that are stored while each unit and those before it are in flight.
 
     A tensor is stored from the beginning of the unit that makes it (one before the first, if it is
     none of these) to the end of the last that needs it.
     """
-    first: dict[Node, int] = {}
-    last: dict[Node, int] = {}
-    sharing = [
-        (index, plan.unit)
-        for index, plan in enumerate(units)
-        if plan.unit.work.makes or plan.unit.work.needs
-    ]
-    for index, unit in sharing:
-        makes = unit.makes
-        for node in (*makes, *unit.needs):
-            if not is_statistic(node):
-                first.setdefault(node, index if node in makes else 0)
-                last[node] = index
-    changes = [0] * (len(units) + 1)
-    for node, index in first.items():
-        changes[index] += node.spec.nbytes
-        changes[min(last[node] + in_flight, len(units))] -= node.spec.nbytes
+    sharing = {key: _sharing(option) for key, option in options.items()}
+    if not any(sharing.values()):
+        return [0] * count
+    first: dict[tuple[int, Node], int] = {}
+    last: dict[tuple[int, Node], int] = {}
+    start = 0
+    for number, member in enumerate(members):
+        # Nodes of another output of the pattern stand for those of each output.
+        own = 0 if member.output is None else number + 1
+        for place, node, is_made in sharing[id(member.option)]:
+            first.setdefault((own, node), start + place if is_made else 0)
+            last[own, node] = start + place
+        start += len(member.option)
+    changes = [0] * (count + 1)
+    for key, index in first.items():
+        changes[index] += key[1].spec.nbytes
+        changes[min(last[key] + in_flight, count)] -= key[1].spec.nbytes
     return list(accumulate(changes))
+
+
+def _sharing(option: Option) -> list[tuple[int, Node, bool]]:
+    """Stored tensors that units make or need: which unit, which tensor, and whether it makes it."""
+    return [
+        (place, node, node in makes)
+        for place, unit in enumerate(option)
+        if unit.unit.work.makes or unit.unit.work.needs
+        for makes in (unit.unit.makes,)
+        for node in (*makes, *unit.unit.needs)
+        if not is_statistic(node)
+    ]

@@ -15,7 +15,7 @@ from graphmerge.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
-    from graphmerge.graph import Graph, Node
+    from graphmerge.graph import Graph, Node, Output
     from graphmerge.schedule.order import Order
     from graphmerge.schedule.units import Unit
 
@@ -84,6 +84,10 @@ class UnitPlan:
     keeps: bool
     """Whether tensors of input files that several passes read stay in memory between passes; else
     they are read again."""
+
+    def for_output(self, output: Output) -> UnitPlan:
+        """The same for another output of the pattern."""
+        return UnitPlan(self.unit.for_output(output), self.keeps)
 
     def bound(self) -> UnitPlan:
         """The same with a unit whose work speaks of its own nodes."""

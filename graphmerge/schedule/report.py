@@ -14,12 +14,15 @@ from graphmerge.schedule.shared_results import shared_results
 from graphmerge.schedule.simulate import simulate
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from graphmerge.checkpoint.values import TensorEntry
-    from graphmerge.graph import Omission, Op, Output
+    from graphmerge.graph import Omission, Op, Output, Value
+    from graphmerge.schedule.order import Option
     from graphmerge.schedule.plan import Plan, UnitPlan
     from graphmerge.schedule.units import Work
+    from graphmerge.spec import TensorSpec
 
 
 def report(plan: Plan, *, shards: int) -> PlanReport:
@@ -72,36 +75,39 @@ def _executors(plan: Plan) -> dict[str, int]:
 
 def input_reports(plan: Plan) -> tuple[InputReport, ...]:
     """What is read of each model, by the models' names."""
-    read: dict[str, list[tuple[TensorEntry, int]]] = {}
-    for op, size in (*_read_by_many(plan).items(), *_read_by_one(plan)):
-        assert isinstance(op, LoadTensor), "only stored tensors are read"
-        read.setdefault(op.model, []).append((op.entry, size))
-    return tuple(_input(model, entries) for model, entries in sorted(read.items()))
+    read: dict[str, _Read] = {}
+    for ops, size in (*_read_by_many(plan), *_read_by_one(plan)):
+        loads = [op for op in ops if isinstance(op, LoadTensor)]
+        assert len(loads) == len(ops), "only stored tensors are read"
+        for model in dict.fromkeys(load.model for load in loads):
+            own = [load.entry for load in loads if load.model == model]
+            read.setdefault(model, _Read()).add(own, size)
+    return tuple(read[model].report(model) for model in sorted(read))
 
 
-def _read_by_many(plan: Plan) -> Counter[Op]:
+def _read_by_many(plan: Plan) -> Iterator[tuple[Sequence[Op], int]]:
     """What units that have nodes in common read, and how many bytes of it."""
     read: Counter[Op] = Counter()
-    for unit in plan.units:
-        if unit.unit.value is None:
+    for member in plan.order.members:
+        for unit in member.option if member.output is None else ():
             for op, size in _reads(unit.unit.work, unit.keeps):
                 read[op] += size
-    return read
+    yield from (((op,), size) for op, size in read.items())
 
 
-def _read_by_one(plan: Plan) -> Iterator[tuple[Op, int]]:
-    """The same of outputs that have no node in common with another."""
-    known: dict[tuple[Work, bool], list[tuple[int, int]]] = {}
-    for unit in plan.units:
-        value = unit.unit.value
-        if value is None:
-            continue
-        kind = (unit.unit.work, unit.keeps)
-        if kind not in known:
-            places = {leaf: place for place, leaf in enumerate(value.pattern.leaves)}
-            known[kind] = [(places[op], size) for op, size in _reads(*kind)]
-        for place, size in known[kind]:
-            yield value.leaves[place], size
+def _read_by_one(plan: Plan) -> Iterator[tuple[Sequence[Op], int]]:
+    """The same of outputs that have no node in common with another: of all that have one option."""
+    together: dict[int, tuple[Option, list[Value]]] = {}
+    for member in plan.order.members:
+        if member.output is not None:
+            _, values = together.setdefault(id(member.option), (member.option, []))
+            values.append(member.output.value)
+    for option, values in together.values():
+        places = {leaf: place for place, leaf in enumerate(values[0].pattern.leaves)}
+        for unit in option:
+            for op, size in _reads(unit.unit.work, unit.keeps):
+                place = places[op]
+                yield [value.leaves[place] for value in values], size
 
 
 def _reads(work: Work, keeps: bool) -> Iterator[tuple[Op, int]]:  # noqa: FBT001 - a pair
@@ -114,22 +120,42 @@ def _reads(work: Work, keeps: bool) -> Iterator[tuple[Op, int]]:  # noqa: FBT001
             yield from ((stored.op, stored.spec.nbytes * times) for stored in others)
 
 
-def _input(model: str, read: list[tuple[TensorEntry, int]]) -> InputReport:
-    return InputReport(
-        model=model,
-        files=tuple(sorted(map(str, {entry.file for entry, _ in read}))),
-        tensors=len(read),
-        read_bytes=sum(read_bytes for _, read_bytes in read),
-        dtypes=tuple(sorted({entry.spec.dtype.value for entry, _ in read})),
-    )
+class _Read:
+    """What is read of one model."""
+
+    def __init__(self) -> None:
+        self._files: dict[int, Path] = {}
+        self._specs: dict[int, TensorSpec] = {}
+        self._tensors = 0
+        self._read_bytes = 0
+
+    def add(self, entries: Sequence[TensorEntry], size: int) -> None:
+        """Tensors, of each of which so many bytes are read."""
+        self._files |= {id(entry.file): entry.file for entry in entries}
+        self._specs |= {id(entry.spec): entry.spec for entry in entries}
+        self._tensors += len(entries)
+        self._read_bytes += size * len(entries)
+
+    def report(self, model: str) -> InputReport:
+        """All of it."""
+        return InputReport(
+            model=model,
+            files=tuple(sorted(set(map(str, self._files.values())))),
+            tensors=self._tensors,
+            read_bytes=self._read_bytes,
+            dtypes=tuple(sorted({spec.dtype.value for spec in self._specs.values()})),
+        )
 
 
 def _units(plan: Plan) -> Iterator[UnitReport]:
-    known: dict[Hashable, tuple[int, int, int, int, int]] = {}
-    for unit in plan.units:
-        if unit.kind not in known:
-            known[unit.kind] = _sizes(unit, plan.tile_elements)
-        yield UnitReport(unit.unit.name, *known[unit.kind])
+    known: dict[int, list[tuple[int, int, int, int, int]]] = {}
+    for member in plan.order.members:
+        sizes = known.get(id(member.option))
+        if sizes is None:
+            sizes = [_sizes(unit, plan.tile_elements) for unit in member.option]
+            known[id(member.option)] = sizes
+        for name, size in zip(member.names, sizes, strict=True):
+            yield UnitReport(name, *size)
 
 
 def _sizes(unit: UnitPlan, tile_elements: int) -> tuple[int, int, int, int, int]:

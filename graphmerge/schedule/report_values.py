@@ -9,7 +9,7 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from graphmerge.schedule.simulate import Moment
+    from graphmerge.schedule.simulate import Timeline
 
 
 @frozen
@@ -139,7 +139,7 @@ class PlanReport:
     """What is done with vocabularies."""
     warnings: tuple[str, ...]
     """What the user should know before running."""
-    moments: tuple[Moment, ...]
+    moments: Timeline
     """Memory over time: one moment for each pass."""
 
     def offenders(self) -> tuple[UnitReport, ...]:

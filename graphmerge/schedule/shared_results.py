@@ -12,11 +12,10 @@ from graphmerge.schedule.report_values import SharedResult
 from graphmerge.schedule.units import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from graphmerge.graph import Node
     from graphmerge.schedule.plan import Plan
-    from graphmerge.schedule.units import Work
 
 
 FEW_OPS = 3
@@ -25,11 +24,7 @@ FEW_OPS = 3
 
 def shared_results(plan: Plan) -> tuple[tuple[SharedResult, ...], tuple[SharedResult, ...]]:
     """What is made once and stored for the passes that need it, and what each pass makes again."""
-    works = _works_of_outputs(plan)
-    return (
-        tuple(_results(plan, works, passes_that_read)),
-        tuple(_results(plan, works, passes_that_compute)),
-    )
+    return tuple(_results(plan, passes_that_read)), tuple(_results(plan, passes_that_compute))
 
 
 def passes_that_read(units: Sequence[Unit]) -> dict[Node, int]:
@@ -49,13 +44,11 @@ def passes_that_compute(units: Sequence[Unit]) -> dict[Node, int]:
 
 
 def _results(
-    plan: Plan,
-    works: Mapping[str, tuple[Work, ...]],
-    passes: Callable[[Sequence[Unit]], dict[Node, int]],
+    plan: Plan, passes: Callable[[Sequence[Unit]], dict[Node, int]]
 ) -> Iterator[SharedResult]:
-    """What the function finds in the units that share nodes, and in the works of other outputs."""
-    single = [plan.unit for plan in plan.units if plan.unit.value is None]
-    found = passes(single)
+    """What the function finds in the units that share nodes, and in those of patterns."""
+    members = plan.order.members
+    found = passes([unit.unit for one in members if one.output is None for unit in one.option])
     if found:
         tensors: dict[Node, str] = {}
         seen: set[Node] = set()
@@ -63,23 +56,15 @@ def _results(
             for node in postorder((output.node,), seen=seen):
                 tensors[node] = output.name
         yield from (_result(node, tensors[node], count) for node, count in found.items())
+    options = {id(one.option): one.option for one in members if one.output is not None}
     known = {
-        alike: passes([Unit((), work) for work in alike]) for alike in dict.fromkeys(works.values())
+        key: passes([Unit((), unit.unit.work) for unit in option])
+        for key, option in options.items()
     }
     if any(known.values()):
-        for name, alike in works.items():
-            yield from (_result(node, name, count) for node, count in known[alike].items())
-
-
-def _works_of_outputs(plan: Plan) -> dict[str, tuple[Work, ...]]:
-    """What is done for each of the outputs that share no node with another."""
-    works: dict[str, tuple[Work, ...]] = {}
-    before: tuple[Work, ...] = ()
-    for unit in (plan.unit for plan in plan.units if plan.unit.value is not None):
-        before = (*before, unit.work)
-        if unit.outputs:
-            works[unit.outputs[0].name], before = before, ()
-    return works
+        alike = ((one.output.name, id(one.option)) for one in members if one.output is not None)
+        for name, key in alike:
+            yield from (_result(node, name, count) for node, count in known[key].items())
 
 
 def _result(node: Node, tensor: str, passes: int) -> SharedResult:

@@ -6,7 +6,9 @@ The judge of plans: the scheduler predicts a peak by formula, the replay walks t
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, overload
 
 from attrs import frozen
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from graphmerge.graph import Node
+    from graphmerge.schedule.order import Member, Option
     from graphmerge.schedule.plan import Plan, UnitPlan
     from graphmerge.schedule.units import Pass, Work
 
@@ -34,45 +37,110 @@ class Moment:
     """Everything, the reserved part and the workers' memory included."""
 
 
-def simulate(plan: Plan) -> tuple[Moment, ...]:
+@frozen(slots=False)
+class Timeline(Sequence[Moment]):
+    """Every pass of a plan in order."""
+
+    units: tuple[tuple[str, int], ...]
+    """Every unit in order: its name, and how many passes it has."""
+    live_bytes: tuple[int, ...]
+    """What is held of tensors in every pass."""
+    fixed_bytes: int
+    """What is held besides, all the time."""
+
+    @property
+    def total_bytes(self) -> list[int]:
+        """Everything that is held in every pass."""
+        return [self.fixed_bytes + held for held in self.live_bytes]
+
+    @cached_property
+    def _moments(self) -> tuple[Moment, ...]:
+        labels = (
+            f"{name}, pass {number} of {count}"
+            for name, count in self.units
+            for number in range(1, count + 1)
+        )
+        return tuple(map(Moment, labels, self.live_bytes, self.total_bytes))
+
+    @overload
+    def __getitem__(self, index: int) -> Moment: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Moment]: ...
+    def __getitem__(self, index: int | slice) -> Moment | Sequence[Moment]:
+        return self._moments[index]
+
+    def __len__(self) -> int:
+        return len(self.live_bytes)
+
+
+def simulate(plan: Plan) -> Timeline:
     """Every pass of a plan in order, with what is held while it runs.
 
     Units in flight beside the one at hand are taken at their largest, as the order in which workers
     finish is not known. An AssertionError means that the scheduler is wrong, never the user.
     """
     memory = plan.memory
-    fixed = memory.reserved_bytes + memory.workspace_bytes + memory.buffer_bytes
-    beside: deque[int] = deque(maxlen=plan.workers - 1)
-    users = Counter(node for unit in plan.units for node in unit.unit.needs)
-    shared: set[Node] = set()
-    moments: list[Moment] = []
-    replays: dict[tuple[Work, bool], _Replay] = {}
-    for unit in plan.units:
-        replay = _replay(unit, shared, replays)
-        shared.update(node for node in unit.unit.makes if not is_statistic(node))
-        around = sum(beside) + (sum(node.spec.nbytes for node in shared) if shared else 0)
-        name, count = unit.unit.name, len(replay.held)
-        for number, held in enumerate(replay.held, start=1):
-            label = f"{name}, pass {number} of {count}"
-            moments.append(Moment(label, held + around, fixed + held + around))
-        beside.append(replay.largest)
-        shared.update(unit.unit.makes)
-        if unit.unit.work.needs:
-            users.subtract(unit.unit.needs)
-            shared.difference_update([node for node in unit.unit.needs if not users[node]])
-    assert not shared, "a shared value has no user"
-    return tuple(moments)
+    replaying = _Replaying(plan)
+    for member in plan.order.members:
+        replaying.go_through(member)
+    assert not replaying.shared, "a shared value has no user"
+    return Timeline(
+        tuple(replaying.units),
+        tuple(replaying.live_bytes),
+        memory.reserved_bytes + memory.workspace_bytes + memory.buffer_bytes,
+    )
 
 
-def _replay(plan: UnitPlan, shared: set[Node], known: dict[tuple[Work, bool], _Replay]) -> _Replay:
-    """What a unit holds; the same for all with one work that need nothing of others."""
-    work = plan.unit.work
-    if work.needs or work.makes:
-        return _Replay(plan.bound(), shared)
-    kind = (work, plan.keeps)
-    if kind not in known:
-        known[kind] = _Replay(plan.bound(), shared)
-    return known[kind]
+class _Replaying:
+    """The units of a plan, one after the other."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.units: list[tuple[str, int]] = []
+        self.live_bytes: list[int] = []
+        self.shared: set[Node] = set()
+        members = plan.order.members
+        options = {id(member.option): member.option for member in members}
+        self._is_sharing = {key: _is_sharing(option) for key, option in options.items()}
+        sharing = (member for member in members if self._is_sharing[id(member.option)])
+        units = (unit.unit for member in sharing for unit in member.units)
+        self._users = Counter(node for unit in units for node in unit.needs)
+        self._beside: deque[int] = deque(maxlen=plan.workers - 1)
+        self._known: dict[tuple[Work, bool], _Replay] = {}
+
+    def go_through(self, member: Member) -> None:
+        """Replay the units of a member; those that share nothing once for all with their work."""
+        if self._is_sharing[id(member.option)]:
+            for unit in member.units:
+                self._share(unit)
+            return
+        for unit, name in zip(member.option, member.names, strict=True):
+            kind = (unit.unit.work, unit.keeps)
+            replay = self._known.get(kind)
+            if replay is None:
+                replay = self._known[kind] = _Replay(unit, self.shared)
+            self._note(name, replay)
+
+    def _share(self, unit: UnitPlan) -> None:
+        """Replay a unit that makes something for others, or needs what others have made."""
+        replay = _Replay(unit.bound(), self.shared)
+        makes, needs = unit.unit.makes, unit.unit.needs
+        self.shared.update(node for node in makes if not is_statistic(node))
+        self._note(unit.unit.name, replay)
+        self.shared.update(makes)
+        self._users.subtract(needs)
+        self.shared.difference_update([node for node in needs if not self._users[node]])
+
+    def _note(self, name: str, replay: _Replay) -> None:
+        around = sum(self._beside)
+        if self.shared:
+            around += sum(node.spec.nbytes for node in self.shared)
+        self.units.append((name, len(replay.held)))
+        self.live_bytes.extend([held + around for held in replay.held])
+        self._beside.append(replay.largest)
+
+
+def _is_sharing(option: Option) -> bool:
+    return any(unit.unit.work.needs or unit.unit.work.makes for unit in option)
 
 
 class _Replay:

@@ -17,7 +17,7 @@ from graphmerge.schedule.units import Unit, UnitBuilder, output_roots
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence, Set
 
-    from graphmerge.graph import Graph, Node, Output, Pattern
+    from graphmerge.graph import Graph, Node, Output
     from graphmerge.schedule.units import UnitFacts
 
 _MOST_SINGLE = 3
@@ -36,17 +36,20 @@ class Group:
         """The outputs that the units make."""
         return tuple(output for unit in self.variants[0] for output in unit.outputs)
 
-    def for_output(self, output: Output) -> Group:
-        """The group that does the same for another output of the pattern."""
-        return Group(
-            tuple(tuple(unit.for_output(output) for unit in units) for units in self.variants)
-        )
+
+@frozen(eq=False)
+class Grouping:
+    """The groups of units that make a graph's outputs."""
+
+    groups: tuple[Group, ...]
+    """Each once."""
+    members: tuple[tuple[int, Output | None], ...]
+    """In the order of the outputs: which group, and for which output of a pattern; None where the
+    units are those of the group itself."""
 
 
-def make_groups(graph: Graph, *, device: str, native: bool) -> tuple[Group, ...]:
-    """Every group of units, in the order of the outputs.
-
-    Outputs of one pattern that share nothing are planned once.
+def make_groups(graph: Graph, *, device: str, native: bool) -> Grouping:
+    """Every group of units; outputs of one pattern that share nothing are planned once.
 
     Args:
         graph: What is computed.
@@ -54,21 +57,24 @@ def make_groups(graph: Graph, *, device: str, native: bool) -> tuple[Group, ...]
         native: Whether programs are to be compiled where they can be.
     """
     builder = UnitBuilder(device, native=native)
-    first: dict[Pattern, Group] = {}
+    place = {output.name: index for index, output in enumerate(graph.outputs)}
+    groups: list[Group] = []
+    found: list[tuple[int, tuple[int, Output | None]]] = []
     for pattern, outputs in graph.partition.alike.items():
         # The first output need not be the one that the pattern was worked out for.
-        named = evolve(outputs[0], value=Value(pattern, pattern.leaves, pattern.tensors))
-        (first[pattern],) = _groups(builder, (named,))
-    place = {output.name: index for index, output in enumerate(graph.outputs)}
-    found: list[tuple[int, Group]] = []
+        value = Value(pattern, pattern.leaves, pattern.tensors)
+        named = evolve(outputs[0], value=value)
+        found += [(place[output.name], (len(groups), output)) for output in outputs]
+        (group,) = _groups(builder, (named,))
+        groups.append(group)
     at = 0
+    single: list[tuple[int, tuple[int, Output | None]]] = []
     for group in _groups(builder, graph.partition.single):
         at = max(at, *(place[output.name] for output in group.outputs[:1]), 0)
-        found.append((at, group))
-    for pattern, outputs in graph.partition.alike.items():
-        template = first[pattern]
-        found += [(place[output.name], template.for_output(output)) for output in outputs]
-    return tuple(group for _, group in sorted(found, key=itemgetter(0)))
+        single.append((at, (len(groups), None)))
+        groups.append(group)
+    ordered = sorted((*single, *found), key=itemgetter(0))
+    return Grouping(tuple(groups), tuple(member for _, member in ordered))
 
 
 def _groups(builder: UnitBuilder, outputs: tuple[Output, ...]) -> Iterator[Group]:

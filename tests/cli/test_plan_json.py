@@ -2,7 +2,7 @@ import json
 import re
 from pathlib import Path
 
-from graphmerge.cli.plan import JSON_FORMAT_VERSION
+from graphmerge.reporting.plan_json import JSON_FORMAT_VERSION
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "plan-json.md"
 

@@ -10,7 +10,7 @@ from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.executors import Kernels
 from graphmerge.schedule.memory import estimate, tile_memory
-from graphmerge.schedule.order import Order
+from graphmerge.schedule.order import Member, Order
 from graphmerge.schedule.plan import Request, Reserved
 from graphmerge.schedule.simulate import simulate
 from graphmerge.spec import DType
@@ -90,7 +90,7 @@ def test_prediction_grows_with_workers_and_tiles(graph):
         units = tuple(evolve(unit, keeps=False) for unit in plan.units)
         tile = blocks * BLOCK_ELEMENTS
         memory, _ = estimate(
-            graph, Order(units), reserved(None), workers=workers, tile_elements=tile
+            graph, Order((Member(units),)), reserved(None), workers=workers, tile_elements=tile
         )
         return memory.predicted_peak_bytes
 
