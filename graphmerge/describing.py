@@ -39,9 +39,11 @@ def card_of(compiled: Compiled, output: Path, title: str) -> Card:
     """
     donor = compiled.build.model.checkpoint
     library = _library(donor)
+    statistics = compiled.recipe.statistics()
+    merged = {ref: model for ref, model in compiled.models.items() if ref not in statistics}
     return Card(
         title=title,
-        models={model.label: _parts(ref, model) for ref, model in compiled.models.items()},
+        models={model.label: _parts(ref, model) for ref, model in merged.items()},
         steps=tuple(_steps(compiled)),
         recipe_text=compiled.recipe.text,
         library=library,

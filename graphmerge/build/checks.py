@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from graphmerge.build.matching import Models, listed_sources
 from graphmerge.build.models import in_module, stack_of
 from graphmerge.errors import Problem
-from graphmerge.methods.base import BaseRule, Method
+from graphmerge.methods.base import BaseRule, Method, StatisticsRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from graphmerge.recipe.values import ModelReference, Module, Recipe, Source
+    from graphmerge.recipe.values import ModelReference, Module, Recipe, Slice, Source
 
 
 def check_slices(recipe: Recipe, method: Method, models: Models) -> Iterator[Problem]:
@@ -26,6 +26,7 @@ def check_slices(recipe: Recipe, method: Method, models: Models) -> Iterator[Pro
                 method, models, listed_sources(module, part, base), base, where
             )
             yield from _check_components(module, part.sources, base, models, where)
+            yield from _check_statistics(method, module, part, base, models, where)
             if not module.is_whole_model:
                 for position, source in enumerate(part.sources):
                     yield from _check_range(module, source, models, f"{where}.sources[{position}]")
@@ -69,6 +70,33 @@ def _check_sources(
             models[base].label,
             "add the base with its layer_range, or set the slice's base_model",
         )
+
+
+def _check_statistics(
+    method: Method,
+    module: Module,
+    part: Slice,
+    base: ModelReference | None,
+    models: Models,
+    where: str,
+) -> Iterator[Problem]:
+    """Models without statistics for a method that wants them, or the other way round."""
+    is_wanted = method.statistics is not StatisticsRule.NONE
+    prefix = where if module.is_whole_model else f"{where}.sources"
+    for position, source in enumerate(part.sources):
+        if is_wanted and source.statistics is None:
+            what = f"{method.name} needs statistics of {models[source.model].label}"
+            wanted = f"a checkpoint with {method.statistics.value}"
+            hint = "add statistics: with its path"
+            yield Problem(what, f"{prefix}[{position}]", wanted=wanted, hint=hint)
+        if not is_wanted and source.statistics is not None:
+            what, got = f"{method.name} takes no statistics", str(source.statistics)
+            hint = "leave it out, or choose fisher or regmean"
+            yield Problem(what, f"{prefix}[{position}].statistics", got, hint=hint)
+    if is_wanted and len(listed_sources(module, part, base)) > len(part.sources) and base:
+        what = f"the base model counts as one more input, and {method.name} needs statistics of it"
+        hint = "list it under models: with statistics:, or leave base_model out"
+        yield Problem(what, where, models[base].label, hint=hint)
 
 
 def _check_components(

@@ -74,7 +74,9 @@ def build_graph(recipes: RecipeGraph, stored: Models, *, seed: int) -> Build:
     made = _lift_all(recipes.needed(), stored, seed=seed)
     final = made[recipes.output]
     tensors = {name: final.model.tensors[name] for name in final.names}
-    warnings = (*_of_entries(made, "warnings"), *_unused(recipes), *_warnings(stored))
+    statistics = recipes.statistics()
+    merged = {name: model for name, model in stored.items() if name not in statistics}
+    warnings = (*_of_entries(made, "warnings"), *_unused(recipes), *_warnings(merged))
     notes = tuple(_of_entries(made, "notes"))
     reading = sum(lifted.reading_bytes for lifted in made.values())
     graph = Graph(tuple(_outputs(tensors)), (), warnings, notes, reading)
@@ -106,11 +108,11 @@ def _lift_all(entries: Iterable[Entry], stored: Models, *, seed: int) -> dict[st
 
 def _lift(entry: Entry, models: Models, *, seed: int) -> Lifted:
     recipe, inputs = entry.recipe, {name: models[name] for name in entry.inputs()}
-    aligned = align(recipe, inputs, models)
+    aligned = align(recipe, {name: models[name] for name in entry.models()}, models)
     lifted = lift(
         recipe,
         _method(recipe),
-        aligned.models,
+        {**inputs, **aligned.models},
         seed=seed,
         reference=ModelReference(entry.name or "the output"),
         key=derived_key(recipe, inputs),

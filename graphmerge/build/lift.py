@@ -24,6 +24,7 @@ from graphmerge.build.models import (
     in_module,
     stack_of,
 )
+from graphmerge.build.statistics import require_some_used
 from graphmerge.build.tensors import TensorBuilder
 from graphmerge.checkpoint.layer_config import with_layers
 from graphmerge.errors import GraphmergeError, InputError, Problem, RecipeError
@@ -95,11 +96,12 @@ def lift(
         for module in recipe.modules
         for match in match_tensors(module, models, recipe.base_model)
     ]
+    used = used_names(matches)
+    require_some_used((models[name], used.get(models[name], set())) for name in recipe.statistics())
     builder = TensorBuilder(recipe, method, seed)
     tensors = _tensors(matches, builder)
     donor = models[donor_reference(recipe)]
     copied = _unlisted(recipe, donor, tensors)
-    used = used_names(matches)
     used.setdefault(donor, set()).update(copied)
     made = tensors | copied
     model = derived_model(reference, key, made, donor, _config(recipe, donor))

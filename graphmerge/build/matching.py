@@ -34,14 +34,16 @@ class Place:
     without parameters."""
     models: tuple[Model, ...]
     """The models, in the same order."""
+    statistics: tuple[Model | None, ...]
+    """What there is of statistics of each model, in the same order."""
     base: ModelReference | None
     """Base model that holds here."""
 
     @cached_property
     def has_own_files(self) -> bool:
-        """Whether no two of its models can read the same stored tensor."""
-        are_stored = all(model.is_stored for model in self.models)
-        return are_stored and len(set(self.models)) == len(self.models)
+        """Whether no two of its models, or of their statistics, can read the same stored tensor."""
+        read = (*self.models, *(given for given in self.statistics if given is not None))
+        return all(model.is_stored for model in read) and len(set(read)) == len(read)
 
 
 @frozen(eq=False)
@@ -89,7 +91,11 @@ def _place(
     models: Models,
     base: ModelReference | None,
 ) -> Place:
-    return Place(module, part, sources, tuple(models[source.model] for source in sources), base)
+    given = tuple(models[source.model] for source in sources)
+    statistics = tuple(
+        models[source.statistics] if source.statistics else None for source in sources
+    )
+    return Place(module, part, sources, given, statistics, base)
 
 
 def _match_whole(module: Module, models: Models, base: ModelReference | None) -> Iterator[Match]:
@@ -218,12 +224,14 @@ def _suffixes(model: Model, stack: LayerStack) -> Mapping[int, list[str]]:
 
 
 def used_names(matches: Iterable[Match]) -> dict[Model, set[str]]:
-    """The names that each model gives to the merge."""
+    """The names that each model, and each checkpoint of statistics, gives to the merge."""
     together: dict[Place, list[tuple[str, ...]]] = {}
     for match in matches:
         together.setdefault(match.place, []).append(match.names)
     used: dict[Model, set[str]] = {}
     for place, names in together.items():
-        for model, own in zip(place.models, zip(*names, strict=True), strict=True):
-            used.setdefault(model, set()).update(own)
+        for column, own in enumerate(zip(*names, strict=True)):
+            for given in (place.models[column], place.statistics[column]):
+                if given is not None:
+                    used.setdefault(given, set()).update(own)
     return used

@@ -10,6 +10,7 @@ from attrs import evolve, field, frozen
 from graphmerge.build.dependence import Dependence, dependence_of
 from graphmerge.build.matching import slice_length
 from graphmerge.build.models import ModelTensor
+from graphmerge.build.statistics import statistics_of
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.graph import (
     Node,
@@ -20,7 +21,7 @@ from graphmerge.graph import (
     make_node,
     shared_pattern,
 )
-from graphmerge.methods.base import MergeInputs, Method, ModelInput
+from graphmerge.methods.base import MergeInputs, Method, ModelInput, StatisticsRule
 from graphmerge.ops import Cast, RequireIdentical, StackLayer
 from graphmerge.recipe.lookup import evaluate
 from graphmerge.spec import DType
@@ -108,8 +109,10 @@ class TensorBuilder:
         if self.method.choose is not None:
             return self._chosen(match, self.method.choose)
         inputs = _inputs_of(match)
-        leaves, repeats = self._leaves(match.place, inputs)
-        named = [name for tensor in inputs for name in tensor.value.tensors]
+        statistics = self._statistics(match, inputs)
+        read = [*inputs, *(tensor for tensor in statistics if tensor is not None)]
+        leaves, repeats = self._leaves(match.place, read)
+        named = [name for tensor in read for name in tensor.value.tensors]
         if named:
             named.append(match.name)
             repeats += arrangement(tuple(named))
@@ -118,8 +121,8 @@ class TensorBuilder:
             self._dependence(match.place).of(match),
             match.moved,
             repeats,
-            *[tensor.value.pattern for tensor in inputs],
-            *[tensor.stored for tensor in inputs],
+            *[tensor.value.pattern for tensor in read],
+            *[tensor.stored for tensor in read],
         )
         made = self._made.get(key)
         if made is None:
@@ -180,6 +183,14 @@ class TensorBuilder:
         pattern = None if names_read else shared_pattern(node, leaves, named)
         return Made(pattern or Pattern(node), stored, reason, parameters), pattern is not None
 
+    def _statistics(
+        self, match: Match, inputs: list[ModelTensor]
+    ) -> tuple[ModelTensor | None, ...]:
+        """The statistics of every input; those of a tensor that is copied are not looked for."""
+        is_copied = self._is_copied([tensor.stored for tensor in inputs])
+        rule = StatisticsRule.NONE if is_copied else self.method.statistics
+        return statistics_of(match, rule, inputs)
+
     def _is_copied(self, dtypes: list[DType]) -> bool:
         """Whether arithmetic has no meaning: uncast integers, or a lone packed tensor."""
         if all(dtype.is_integer for dtype in dtypes):
@@ -214,11 +225,13 @@ class TensorBuilder:
         stored = self.recipe.dtype or promoted(dtypes)
         compute = DType.F64 if stored is DType.F64 else DType.F32
         loaded = [self._loaded(match, index, tensor) for index, tensor in enumerate(inputs)]
-        nodes = [
-            node if node.spec.dtype is compute else make_node(Cast(compute), node)
-            for node in loaded
+        nodes = [_in(compute, node) for node in loaded]
+        statistics = [
+            None if tensor is None else _in(compute, tensor.value.node)
+            for tensor in self._statistics(match, inputs)
         ]
-        return self._inputs(match, nodes, parameters), self.recipe.out_dtype or stored
+        merge = self._inputs(match, nodes, statistics, parameters)
+        return merge, self.recipe.out_dtype or stored
 
     def _value(self, match: Match, spec: ParameterSpec, source: int | None) -> Scalar:
         """A parameter for a tensor: of one source, by its number, or of the method."""
@@ -234,7 +247,11 @@ class TensorBuilder:
         )
 
     def _inputs(
-        self, match: Match, nodes: list[Node], parameters: dict[str, Scalar]
+        self,
+        match: Match,
+        nodes: list[Node],
+        statistics: list[Node | None],
+        parameters: dict[str, Scalar],
     ) -> MergeInputs:
         place = match.place
         specs = {spec.name: spec for spec in self.method.parameters}
@@ -247,8 +264,10 @@ class TensorBuilder:
         labels = _numbered(place, [model.label for model in place.models])
         keys = _numbered(place, [model.key for model in place.models])
         models = tuple(
-            ModelInput(label, key, node, partial(look_up, source, label))
-            for source, (label, key, node) in enumerate(zip(labels, keys, nodes, strict=True))
+            ModelInput(label, key, node, partial(look_up, source, label), statistic)
+            for source, (label, key, node, statistic) in enumerate(
+                zip(labels, keys, nodes, statistics, strict=True)
+            )
         )
         base = next(
             (
@@ -265,6 +284,10 @@ class TensorBuilder:
         }
         parameters.update(own)
         return MergeInputs(match.name, models, base, own, self.seed, *_layer(match), self._survey)
+
+
+def _in(dtype: DType, node: Node) -> Node:
+    return node if node.spec.dtype is dtype else make_node(Cast(dtype), node)
 
 
 def _layer(match: Match) -> tuple[int | None, int]:

@@ -18,7 +18,8 @@ def validate(recipe: options.RecipePath, plugin: options.Plugins = None) -> None
         typer.echo(f"warning: {warning}", err=True)
     for note in graph.notes:
         typer.echo(f"note: {note}")
+    models = len(compiled.models) - len(compiled.recipe.statistics())
     typer.echo(
-        f"{recipe}: valid; {compiled.recipe.methods} of {counted(len(compiled.models), 'model')} "
+        f"{recipe}: valid; {compiled.recipe.methods} of {counted(models, 'model')} "
         f"into {counted(len(graph.outputs), 'tensor')}"
     )

@@ -164,6 +164,7 @@ def merge(
     models: Sequence[Input | tuple[Input, Mapping[str, Parameter]]],
     *,
     base: Input | None = None,
+    statistics: Sequence[Input] = (),
     dtype: str | None = None,
     **parameters: Parameter,
 ) -> Expression:
@@ -173,6 +174,7 @@ def merge(
         method: Its name: see `graphmerge methods`.
         models: The models, or pairs of a model and its own parameters.
         base: The base model, where the method has one.
+        statistics: Of each model a checkpoint with statistics, where the method wants them.
         dtype: Inputs are cast to this first; None keeps each tensor's own.
         **parameters: Parameters. A per-model one may be a list with a value for each model; any
             other list is a gradient over the layers. `lambda_` stands for `lambda`.
@@ -184,17 +186,22 @@ def merge(
     pairs = [item if isinstance(item, tuple) else (item, {}) for item in models]
     expressions = [_expression(model) for model, _ in pairs]
     base_model = None if base is None else _expression(base)
-    inputs = _Inputs([*([base_model] if base_model else []), *expressions])
+    given_statistics = [_expression(item) for item in statistics]
+    inputs = _Inputs([*([base_model] if base_model else []), *expressions, *given_statistics])
     shown = [f"{method!r}", repr(expressions)]
     shown += [f"base={base_model!r}"] * (base_model is not None)
+    shown += [f"statistics={given_statistics!r}"] * bool(given_statistics)
     shown += [f"{name}={shown_parameter(value)}" for name, value in parameters.items()]
     text = f"merge({', '.join(shown)})"
     with shown_in(text):
         given = {name.rstrip("_"): value for name, value in parameters.items()}
         each, whole = _split(require_method(method), given, len(pairs))
+        statistics_of = _statistics_names(inputs, given_statistics, len(pairs))
         sources = tuple(
-            Source(inputs.name(value), None, values | _values(own))
-            for value, (_, own), values in zip(expressions, pairs, each, strict=True)
+            Source(inputs.name(value), None, values | _values(own), known)
+            for value, (_, own), values, known in zip(
+                expressions, pairs, each, statistics_of, strict=True
+            )
         )
         recipe = Recipe(
             method,
@@ -204,6 +211,16 @@ def merge(
             dtype=dtype_named(dtype) if dtype else None,
         )
     return expression(recipe, inputs.distinct, text)
+
+
+def _statistics_names(
+    inputs: _Inputs, statistics: Sequence[Expression], count: int
+) -> list[ModelReference | None]:
+    """What the recipe calls the statistics of each of so many models."""
+    if statistics and len(statistics) != count:
+        what, wanted = "not one checkpoint of statistics for each model", f"{count}"
+        raise RecipeError(Problem(what, got=f"{len(statistics)}", wanted=wanted))
+    return [inputs.name(value) for value in statistics] or [None] * count
 
 
 def _split(

@@ -4,8 +4,10 @@ from graphmerge.kernels import (  # noqa: F401 - importing them registers their 
     arithmetic,
     block_sums,
     blockwise,
+    competition,
     consensus,
     custom,
+    fisher,
     identical,
     importance,
     joint_masks,
@@ -15,6 +17,7 @@ from graphmerge.kernels import (  # noqa: F401 - importing them registers their 
     random_drop,
     ranked,
     regions,
+    regression,
     variance,
     vectors,
 )

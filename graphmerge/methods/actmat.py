@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def build(merge: MergeInputs) -> Node:
     """RegMean of the task vectors, with t^T t in place of the covariance of the inputs."""
-    return merge_matrices(merge, ActMat(weights_not_negative(merge.tensor, merge.fine_tunes)))
+    return merge_matrices(merge, ActMat(weights_not_negative(merge.fine_tunes)))
 
 
 METHOD = Method(

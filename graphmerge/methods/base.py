@@ -28,6 +28,24 @@ class BaseRule(Enum):
     interpolation."""
 
 
+class StatisticsRule(Enum):
+    """What a method wants to know of the data of each model, from checkpoints of their own."""
+
+    NONE = "none"
+    """Nothing."""
+    ENTRIES = "a number for each entry"
+    """For every tensor that is merged one of its shape, by its name."""
+    GRAMS = "a Gram matrix for each linear layer"
+    """For a weight of shape (out, in) the matrix X^T X of the layer's inputs X, of shape (in, in),
+    by the name of the weight. Tensors for which no model has one go without."""
+
+    def shape_for(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Shape of the statistics of a tensor of this shape; None where it can have none."""
+        if self is StatisticsRule.GRAMS:
+            return (shape[1], shape[1]) if len(shape) == 2 else None
+        return shape
+
+
 class Group(Enum):
     """What kind of method it is: how a list of methods is ordered."""
 
@@ -40,7 +58,7 @@ class Group(Enum):
     SUBSPACES = "subspaces"
     """Task vectors of matrices by their singular vectors."""
     STATISTICS = "with statistics of data"
-    """Combinations that need more than weights."""
+    """Averages weighted by what data say about the models."""
     LAYERS = "layers"
     """Layers copied or stacked."""
     OTHERS = "of plug-ins"
@@ -63,6 +81,9 @@ class ModelInput:
     """Its tensor, in the dtype of the arithmetic."""
     look_up: Callable[[str], Scalar]
     """Value of one of the model's parameters for this tensor."""
+    statistics: Node | None = None
+    """Statistics of the tensor, in the dtype of the arithmetic, for a method that wants some; None
+    where the tensor has none."""
 
     def number(self, parameter: str) -> float:
         """A numeric parameter. Raises RecipeError where the recipe has no value for this tensor."""
@@ -154,6 +175,8 @@ class Method:
     """What kind of method it is."""
     parameters: tuple[ParameterSpec, ...] = ()
     """Its parameters."""
+    statistics: StatisticsRule = StatisticsRule.NONE
+    """What it wants to know of the data of each model."""
     least_models: int = 1
     """Fewest inputs, the base included."""
     most_models: int | None = field(default=None)

@@ -89,16 +89,16 @@ def fraction(merge: MergeInputs, name: str) -> float:
     raise RecipeError(Problem(f"{name} out of range", where, f"{value:g}", "0 to 1"))
 
 
-def weights_not_negative(tensor: str, models: Iterable[ModelInput]) -> tuple[float, ...]:
+def weights_not_negative(models: Iterable[ModelInput]) -> tuple[float, ...]:
     """The weight of every model. Raises RecipeError for a negative one, or where all are zero."""
     given = {model.label: model.number("weight") for model in models}
     wrong = [
-        Problem("negative weight", f"{label}, tensor {tensor}", f"{weight:g}", "0 or more")
+        Problem("negative weight", label, f"{weight:g}", "0 or more")
         for label, weight in given.items()
         if not weight >= 0
     ]
     if not wrong and not any(given.values()):
-        wrong = [Problem("all weights are zero", f"tensor {tensor}", wanted="one above 0")]
+        wrong = [Problem("all weights are zero", wanted="one above 0")]
     if wrong:
         raise RecipeError(*wrong)
     return tuple(given.values())

@@ -21,6 +21,7 @@ from graphmerge.methods import (
     ema,
     emr,
     expo,
+    fisher,
     geometric_median,
     iso_c,
     iso_cts,
@@ -36,8 +37,10 @@ from graphmerge.methods import (
     nearswap,
     nuslerp,
     passthrough,
+    pcb,
     ram,
     ramplus_tl,
+    regmean,
     sce,
     slerp,
     star,
@@ -62,10 +65,10 @@ BUILT_IN: dict[str, Method] = {
         *(linear, geometric_median, ema, wsm),
         *(slerp, nuslerp, multislerp, karcher, nearswap),
         *(task_arithmetic, ties, dare_linear, dare_ties, della, della_linear),
-        *(breadcrumbs, breadcrumbs_ties, sce, ram, ramplus_tl, consensus_ta, magmax, cabs),
+        *(breadcrumbs, breadcrumbs_ties, sce, ram, ramplus_tl, consensus_ta, magmax, pcb, cabs),
         *(arcee_fusion, model_stock, metagpt, nan, localize_and_stitch, emr, lines),
         *(expo, train_difference, add_perpendicular, passthrough),
-        *(star, tsv_m, iso_c, iso_cts, wudi, actmat, cart),
+        *(star, tsv_m, iso_c, iso_cts, wudi, actmat, cart, fisher, regmean),
     )
 }
 """The methods of graphmerge itself, in the order in which they are listed."""

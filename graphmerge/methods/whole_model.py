@@ -105,19 +105,27 @@ def survey_thresholds(merges: Sequence[MergeInputs]) -> Survey:
     if not limited:
         return {}
     keep = tuple(max(1, int(densities[i] * size)) for i in limited)
-    wide = _widest(merges)
-    statistic: tuple[Node, ...] = ()
-    for digit in range(len(DIGIT_BITS[wide])):
-        parts = [
-            make_node(DigitHistogram(digit, place), _in(wide, _delta(merge, i)), *statistic)
-            for merge in merges
-            for place, i in enumerate(limited)
-        ]
-        statistic = (make_node(DigitsOverTensors(keep, digit), *parts, *statistic),)
+    wide = widest(merges)
+    parts = [[in_dtype(wide, _delta(merge, i)) for i in limited] for merge in merges]
+    digits = digits_over_tensors(parts, keep, wide)
     return {
-        f"threshold {i}": (make_node(KeepTies(place), *statistic),)
-        for place, i in enumerate(limited)
+        f"threshold {i}": (make_node(KeepTies(place), digits),) for place, i in enumerate(limited)
     }
+
+
+def digits_over_tensors(
+    parts: Sequence[Sequence[Node]], keep: tuple[int, ...], dtype: DType
+) -> Node:
+    """The k-th largest magnitudes over all tensors: a k, and a part of each tensor, for each."""
+    statistic: tuple[Node, ...] = ()
+    for digit in range(len(DIGIT_BITS[dtype])):
+        histograms = [
+            make_node(DigitHistogram(digit, place), x, *statistic)
+            for part in parts
+            for place, x in enumerate(part)
+        ]
+        statistic = (make_node(DigitsOverTensors(keep, digit), *histograms, *statistic),)
+    return statistic[0]
 
 
 def keep_over_threshold(survey: Survey) -> Callable[[MergeInputs, ModelInput, Node], Node]:
@@ -131,8 +139,8 @@ def keep_over_threshold(survey: Survey) -> Callable[[MergeInputs, ModelInput, No
         if found is None:
             return delta
         dtype = DType.F64 if _is_wide(found[0]) else delta.spec.dtype
-        kept = make_node(KeepLargest(density), _in(dtype, delta), *found)
-        return _in(delta.spec.dtype, kept)
+        kept = make_node(KeepLargest(density), in_dtype(dtype, delta), *found)
+        return in_dtype(delta.spec.dtype, kept)
 
     return keep
 
@@ -157,7 +165,8 @@ def _delta(merge: MergeInputs, index: int) -> Node:
     return task_vector(merge, merge.fine_tunes[index])
 
 
-def _widest(merges: Sequence[MergeInputs]) -> DType:
+def widest(merges: Sequence[MergeInputs]) -> DType:
+    """The dtype in which magnitudes of all tensors are compared."""
     dtypes = {merge.models[0].node.spec.dtype for merge in merges}
     return DType.F64 if DType.F64 in dtypes else DType.F32
 
@@ -169,5 +178,6 @@ def _is_wide(threshold: Node) -> bool:
     return digits.op.digit == len(DIGIT_BITS[DType.F64]) - 1
 
 
-def _in(dtype: DType, node: Node) -> Node:
+def in_dtype(dtype: DType, node: Node) -> Node:
+    """The node, cast where it has another dtype."""
     return node if node.spec.dtype is dtype else make_node(Cast(dtype), node)

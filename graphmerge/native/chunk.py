@@ -10,6 +10,7 @@ from graphmerge.native import (  # noqa: F401 - importing them registers their c
     arithmetic,
     blockwise,
     consensus,
+    fisher,
     identical,
     importance,
     joint_masks,

@@ -10,6 +10,7 @@ from graphmerge.ops.coefficients import (
     PerpendicularCoefficients,
     StockCoefficients,
 )
+from graphmerge.ops.competition import CompetitionMean, CompetitionScore, Magnitudes
 from graphmerge.ops.consensus import (
     KeepAgreeing,
     MeanOfNonzero,
@@ -18,6 +19,7 @@ from graphmerge.ops.consensus import (
     Unify,
 )
 from graphmerge.ops.custom import CustomElementwise, CustomRows, CustomWhole
+from graphmerge.ops.fisher import FisherAverage
 from graphmerge.ops.importance import (
     Importance,
     KeepImportant,
@@ -31,6 +33,7 @@ from graphmerge.ops.outliers import DropLargest
 from graphmerge.ops.pointwise import NearSwap, TrainDifference
 from graphmerge.ops.ranked import KeepMasked, RankedMask
 from graphmerge.ops.regions import ActiveCounts, OverlapFactors, RegionMean
+from graphmerge.ops.regression import CollectMatrices, RegressByGrams
 from graphmerge.ops.rescale import AbsoluteSum, Ratio, Rescale
 from graphmerge.ops.rows import GatherRows, RowMap
 from graphmerge.ops.sources import LoadTensor, RequireIdentical, StackLayer
@@ -64,9 +67,12 @@ __all__ = [
     "Affine",
     "ArcCoefficients",
     "Cast",
+    "CollectMatrices",
     "ColumnGram",
     "Combine",
     "CombineVectors",
+    "CompetitionMean",
+    "CompetitionScore",
     "CustomElementwise",
     "CustomRows",
     "CustomWhole",
@@ -76,6 +82,7 @@ __all__ = [
     "DropLargest",
     "EnergyConsensus",
     "EnergyShares",
+    "FisherAverage",
     "GatherRows",
     "Gram",
     "Importance",
@@ -90,6 +97,7 @@ __all__ = [
     "LargestOf",
     "LoadTensor",
     "MagnitudeDigits",
+    "Magnitudes",
     "MaskKey",
     "MeanOfNonzero",
     "MedianCoefficients",
@@ -103,6 +111,7 @@ __all__ = [
     "RankedMask",
     "Ratio",
     "RegionMean",
+    "RegressByGrams",
     "RequireIdentical",
     "Rescale",
     "RowDivergence",

@@ -173,6 +173,12 @@ def _regression_doubles(count: int, rows: int, columns: int, squares: int) -> in
         unknowns = count * rows
         right = rows * unknowns
         return count * size + max(squares * unknowns**2 + 3 * right + 8 * unknowns, size + right)
+    return regression_doubles(rows, columns, squares)
+
+
+def regression_doubles(rows: int, columns: int, squares: int) -> int:
+    """A regression over the columns: forming the equations, or solving them."""
+    size = rows * columns
     forming = 2 * columns**2 + 2 * size
     solving = squares * columns**2 + 3 * size + 8 * columns
     return max(forming, solving)

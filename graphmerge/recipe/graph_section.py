@@ -83,7 +83,11 @@ def renamed(recipe: Recipe, names: Mapping[ModelReference, ModelReference]) -> R
                     part,
                     base_model=new(part.base_model),
                     sources=tuple(
-                        evolve(source, model=names.get(source.model, source.model))
+                        evolve(
+                            source,
+                            model=names.get(source.model, source.model),
+                            statistics=new(source.statistics),
+                        )
                         for source in part.sources
                     ),
                 )

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from graphmerge.recipe.cursor import Cursor
+    from graphmerge.recipe.values import ModelReference
 
 _FORMS = ("models", "slices", "modules")
+_SOURCE_KEYS = ("model", "layer_range", "statistics", "parameters")
 _WHOLE_MODEL = "default"
 """What mergekit calls the only module of a model that has one."""
 
@@ -62,11 +64,9 @@ def _read_module(name: str | None, fields: Mapping[str, Cursor]) -> Module:
 
 def _read_model(place: Cursor) -> Source | None:
     """One entry of `models:`; None, with the problems reported, if its model is wrong."""
-    fields = place.fields(("model", "layer_range", "parameters"), required=("model",))
+    fields = place.fields(_SOURCE_KEYS, required=("model",))
     layer_range = _read_layer_range(fields["layer_range"]) if "layer_range" in fields else None
-    model = read_reference(fields["model"]) if "model" in fields else None
-    parameters = read_parameters(fields.get("parameters"))
-    return Source(model, layer_range, parameters) if model else None
+    return _read_fields(fields, layer_range)
 
 
 def _read_slice(place: Cursor) -> Slice:
@@ -86,11 +86,28 @@ def _read_slice(place: Cursor) -> Slice:
 
 def _read_source(place: Cursor) -> Source | None:
     """One entry of `sources:`; None, with the problems reported, if its model or range is wrong."""
-    fields = place.fields(("model", "layer_range", "parameters"), required=("model", "layer_range"))
-    model = read_reference(fields["model"]) if "model" in fields else None
+    fields = place.fields(_SOURCE_KEYS, required=("model", "layer_range"))
     layer_range = _read_layer_range(fields["layer_range"]) if "layer_range" in fields else None
+    source = _read_fields(fields, layer_range)
+    return source if layer_range else None
+
+
+def _read_fields(
+    fields: Mapping[str, Cursor], layer_range: tuple[int, int] | None
+) -> Source | None:
+    """A source; None, with the problems reported, if its model is wrong."""
+    model = read_reference(fields["model"]) if "model" in fields else None
+    statistics = _read_statistics(fields["statistics"]) if "statistics" in fields else None
     parameters = read_parameters(fields.get("parameters"))
-    return Source(model, layer_range, parameters) if model and layer_range else None
+    return Source(model, layer_range, parameters, statistics) if model else None
+
+
+def _read_statistics(place: Cursor) -> ModelReference | None:
+    reference = read_reference(place)
+    if reference and reference.lora:
+        place.report("statistics have no adapter", wanted="a checkpoint")
+        return None
+    return reference
 
 
 def _read_layer_range(place: Cursor) -> tuple[int, int] | None:

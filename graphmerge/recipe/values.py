@@ -80,6 +80,8 @@ class Source:
         factory=dict, converter=_frozen_mapping, hash=False
     )
     """Per-model parameters."""
+    statistics: ModelReference | None = None
+    """A checkpoint of what data say about the model's tensors, by the same names."""
 
 
 @frozen
@@ -182,6 +184,12 @@ class Recipe:
     origin: str = field(default="<string>", eq=False, repr=False)
     """File that the recipe came from, for messages."""
 
+    def statistics(self) -> tuple[ModelReference, ...]:
+        """Every checkpoint of statistics of a model, each once."""
+        parts = (part for module in self.modules for part in module.slices)
+        sources = (source for part in parts for source in part.sources)
+        return tuple(dict.fromkeys(x.statistics for x in sources if x.statistics))
+
 
 @frozen
 class Entry:
@@ -193,7 +201,11 @@ class Entry:
     """What it makes."""
 
     def inputs(self) -> tuple[ModelReference, ...]:
-        """Every model whose tensors the recipe uses, each once, the base first."""
+        """Every checkpoint that the recipe uses, each once: its models, then statistics of them."""
+        return tuple(dict.fromkeys((*self.models(), *self.recipe.statistics())))
+
+    def models(self) -> tuple[ModelReference, ...]:
+        """Every model that is merged, each once, the base first."""
         recipe = self.recipe
         found: dict[ModelReference, None] = {}
         if recipe.base_model:
@@ -239,6 +251,11 @@ class RecipeGraph:
         names = {entry.name for entry in self.entries}
         found = (reference for entry in self.needed() for reference in entry.inputs())
         return tuple(dict.fromkeys(ref for ref in found if str(ref) not in names))
+
+    def statistics(self) -> tuple[ModelReference, ...]:
+        """Those of the checkpoints that are no models, only statistics of them."""
+        merged = {reference for entry in self.needed() for reference in entry.models()}
+        return tuple(reference for reference in self.stored() if reference not in merged)
 
     @property
     def methods(self) -> str:

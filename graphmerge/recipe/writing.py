@@ -143,6 +143,8 @@ def _source(source: Source) -> dict[str, Any]:
     content: dict[str, Any] = {"model": _reference(source.model)}
     if source.layer_range:
         content["layer_range"] = list(source.layer_range)
+    if source.statistics:
+        content["statistics"] = _reference(source.statistics)
     return content | _parameters(source.parameters)
 
 

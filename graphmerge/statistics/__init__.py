@@ -5,10 +5,12 @@ Small numpy arrays on the host, whoever computed the partial results.
 
 from graphmerge.statistics import (  # noqa: F401 - importing them registers their statistics
     coefficients,
+    competition,
     importance,
     karcher,
     magnitude,
     regions,
+    regression,
     share,
     spherical,
     sums,

@@ -42,10 +42,10 @@ COMMANDS = {
 KEYS = {
     "zzz: 1": "merge_method, models, slices, modules, base_model, dtype, out_dtype, tokenizer, "
     "tokenizer_source, embeddings, chat_template, parameters",
-    "models: [{model: a, zzz: 1}]": "model, layer_range, parameters",
+    "models: [{model: a, zzz: 1}]": "model, layer_range, statistics, parameters",
     "slices: [{sources: [], zzz: 1}]": "sources, base_model, parameters, residual_weight",
     "slices: [{sources: [{model: a, layer_range: [0, 1], zzz: 1}]}]": "model, layer_range, "
-    "parameters",
+    "statistics, parameters",
     "modules: {a: {models: [], zzz: 1}}": "models, slices, parameters",
     "tokenizer: {zzz: 1}": "source, tokens, pad_to_multiple_of",
 }
@@ -74,10 +74,10 @@ def test_methods():
         "slerp", "nuslerp", "multislerp", "karcher", "nearswap",
         "task_arithmetic", "ties", "dare_linear", "dare_ties", "della", "della_linear",
         "breadcrumbs", "breadcrumbs_ties", "sce", "ram", "ramplus_tl", "consensus_ta",
-        "magmax", "cabs", "arcee_fusion", "model_stock", "metagpt", "nan",
+        "magmax", "pcb", "cabs", "arcee_fusion", "model_stock", "metagpt", "nan",
         "localize_and_stitch", "emr", "lines", "expo", "train_difference",
         "add_perpendicular", "passthrough",
-        "star", "tsv_m", "iso_c", "iso_cts", "wudi", "actmat", "cart",
+        "star", "tsv_m", "iso_c", "iso_cts", "wudi", "actmat", "cart", "fisher", "regmean",
     ]  # fmt: skip
 
 

@@ -74,6 +74,40 @@ def stitch(base, kept, scale):
     return base + scale * sum(kept) / np.maximum(count, 1)
 
 
+def pcb_scores(deltas):
+    """PCB-Merging, section 3.2: strength within a task, times agreement with all, not below 0."""
+    total = {name: sum(delta[name] for delta in deltas) for name in deltas[0]}
+    scores = []
+    for delta in deltas:
+        ordered = np.sort(np.abs(flat(delta)))
+        clamped = int(1e-4 * ordered.size)
+        low, high = ordered[clamped], ordered[-1 - clamped]
+        scores.append({})
+        for name, x in delta.items():
+            strength = (np.clip(np.abs(x), low, high) - low) / ((high - low) or 1.0)
+            agreement = np.maximum(np.tanh(x * total[name]), 0.0)
+            scores[-1][name] = np.exp(len(deltas) * strength**2) * agreement
+    return scores
+
+
+def pcb_shares(deltas, ratio, arithmetic):
+    """PCB-Merging, section 3.2: the scores above their threshold, mapped to 0 to 1."""
+    shares = []
+    for scores in pcb_scores(deltas):
+        scores = {name: x.astype(arithmetic).astype(float) for name, x in scores.items()}
+        ordered = np.sort(flat(scores))[::-1]
+        least, most = ordered[max(1, int(ratio * ordered.size)) - 1], ordered[0]
+        width = (most - least) or 1.0
+        shares.append({name: np.maximum(x - least, 0) / width for name, x in scores.items()})
+    return shares
+
+
+def pcb(base, parts, shares, scale):
+    """PCB-Merging, section 3.2: the mean of task vectors by their shares."""
+    total = sum(share * part for share, part in zip(shares, parts, strict=True))
+    return base + scale * total / np.maximum(sum(shares), 1e-12)
+
+
 def unified(parts):
     """EMR-Merging, section 3.2: the elected sign, and the largest magnitude among those with it."""
     sign = np.where(sum(parts) > 0, 1.0, -1.0)

@@ -8,6 +8,7 @@ import numpy as np
 import reference
 import reference_masks
 from attrs import field, frozen
+from data_statistics import folder_of
 
 from graphmerge.kernels.random_drop import keep_mask
 from graphmerge.ops import MaskKey
@@ -130,6 +131,8 @@ class Row:
     """The deltas that elect a sign, if any do: as `Given` calls them, or of whole models."""
     tolerance: float = 1e-13
     """How far float64 may be from the reference, relative to the largest magnitude."""
+    statistics: str = ""
+    """Kind of the statistics of each model, if the method wants some: see `data_statistics`."""
 
     def __str__(self):
         return f"{self.method}-{self.settings}"
@@ -143,6 +146,7 @@ class Row:
         listed = labels[1:] if self.needs_base else labels
         models = [
             {"model": label, "parameters": self.parameters_of(position)}
+            | ({"statistics": folder_of(label, self.statistics)} if self.statistics else {})
             for position, label in enumerate(listed)
         ]
         base = {"base_model": labels[0]} if self.needs_base else {}

@@ -8,6 +8,7 @@ import table_basic
 import table_masks
 import table_matrix
 import table_spherical
+import table_statistics
 import table_whole_model
 
 TABLE = (
@@ -15,6 +16,7 @@ TABLE = (
     *table_masks.ROWS,
     *table_matrix.ROWS,
     *table_spherical.ROWS,
+    *table_statistics.ROWS,
     *table_whole_model.ROWS,
 )
 """Every row."""

@@ -51,6 +51,13 @@ def _stitch(given):
     return whole.stitch(given.tensors[0], parts, given.own.get("lambda", 1.0))
 
 
+def _pcb(given):
+    ratio = given.own.get("ratio", 0.1)
+    shares = given.once("s", lambda: whole.pcb_shares(_deltas(given), ratio, given.arithmetic))
+    own = [share[given.name] for share in shares]
+    return whole.pcb(given.tensors[0], given.deltas, own, given.own.get("lambda", 1.2))
+
+
 def _emr(given):
     scale, task = given.own.get("lambda", 1.0), given.own.get("task")
     if task is None:
@@ -96,6 +103,8 @@ ROWS = (
     _row("nan", _nan, "model", scope="model", **{"lambda": 0.5}),
     _stitch_row("plain"),
     _stitch_row("density-edges", (0.0, 1.0, 1e-9, 0.5), **{"lambda": 0.5}),
+    _row("pcb", _pcb, "tenth", counts=(3,)),
+    _row("pcb", _pcb, "half", ratio=0.5, **{"lambda": 0.5}),
     _row("emr", _emr, "plain"),
     _row("emr", _emr, "task", task="1", **{"lambda": 0.5}),
     _row("lines", _lines, "plain", counts=(2,), alpha=0.25, beta=0.75),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import reference
 import torch
+from data_statistics import write_statistics
 from table import ONE_EACH, TABLE
 
 from graphmerge.methods.registry import METHODS
@@ -68,6 +69,7 @@ def stored(tmp_path_factory):
         models = [model_tensors(model, dtype) for model in range(MODELS)]
         for model, tensors in enumerate(models):
             write_model(root / f"m{model}", tensors)
+            write_statistics(root, f"m{model}", tensors)
         folders[dtype] = root, models
     return folders
 
@@ -120,6 +122,7 @@ def many(tmp_path_factory):
         changed = base + 0.1 * torch.randn(16, 24, generator=generator)
         models.append({"layers.0.matrix": changed, "layers.1.vector": changed[0].clone()})
         write_model(root / f"m{number}", models[-1])
+        write_statistics(root, f"m{number}", models[-1])
     return root, models
 
 

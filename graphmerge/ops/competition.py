@@ -1,0 +1,97 @@
+"""Parameters that compete for their place in a merge (PCB-Merging, arXiv 2410.02396)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from attrs import frozen
+
+from graphmerge.graph import Access, Op, Space
+from graphmerge.ops.checks import all_in, same_compute_spec
+from graphmerge.spec import DType, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+
+def _deltas_and_statistic(inputs: tuple[Space, ...]) -> Space:
+    all_in(Space.STATISTIC, inputs[-1:], "bounds are a statistic")
+    return all_in(Space.DELTA, inputs[:-1], "only task vectors compete")
+
+
+@frozen(cache_hash=True)
+class Magnitudes(Op):
+    """The magnitudes that the last `DigitsOverTensors` has found, one for each of its rows."""
+
+    kind: ClassVar[str] = "magnitudes"
+    access: ClassVar[Access] = Access.SMALL
+
+    dtype: DType
+    """Dtype of the magnitudes."""
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """A number for each row."""
+        return TensorSpec(inputs[0].shape[:1], DType.F64)
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A statistic of a statistic."""
+        return all_in(Space.STATISTIC, inputs, "magnitudes are taken of digits")
+
+
+@frozen(cache_hash=True)
+class CompetitionScore(Op):
+    """exp(n m^2) max(tanh(d_i sum_j d_j), 0) of n deltas: how strong d_i is, and how it agrees.
+
+    m is |d_i| within the bounds (b_0, b_1), mapped to 0 to 1; 0 where they are the same. The last
+    input is a statistic with the bounds of each delta, one after the other. In float64, rounded.
+    """
+
+    kind: ClassVar[str] = "competition-score"
+    access: ClassVar[Access] = Access.ELEMENTWISE
+
+    place: int
+    """i."""
+
+    def structure(self) -> Hashable:
+        """The class: settings are numbers."""
+        return type(self)
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """The common spec."""
+        return same_compute_spec(inputs[:-1])
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A delta: what is selected by is of the kind that is selected from."""
+        return _deltas_and_statistic(inputs)
+
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """The delta, the sum, and the strength, in float64."""
+        return (DType.F64,) * 3
+
+    def settings(self) -> str:
+        """Which delta."""
+        return f"{self.place}"
+
+
+@frozen(cache_hash=True)
+class CompetitionMean(Op):
+    """sum_i c_i d_i / max(sum_i c_i, 1e-12), c_i = (max(s_i, t_i) - t_i) / (u_i - t_i).
+
+    Inputs are the deltas d_i, their scores s_i, and a statistic with t_i and u_i of each, one after
+    the other; c_i is 0 where these are the same.
+    """
+
+    kind: ClassVar[str] = "competition-mean"
+    access: ClassVar[Access] = Access.ELEMENTWISE
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """The common spec."""
+        return same_compute_spec(inputs[:-1])
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """A delta."""
+        return _deltas_and_statistic(inputs)
+
+    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
+        """The sum of shares, one share, and one part."""
+        return (inputs[0].dtype,) * 3
