@@ -6,19 +6,23 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from graphmerge import calibration
+from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.pipeline import compile_recipe
 from graphmerge.schedule.executors import Executor, Kernels
 from graphmerge.testing.adapters import write_adapter
 from graphmerge.testing.checkpoints import write_base, write_fine_tune
 from graphmerge.testing.llama_shapes import LLAMA_0_1B, LlamaShape
 from graphmerge.testing.merging import plan_for
+from graphmerge.testing.stored_models import write_model
 from graphmerge.units import GIB, MIB
 
 sys.path.append(str(Path(__file__).parents[1] / "methods"))
 
+from data_statistics import FISHERS, folder_of
 from table import ONE_EACH, TABLE
 
 SCRIPT = Path(__file__).with_name("measured_merge.py")
@@ -80,15 +84,33 @@ def recipe(method):
     return {"merge_method": method, "base_model": "base", "models": models}
 
 
-def of_row(row):
+def of_row(models, row):
     """The recipe of a row of the table of methods, over the models that there are."""
-    return row.recipe(["base", "tuned1", "tuned2"][: row.counts[-1]])
+    labels = ["base", "tuned1", "tuned2"][: row.counts[-1]]
+    for label in labels if row.statistics else ():
+        write_statistics(models, label, row.statistics)
+    return row.recipe(labels)
+
+
+def write_statistics(root, label, kind):
+    """Statistics of a model, whatever their values: the model itself, or unit matrices."""
+    folder = root / folder_of(label, kind)
+    if folder.exists():
+        return
+    if kind == FISHERS:
+        folder.symlink_to(root / label, target_is_directory=True)
+        return
+    entries = read_checkpoint(root / label).tensors.items()
+    columns = {name: entry.spec.shape[1] for name, entry in entries if "proj" in name}
+    write_model(folder, {name: torch.eye(count) for name, count in columns.items()})
 
 
 def measured(models, method, budget, workers, reserved, *, waste=0, kernels=Kernels.AUTO):
     """Measured peak, predicted peak and budget of a merge in a process of its own."""
     path = models / f"{method}.yml"
-    path.write_text(yaml.safe_dump(recipe(method) if isinstance(method, str) else of_row(method)))
+    path.write_text(
+        yaml.safe_dump(recipe(method) if isinstance(method, str) else of_row(models, method))
+    )
     limits = {"workers": workers, "reserved_for": reserved, "kernels": kernels}
     budget = plan_for(compile_recipe(path), budget_bytes=budget, **limits).request.budget_bytes
     out = models / f"{method}-{budget}-{workers}-{waste}-{kernels.value}"
