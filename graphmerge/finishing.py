@@ -9,6 +9,7 @@ from attrs import frozen
 
 from graphmerge.checkpoint.components import component_config
 from graphmerge.checkpoint.language_config import language_values
+from graphmerge.checkpoint.quantisation import find_quantisation
 from graphmerge.checkpoint.side_files import is_tokenizer_file
 from graphmerge.checkpoint.values import component_of
 from graphmerge.checkpoint.vocabulary import find_embeddings, stored_head, untied
@@ -159,7 +160,13 @@ def _promoted_dtype(build: Build, component: Component) -> DType | None:
 
     merged = {out.spec.dtype for out in build.graph.outputs if in_component(out.name)}
     floats = {dtype for dtype in merged if dtype.is_mergeable_float}
-    stored = {entry.spec.dtype for name, entry in donor.tensors.items() if in_component(name)}
+    quantisation = find_quantisation(donor)
+    coded = {*quantisation.weights, *quantisation.parts} if quantisation else set()
+    stored = {
+        entry.spec.dtype
+        for name, entry in donor.tensors.items()
+        if in_component(name) and name not in coded
+    }
     return next(iter(floats)) if len(floats) == 1 and not floats & stored else None
 
 

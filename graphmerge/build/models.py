@@ -5,27 +5,33 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from graphmerge.checkpoint.components import find_component_layers
 from graphmerge.checkpoint.layers import find_layers
 from graphmerge.checkpoint.name_set import NameSet, name_set
 from graphmerge.checkpoint.names import in_tower, natural_sorted
-from graphmerge.checkpoint.quantisation import find_quantisation
+from graphmerge.checkpoint.quantisation import find_quantisation, without_quantisation
 from graphmerge.checkpoint.values import WHOLE
 from graphmerge.checkpoint.vocabulary import tied_head
 from graphmerge.errors import CheckpointError
 from graphmerge.graph import Pattern, Value, make_node
-from graphmerge.ops import LoadTensor
+from graphmerge.ops import Dequantise, LoadTensor
+from graphmerge.spec import DType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
     from graphmerge.build.vocabularies import TokenizerOrigin
     from graphmerge.checkpoint.layer_layout import LayerLayout, LayerStack
+    from graphmerge.checkpoint.quantisation import Quantisation
     from graphmerge.checkpoint.values import Checkpoint
     from graphmerge.recipe.values import ModelReference, Recipe
-    from graphmerge.spec import DType, TensorSpec
+    from graphmerge.spec import TensorSpec
+
+
+DEQUANTISED = DType.BF16
+"""Dtype that dequantised weights have in a file; they are computed in float32."""
 
 
 @frozen(eq=False)
@@ -116,19 +122,16 @@ def open_model(reference: ModelReference, checkpoint: Checkpoint) -> Model:
         CheckpointError: the model is quantised.
     """
     quantisation = find_quantisation(checkpoint)
-    if quantisation is not None:
+    if quantisation is not None and quantisation.is_refused:
         raise CheckpointError(quantisation.problem(str(reference)))
-    label, names = str(reference), checkpoint.names.names
-    tied = tied_head(names, checkpoint.config) if checkpoint.components == (WHOLE,) else None
-    return Model(
-        reference,
-        label,
-        _stored_tensors(label, checkpoint),
-        checkpoint.config,
-        dict(filter(None, [tied])),
-        checkpoint,
-        is_stored=True,
-    )
+    label, names, config = str(reference), checkpoint.names.names, checkpoint.config
+    tied = tied_head(names, config) if checkpoint.components == (WHOLE,) else None
+    tensors, pairs = _stored_tensors(label, checkpoint), dict(filter(None, [tied]))
+    if quantisation is not None:
+        tensors = _dequantised(label, tensors, quantisation)
+        config = without_quantisation(config)
+        checkpoint = evolve(checkpoint, notes=(*checkpoint.notes, *quantisation.notes))
+    return Model(reference, label, tensors, config, pairs, checkpoint, is_stored=True)
 
 
 def _stored_tensors(label: str, checkpoint: Checkpoint) -> dict[str, ModelTensor]:
@@ -142,6 +145,23 @@ def _stored_tensors(label: str, checkpoint: Checkpoint) -> dict[str, ModelTensor
             pattern = patterns[entry.spec] = Pattern(make_node(load), (load,))
         tensors[name] = ModelTensor(Value(pattern, (load,)), entry.spec.dtype)
     return tensors
+
+
+def _dequantised(
+    label: str, tensors: Mapping[str, ModelTensor], quantisation: Quantisation
+) -> dict[str, ModelTensor]:
+    """The tensors with weights in the place of codes and scales."""
+    patterns: dict[Hashable, Pattern] = {}
+    made: dict[str, ModelTensor] = {}
+    for name, weight in quantisation.weights.items():
+        op = Dequantise(*weight.block)
+        loads = (LoadTensor(label, weight.codes), LoadTensor(label, weight.scales))
+        kind = (op, weight.codes.spec, weight.scales.spec)
+        if kind not in patterns:
+            patterns[kind] = Pattern(make_node(op, *map(make_node, loads)), loads)
+        made[name] = ModelTensor(Value(patterns[kind], loads), DEQUANTISED)
+    parts = quantisation.parts
+    return {name: made.get(name, own) for name, own in tensors.items() if name not in parts}
 
 
 def derived_model(

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
+from graphmerge.checkpoint.language_config import language_values
+from graphmerge.checkpoint.scaled_weights import (
+    FLOAT8,
+    ScaledWeight,
+    UnknownScalingError,
+    find_scaled_weights,
+)
 from graphmerge.errors import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from graphmerge.checkpoint.values import Checkpoint
 
+_SCALED = ("block-scaled FP8", "scaled FP8 or INT8")
 _PARTS = {
     ".qweight": "GPTQ or AWQ",
     ".qzeros": "GPTQ or AWQ",
     ".weight.absmax": "bitsandbytes 4-bit",
     ".weight.quant_map": "bitsandbytes 4-bit",
     ".SCB": "bitsandbytes 8-bit",
-    ".weight_scale_inv": "block-scaled FP8",
-    ".weight_scale": "scaled FP8 or INT8",
+    "_scale_inv": _SCALED[0],
+    ".weight_scale": _SCALED[1],
     ".weight_packed": "packed integers of compressed-tensors",
+    ".weight_zero_point": "integers of compressed-tensors",
+    "_scale": _SCALED[1],
     "_blocks": "MXFP4",
 }
-"""What the end of a tensor's name says; `_blocks` only with `_scales` beside it."""
+"""What the end of a tensor's name says; `_scale` only beside codes of 8-bit floats, `_blocks` only
+with `_scales`."""
 _WAYS_OUT = {
-    "block-scaled FP8": "use the bfloat16 version of the model, or convert it with the script that "
+    _SCALED[0]: "use the bfloat16 version of the model, or convert it with the script that "
     "its publisher provides (DeepSeek: fp8_cast_bf16.py)",
     "MXFP4": "AutoModelForCausalLM.from_pretrained(PATH, quantization_config=Mxfp4Config("
     "dequantize=True)).save_pretrained(NEW)",
@@ -33,9 +46,11 @@ _WAY_OUT = (
     "use the version that is not quantised; or model = AutoModelForCausalLM.from_pretrained(PATH); "
     "model.dequantize().save_pretrained(NEW)"
 )
+_SECTIONS = ("quantization_config", "compression_config")
+"""Where config.json says how a model is quantised; the second name is an older one."""
 
 
-@frozen
+@frozen(eq=False)
 class Quantisation:
     """How a checkpoint is quantised."""
 
@@ -45,11 +60,35 @@ class Quantisation:
     """A tensor that shows it."""
     way_out: str
     """How to get a model of plain numbers."""
+    why_refused: str = ""
+    """Why its weights cannot be computed; empty if they can."""
+    weights: Mapping[str, ScaledWeight] = field(factory=dict)
+    """What they are computed from, by name; empty for a model that is refused."""
+    activation_scales: tuple[str, ...] = ()
+    """Tensors that say nothing of weights."""
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """Tensors that are no weights by themselves."""
+        scales = (weight.scales.name for weight in self.weights.values())
+        return frozenset((*scales, *self.activation_scales))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know."""
+        count = len(self.activation_scales)
+        return (f"{count} scales of activations are left out",) if count else ()
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether nothing can be done with such a model."""
+        return not self.weights
 
     def problem(self, where: str) -> Problem:
         """The refusal of such a model."""
         what = "the model is quantised; its codes and scales cannot be merged as they are"
-        return Problem(what, where, f"{self.kind} (tensor {self.example})", hint=self.way_out)
+        why = f": {self.why_refused}" if self.why_refused else ""
+        return Problem(what, where, f"{self.kind} (tensor {self.example}){why}", hint=self.way_out)
 
 
 def find_quantisation(checkpoint: Checkpoint) -> Quantisation | None:
@@ -57,19 +96,49 @@ def find_quantisation(checkpoint: Checkpoint) -> Quantisation | None:
 
     The tensors decide: a config.json may name a method by which a plain model is to be loaded.
     """
-    names = checkpoint.tensors.keys()
-    for name in checkpoint.names.matching(lambda name: name.endswith(tuple(_PARTS))):
-        end = next(end for end in _PARTS if name.endswith(end))
-        if end == "_blocks" and f"{name[: -len(end)]}_scales" not in names:
-            continue
-        kind = _PARTS[end]
-        way_out = _WAYS_OUT.get(kind, _WAY_OUT)
-        return Quantisation(_method(checkpoint) or kind, name, way_out)
-    return None
+    names = checkpoint.names.matching(lambda name: name.endswith(tuple(_PARTS)))
+    found = {name: kind for name in names if (kind := _kind(name, checkpoint))}
+    if not found:
+        return None
+    settings = _settings(checkpoint)
+    foreign = next((name for name, kind in found.items() if kind not in _SCALED), None)
+    example = foreign or next(iter(found))
+    method = settings.get("quant_method")
+    kind = method if isinstance(method, str) and method else found[example]
+    way_out = _WAYS_OUT.get(found[example], _WAY_OUT)
+    if foreign:
+        return Quantisation(kind, example, way_out)
+    try:
+        scaled = find_scaled_weights(checkpoint.tensors, settings)
+    except UnknownScalingError as error:
+        return Quantisation(kind, example, way_out, str(error))
+    lone = found.keys() - {weight.scales.name for weight in scaled.weights.values()}
+    if lone:
+        return Quantisation(kind, min(lone), way_out, "it belongs to no codes of 8-bit floats")
+    return Quantisation(
+        kind, example, "", weights=scaled.weights, activation_scales=scaled.activation_scales
+    )
 
 
-def _method(checkpoint: Checkpoint) -> str:
-    """What config.json calls the method, if it says so."""
-    section = checkpoint.config.get("quantization_config")
-    method = section.get("quant_method") if isinstance(section, dict) else None
-    return method if isinstance(method, str) else ""
+def without_quantisation(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of the same model with plain numbers."""
+    return {
+        key: without_quantisation(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if key not in _SECTIONS
+    }
+
+
+def _kind(name: str, checkpoint: Checkpoint) -> str:
+    """What a tensor says of the format; empty if nothing."""
+    end = next(end for end in _PARTS if name.endswith(end))
+    tensors, stem = checkpoint.tensors, name[: -len(end)]
+    if end == "_scale" and (stem not in tensors or tensors[stem].spec.dtype not in FLOAT8):
+        return ""
+    return "" if end == "_blocks" and f"{stem}_scales" not in tensors else _PARTS[end]
+
+
+def _settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """What config.json says of the format, if it does."""
+    found = (value for key in _SECTIONS for value in language_values(checkpoint.config, key, dict))
+    return next(found, {})

@@ -46,6 +46,8 @@ class CheckpointSummary:
     """`safetensors`, `torch`, or the end of the files' names of a plug-in's format."""
     quantisation: str
     """The method of quantisation; empty for plain numbers."""
+    dequantised: tuple[str, ...]
+    """Weights that are computed from codes and scales; empty where the model is refused."""
     data_bytes: int
     """Bytes of all tensors."""
     dtypes: Mapping[str, int] = field(hash=False)
@@ -80,6 +82,7 @@ def summarise(checkpoint: Checkpoint) -> CheckpointSummary:
         files=tuple(_inside(checkpoint, file) for file in checkpoint.files),
         format=_format(checkpoint),
         quantisation=quantisation.kind if quantisation else "",
+        dequantised=tuple(quantisation.weights) if quantisation else (),
         data_bytes=sum(entry.spec.nbytes for entry in entries),
         dtypes=dict(Counter(entry.spec.dtype.value for entry in entries).most_common()),
         layers=layout.stacks,

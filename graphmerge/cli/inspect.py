@@ -58,7 +58,7 @@ def _lines(summary: CheckpointSummary) -> list[str]:
     if summary.format != "safetensors":
         lines.append(f"format      {summary.format}")
     if summary.quantisation:
-        lines.append(f"quantised   {summary.quantisation}; such models are not merged")
+        lines.append(f"quantised   {summary.quantisation}; {_what_becomes_of(summary)}")
     lines += [f"layers      {layers.prefix} has {layers.count}" for layers in summary.layers]
     if summary.note:
         lines.append(f"note        {summary.note}")
@@ -70,6 +70,12 @@ def _lines(summary: CheckpointSummary) -> list[str]:
         lines.append(f"ignored     no part of the model: {', '.join(summary.unlisted)}")
     lines += [f"note        {note}" for note in summary.notes]
     return lines
+
+
+def _what_becomes_of(summary: CheckpointSummary) -> str:
+    if not summary.dequantised:
+        return "such models are not merged"
+    return f"{counted(len(summary.dequantised), 'weight')} computed from codes and scales"
 
 
 def _tensor_lines(checkpoint: Checkpoint) -> Iterator[str]:

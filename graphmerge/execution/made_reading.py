@@ -4,34 +4,49 @@ from __future__ import annotations
 
 import threading
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from graphmerge.execution.dequantised_reading import DequantisingReader
 from graphmerge.execution.low_rank_reading import LowRankReader
 from graphmerge.execution.row_reading import RowReader
 from graphmerge.execution.stored_values import Readable
-from graphmerge.ops import GatherRows, LoadTensor
+from graphmerge.ops import AddLowRank, Dequantise, GatherRows, LoadTensor
 
 if TYPE_CHECKING:
     from graphmerge.execution.reading import FileReader
-    from graphmerge.graph import Node
+    from graphmerge.graph import Node, Op
+
+Reader: TypeAlias = RowReader | LowRankReader | DequantisingReader
+_READERS: dict[type[Op], type[Reader]] = {
+    GatherRows: RowReader,
+    AddLowRank: LowRankReader,
+    Dequantise: DequantisingReader,
+}
 
 
 class MadeReaders:
-    """The readers of a run, each made when it is first needed."""
+    """The readers of a run.
+
+    Those of gathered rows are kept, as they know a sum; of the others there would be as many as
+    there are tensors, and they are made anew.
+    """
 
     def __init__(self, reader: FileReader) -> None:
         self._reader = reader
-        self._made: dict[Node, RowReader | LowRankReader] = {}
+        self._kept: dict[Node, Reader] = {}
         self._lock = threading.RLock()  # what is made may be made from what is made
 
-    def of(self, node: Node) -> RowReader | LowRankReader:
-        """The reader of a tensor that is gathered row by row, or has a product added."""
+    def of(self, node: Node) -> Reader:
+        """The reader of a tensor that is made while it is read."""
+        if not isinstance(node.op, GatherRows):
+            return self._make(node)
         with self._lock:
-            if node not in self._made:
-                inputs = tuple(self._readable(value) for value in node.inputs)
-                kind = RowReader if isinstance(node.op, GatherRows) else LowRankReader
-                self._made[node] = kind(node, inputs)
-            return self._made[node]
+            if node not in self._kept:
+                self._kept[node] = self._make(node)
+            return self._kept[node]
+
+    def _make(self, node: Node) -> Reader:
+        return _READERS[type(node.op)](node, tuple(map(self._readable, node.inputs)))
 
     def _readable(self, node: Node) -> Readable:
         if isinstance(node.op, LoadTensor):

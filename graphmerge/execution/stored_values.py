@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import frozen
 
+from graphmerge.execution.float8 import decode_float8
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 NUMPY_DTYPES = {DType.F16: np.float16, DType.F32: np.float32, DType.F64: np.float64}
 """Dtypes that numpy has."""
+_FLOAT8 = (DType.F8_E4M3, DType.F8_E5M2, DType.F8_E8M0)
 
 
 @frozen(eq=False)
@@ -31,14 +33,18 @@ class Readable:
     """Fills a buffer with the tensor's bytes from an element on; safe to call from many threads."""
 
     def numbers(self, start: int, count: int) -> NDArray[Any]:
-        """Elements [start, start + count); those of bfloat16 as float32."""
+        """Elements [start, start + count); those of bfloat16 and of 8 bits as float32."""
         buffer = np.empty(count * self.spec.dtype.bits // 8, np.uint8)
         self.read(start, buffer)
         return decoded(buffer.view(f"u{self.spec.dtype.bits // 8}"), self.spec.dtype)
 
 
 def decoded(words: NDArray[Any], dtype: DType) -> NDArray[Any]:
-    """Stored words as numbers; of bfloat16 those of float32."""
+    """Stored words as numbers; of bfloat16 and of 8 bits those of float32."""
+    if dtype in _FLOAT8:
+        numbers = np.empty(len(words), np.float32)
+        decode_float8(words, dtype, numbers)
+        return numbers
     if dtype is DType.BF16:
         return (words.astype(np.uint32) << 16).view(np.float32)
     return words.view(NUMPY_DTYPES[dtype])

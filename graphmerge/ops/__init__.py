@@ -19,6 +19,7 @@ from graphmerge.ops.consensus import (
     Unify,
 )
 from graphmerge.ops.custom import CustomElementwise, CustomRows, CustomWhole
+from graphmerge.ops.dequantise import Dequantise
 from graphmerge.ops.fisher import FisherAverage
 from graphmerge.ops.importance import (
     Importance,
@@ -76,6 +77,7 @@ __all__ = [
     "CustomElementwise",
     "CustomRows",
     "CustomWhole",
+    "Dequantise",
     "DigitHistogram",
     "DigitsOverTensors",
     "DirectionCoefficients",

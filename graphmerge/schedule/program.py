@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from graphmerge.graph import Access, Node, Workspace
-from graphmerge.ops import AddLowRank, GatherRows, LoadTensor, StackLayer
+from graphmerge.ops import AddLowRank, Dequantise, GatherRows, LoadTensor, StackLayer
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Set
@@ -94,7 +94,7 @@ def look_through(node: Node) -> Node:
 
 def is_read(node: Node) -> bool:
     """Whether the node's values come from files: as they are stored, or made in reading."""
-    return isinstance(node.op, LoadTensor | GatherRows | AddLowRank)
+    return isinstance(node.op, LoadTensor | GatherRows | AddLowRank | Dequantise)
 
 
 def stored_inputs(load: Node) -> tuple[Node, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from graphmerge.ops import AddLowRank, LoadTensor
+from graphmerge.ops import GatherRows, LoadTensor
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.memory import unit_memory
 from graphmerge.schedule.program import stored_inputs
@@ -114,10 +114,11 @@ def _reads(work: Work, keeps: bool) -> Iterator[tuple[Op, int]]:  # noqa: FBT001
     """What is read for a work, and how many bytes of it."""
     for load, count in work.reads().items():
         times = 1 if keeps else count
-        first, *others = stored_inputs(load)  # rows are gathered from the first input mostly
-        yield first.op, load.spec.nbytes * times
-        if isinstance(load.op, AddLowRank):
-            yield from ((stored.op, stored.spec.nbytes * times) for stored in others)
+        stored = stored_inputs(load)
+        if isinstance(load.op, GatherRows):  # from the first input mostly
+            yield stored[0].op, load.spec.nbytes * times
+        else:
+            yield from ((value.op, value.spec.nbytes * times) for value in stored)
 
 
 class _Read:

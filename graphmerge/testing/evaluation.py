@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from graphmerge.graph import Access, Graph, Node
 from graphmerge.kernels import ReducedTile, Tile, kernel, update
 from graphmerge.kernels.dtypes import TORCH_DTYPES
-from graphmerge.ops import AddLowRank, GatherRows, LoadTensor
+from graphmerge.ops import AddLowRank, Dequantise, GatherRows, LoadTensor
 from graphmerge.ops.rows import COMBINED_ROW, ZERO_ROW
 from graphmerge.schedule.program import look_through
 from graphmerge.schedule.tiling import tile_shape
@@ -73,16 +73,28 @@ def _with_product(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
     return weight + (product * op.scale).reshape(-1)
 
 
+def _dequantised(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
+    """Codes times scales, every scale repeated over its block."""
+    assert isinstance(node.op, Dequantise)
+    codes, scales = inputs
+    *outer, rows, columns = node.spec.shape
+    repeated = scales.float().reshape(*outer, *node.op.blocks(node.spec))
+    repeated = repeated.repeat_interleave(node.op.block_rows, dim=-2)[..., :rows, :]
+    repeated = repeated.repeat_interleave(node.op.block_columns, dim=-1)[..., :columns]
+    return codes.float() * repeated.reshape(-1)
+
+
+_MADE_IN_READING = {AddLowRank: _with_product, Dequantise: _dequantised, GatherRows: _gathered}
+
+
 def _evaluate(node: Node, values: dict[Node, Value]) -> Value:
     if look_through(node) is not node:
         return values[node.inputs[0]]
     if isinstance(node.op, LoadTensor):
         return load_file(node.op.entry.file)[node.op.entry.name].reshape(-1)
     inputs = [values[value] for value in node.inputs]
-    if isinstance(node.op, AddLowRank):
-        return _with_product(node, [_tensor(value) for value in inputs])
-    if isinstance(node.op, GatherRows):
-        return _gathered(node, [_tensor(value) for value in inputs])
+    if type(node.op) in _MADE_IN_READING:
+        return _MADE_IN_READING[type(node.op)](node, [_tensor(value) for value in inputs])
     tensors = [value for value in inputs if isinstance(value, torch.Tensor)]
     statistics = [value for value in inputs if isinstance(value, np.ndarray)]
     if node.op.fold_width:

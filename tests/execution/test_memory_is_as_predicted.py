@@ -1,6 +1,7 @@
 """Fresh processes take what was predicted, and predictions are within the budget."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from attrs import frozen
 
 from graphmerge import calibration
 from graphmerge.checkpoint.reading import read_checkpoint
@@ -17,7 +19,8 @@ from graphmerge.testing.adapters import write_adapter
 from graphmerge.testing.checkpoints import write_base, write_fine_tune
 from graphmerge.testing.llama_shapes import LLAMA_0_1B, LlamaShape
 from graphmerge.testing.merging import plan_for
-from graphmerge.testing.stored_models import write_model
+from graphmerge.testing.scaled_checkpoints import write_block_scaled
+from graphmerge.testing.stored_models import read_model, write_model
 from graphmerge.units import GIB, MIB
 
 sys.path.append(str(Path(__file__).parents[1] / "methods"))
@@ -188,22 +191,42 @@ def adapted_models(tmp_path_factory):
     return root
 
 
-class Adapted:
-    """A recipe over adapters, as a row of the table of methods would give it."""
+@frozen
+class Ties:
+    """A recipe over models of some kind, as a row of the table of methods would give it."""
 
+    base: str
+    tuned: tuple[str, ...]
     counts = (3,)
 
     def __str__(self):
-        return "adapted"
+        return "ties-" + "-".join(self.tuned).replace("+", "-")
 
-    def recipe(self, models):
-        base, *tuned = models
+    def recipe(self, _):
         weights = {"weight": 0.5, "density": 0.5}
-        listed = [{"model": f"{base}+{name}", "parameters": weights} for name in tuned]
-        return {"merge_method": "ties", "base_model": base, "models": listed}
+        listed = [{"model": name, "parameters": weights} for name in self.tuned]
+        return {"merge_method": "ties", "base_model": self.base, "models": listed}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_adapters_take_what_was_predicted(adapted_models, reserved, workers):
-    peak, predicted, budget = measured(adapted_models, Adapted(), None, workers, reserved)
+    row = Ties("base", ("base+tuned1", "base+tuned2"))
+    peak, predicted, budget = measured(adapted_models, row, None, workers, reserved)
+    assert peak <= predicted <= budget
+
+
+@pytest.fixture(scope="module")
+def stored_otherwise(small_models):
+    """The fine-tunes as FP8 with scales, and as torch files."""
+    write_block_scaled(small_models / "scaled", small_models / "tuned1")
+    folder = small_models / "torch"
+    folder.mkdir()
+    torch.save(read_model(small_models / "tuned2"), folder / "pytorch_model.bin")
+    shutil.copy(small_models / "tuned2" / "config.json", folder)
+    return small_models
+
+
+@pytest.mark.parametrize("tuned", ["scaled", "torch"])
+def test_other_formats_take_what_was_predicted(stored_otherwise, reserved, tuned):
+    peak, predicted, budget = measured(stored_otherwise, Ties("base", (tuned,)), None, 2, reserved)
     assert peak <= predicted <= budget
