@@ -54,8 +54,7 @@ def execute(
         GraphmergeError: an input, the disk or the device failed; no worker is running any more.
         KeyboardInterrupt: Ctrl-C; no worker is running any more.
     """
-    executors = {part.executor for work in plan.order.works for part in work.passes}
-    if Executor.TORCH in executors:
+    if Executor.TORCH in plan.executors:
         from graphmerge.execution.evaluation import prepare  # noqa: PLC0415 - imports torch
 
         prepare(plan.request.device)
@@ -92,7 +91,7 @@ class _Engine:
         self._sink = sink
         self._progress = progress
         self._reader = reader
-        self._made = MadeReaders(reader)
+        self._made = MadeReaders(reader, native=Executor.NATIVE in plan.executors)
         self._strict = strict
         self._most_live_bytes = plan.memory.live_bytes - plan.order.shared_bytes
         states = max((unit.unit.facts.state_bytes for unit in plan.units), default=0)

@@ -13,15 +13,12 @@ from graphmerge.execution.stored_values import Readable
 from graphmerge.ops import AddLowRank, Dequantise, GatherRows, LoadTensor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from graphmerge.execution.reading import FileReader
     from graphmerge.graph import Node, Op
 
 Reader: TypeAlias = RowReader | LowRankReader | DequantisingReader
-_READERS: dict[type[Op], type[Reader]] = {
-    GatherRows: RowReader,
-    AddLowRank: LowRankReader,
-    Dequantise: DequantisingReader,
-}
 
 
 class MadeReaders:
@@ -31,8 +28,19 @@ class MadeReaders:
     there are tensors, and they are made anew.
     """
 
-    def __init__(self, reader: FileReader) -> None:
+    def __init__(self, reader: FileReader, *, native: bool) -> None:
+        """Prepare.
+
+        Args:
+            reader: Reads what they are made from.
+            native: Whether native code may be compiled for them; the bytes are the same.
+        """
         self._reader = reader
+        self._kinds: dict[type[Op], Callable[[Node, tuple[Readable, ...]], Reader]] = {
+            GatherRows: RowReader,
+            AddLowRank: partial(LowRankReader, native=native),
+            Dequantise: DequantisingReader,
+        }
         self._kept: dict[Node, Reader] = {}
         self._lock = threading.RLock()  # what is made may be made from what is made
 
@@ -46,7 +54,7 @@ class MadeReaders:
             return self._kept[node]
 
     def _make(self, node: Node) -> Reader:
-        return _READERS[type(node.op)](node, tuple(map(self._readable, node.inputs)))
+        return self._kinds[type(node.op)](node, tuple(map(self._readable, node.inputs)))
 
     def _readable(self, node: Node) -> Readable:
         if isinstance(node.op, LoadTensor):

@@ -14,8 +14,10 @@ from graphmerge.spec import DType, TensorSpec
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-LOW_RANK_ELEMENTS = 16384
+LOW_RANK_ELEMENTS = 65536
 """Elements that are computed at a time, where rows are not longer."""
+_PANEL_COLUMNS = 16
+"""Columns of a panel, to which the last ones are padded."""
 _CHUNK_BYTES = 24
 """Bytes per element of a chunk: a product of float64, and what is read, converted in two steps."""
 
@@ -60,14 +62,15 @@ class AddLowRank(Op):
         return Space.WEIGHT
 
     def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """The right factor whole, some rows of the left one, and a chunk."""
+        """The right factor whole and laid out in panels, some rows of the left one, and a chunk."""
         weight, a, _ = inputs
         rank, columns = a.shape[0], row_length(weight)
         number = 8 if weight.dtype is DType.F64 else 4
         chunk = max(columns, LOW_RANK_ELEMENTS)
         rows = max(1, LOW_RANK_ELEMENTS // max(columns, 1))
         left = max(rows * rank, LOW_RANK_ELEMENTS)
-        return Workspace(fixed_bytes=number * rank * columns + _CHUNK_BYTES * (chunk + left + rank))
+        right = number * rank * (2 * columns + _PANEL_COLUMNS)
+        return Workspace(fixed_bytes=right + _CHUNK_BYTES * (chunk + left + rank))
 
     def settings(self) -> str:
         """The scale."""

@@ -164,6 +164,11 @@ class Plan:
         return self.order.units
 
     @property
+    def executors(self) -> frozenset[Executor]:
+        """What runs its passes."""
+        return frozenset(part.executor for work in self.order.works for part in work.passes)
+
+    @property
     def fits(self) -> bool:
         """Whether the predicted peak is within the budget."""
         return (

@@ -1,5 +1,6 @@
 """Any range of a tensor with a low-rank product added: the same bytes as the whole of it."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -14,6 +15,7 @@ from graphmerge.errors import GraphError
 from graphmerge.execution.made_reading import MadeReaders
 from graphmerge.execution.reading import FileReader
 from graphmerge.graph import Graph, Output, make_node
+from graphmerge.native.low_rank import NativeProduct
 from graphmerge.ops import AddLowRank, GatherRows, LoadTensor, RowMap
 from graphmerge.testing.evaluation import evaluate
 
@@ -44,11 +46,11 @@ def loads(tmp_path_factory):
     return found
 
 
-def read(node, edges):
+def read(node, edges, *, native=True):
     """The tensor's bytes, piece by piece."""
     size = node.spec.dtype.bits // 8
     with FileReader() as reader:
-        made = MadeReaders(reader).of(node)
+        made = MadeReaders(reader, native=native).of(node)
         pieces = []
         for start, stop in itertools.pairwise(edges):
             piece = np.full((stop - start) * size, 0xA5, np.uint8)
@@ -57,6 +59,7 @@ def read(node, edges):
     return np.concatenate(pieces)
 
 
+@functools.cache
 def whole(node):
     return evaluate(Graph((Output("x", node),)))["x"].view(torch.uint8).numpy()
 
@@ -65,11 +68,32 @@ def whole(node):
     kind=st.sampled_from(sorted(KINDS)),
     dtype=st.sampled_from(DTYPES),
     cuts=st.lists(st.floats(0, 1), max_size=6),
+    native=st.booleans(),
 )
-def test_any_tiles_give_the_same_bytes(loads, kind, dtype, cuts):
+def test_any_tiles_give_the_same_bytes(loads, kind, dtype, cuts, native):
     node = make_node(AddLowRank(1.7, KINDS[kind][-1]), *loads[kind, dtype])
     edges = sorted({0, node.spec.numel, *(int(cut * node.spec.numel) for cut in cuts)})
-    np.testing.assert_array_equal(read(node, edges), whole(node))
+    np.testing.assert_array_equal(read(node, edges, native=native), whole(node))
+
+
+@given(
+    rows=st.integers(1, 11),
+    columns=st.integers(1, 50),
+    rank=st.integers(1, 9),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    seed=st.integers(0, 99),
+)
+def test_native_code_multiplies_as_numpy_does(rows, columns, rank, dtype, seed):
+    """Rank by rank, every step rounded; whatever is left of groups of rows and of vectors."""
+    random = np.random.default_rng(seed)
+    left = random.standard_normal((rows, rank)).astype(dtype)
+    right = random.standard_normal((rank, columns)).astype(dtype)
+    wanted = np.zeros((rows, columns), dtype)
+    for number in range(rank):
+        wanted += left[:, number, None] * right[number]
+    found = NativeProduct(right)(left, 0.3)
+    np.testing.assert_array_equal(found[:, :columns], wanted * dtype(0.3))
+    assert not found[:, columns:].any()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -71,7 +71,7 @@ def loads(tmp_path_factory):
 def read(node, edges):
     """The tensor's numbers, piece by piece."""
     with FileReader() as reader:
-        made = MadeReaders(reader).of(node)
+        made = MadeReaders(reader, native=False).of(node)
         pieces = [
             np.full(stop - start, np.nan, np.float32) for start, stop in itertools.pairwise(edges)
         ]

@@ -79,7 +79,7 @@ def test_any_tiles_give_the_rows(loads, rows, width, mixed, cuts):
     size = node.spec.dtype.bits // 8
     edges = sorted({0, node.spec.numel, *(int(cut * node.spec.numel) for cut in cuts)})
     with FileReader() as reader:
-        found = MadeReaders(reader).of(node)
+        found = MadeReaders(reader, native=False).of(node)
         for start, stop in itertools.pairwise(edges):
             buffer = np.full((stop - start) * size, 7, np.uint8)
             found.read(start, buffer)
