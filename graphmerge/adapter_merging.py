@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,10 @@ from attrs import frozen
 
 from graphmerge.checkpoint.adapter import ADAPTER_WEIGHTS
 from graphmerge.checkpoint.adapter_config import ADAPTER_CONFIG
-from graphmerge.errors import CheckpointError, OutputError, Problem
+from graphmerge.errors import CheckpointError, Problem
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.stored_values import Readable
-from graphmerge.output import ShardWriter, layout_shards, write_text
+from graphmerge.output import ShardWriter, layout_shards, whole_folder, write_text
 from graphmerge.spec import DType, TensorSpec
 
 if TYPE_CHECKING:
@@ -49,7 +48,13 @@ class _Part:
 
 
 def merge_adapters(
-    adapters: Sequence[Adapter], weights: Sequence[float], out: Path, *, how: How, rank: int | None
+    adapters: Sequence[Adapter],
+    weights: Sequence[float],
+    out: Path,
+    *,
+    how: How,
+    rank: int | None,
+    overwrite: bool = False,
 ) -> dict[str, int]:
     """Write the merged adapter; returns the rank of every module.
 
@@ -63,29 +68,26 @@ def merge_adapters(
     Args:
         adapters: Two or more.
         weights: One for each.
-        out: Folder to be made; it must not exist.
+        out: Folder to be made.
         how: The rule.
         rank: Most ranks of a module, for `svd`; None for the largest of the inputs' ranks.
+        overwrite: Replace an `out` that exists.
 
     Raises:
         CheckpointError: the adapters do not fit each other.
-        OutputError: `out` exists.
+        OutputError: `out` is in use and may not be replaced, or shares a folder with an adapter.
         MachineError: a file cannot be read or written.
     """
-    if out.exists():
-        raise OutputError(Problem("the output exists", str(out), hint="name another folder"))
     modules = _modules(adapters, weights)
     problems = [*_unsupported(adapters), *_misfits(modules, how)]
     if problems:
         raise CheckpointError(*problems[:20])
     ranks = {name: _rank(parts, how, rank) for name, parts in modules.items()}
-    partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    _write(modules, ranks, how, partial)
-    config = _config(adapters[0], ranks)
-    write_text(partial / ADAPTER_CONFIG, json.dumps(config, indent=2) + "\n")
-    partial.rename(out)
+    inputs = [adapter.checkpoint.path for adapter in adapters]
+    with whole_folder(out, inputs=inputs, overwrite=overwrite) as folder:
+        _write(modules, ranks, how, folder)
+        config = _config(adapters[0], ranks)
+        write_text(folder / ADAPTER_CONFIG, json.dumps(config, indent=2) + "\n")
     return ranks
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +12,12 @@ from attrs import frozen
 from graphmerge.calibration import assumed
 from graphmerge.checkpoint.adapter import ADAPTER_WEIGHTS
 from graphmerge.checkpoint.adapter_config import ADAPTER_CONFIG
+from graphmerge.checkpoint.quantisation import find_quantisation
 from graphmerge.checkpoint.vocabulary import find_embeddings
-from graphmerge.errors import BudgetError, CheckpointError, OutputError, Problem
+from graphmerge.errors import BudgetError, CheckpointError, Problem
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.stored_values import Readable
-from graphmerge.output import ShardWriter, layout_shards, write_text
+from graphmerge.output import ShardWriter, layout_shards, whole_folder, write_text
 from graphmerge.schedule.executors import Executor
 from graphmerge.spec import DType, TensorSpec
 from graphmerge.units import format_bytes
@@ -80,6 +80,7 @@ def extract(
     rank: int,
     modules: str,
     budget_bytes: int,
+    overwrite: bool = False,
 ) -> Extraction:
     """Write the adapter that is nearest to what a fine-tune has changed.
 
@@ -89,40 +90,46 @@ def extract(
     Args:
         tuned: The fine-tune.
         base: The model that it was made from.
-        out: Folder to be made; it must not exist.
+        out: Folder to be made.
         base_name: What the adapter's config calls the base.
         rank: Most ranks of a matrix.
         modules: Regular expression; modules in whose name it is found take part.
         budget_bytes: Most memory of the process.
+        overwrite: Replace an `out` that exists.
 
     Raises:
-        CheckpointError: the models have not the same tensors, or no matrix takes part.
+        CheckpointError: the models are quantised, have not the same tensors, or no matrix takes
+            part.
         BudgetError: the memory does not do.
-        OutputError: `out` exists.
+        OutputError: `out` is in use and may not be replaced, or shares a folder with a model.
         MachineError: a file cannot be read or written.
     """
-    if out.exists():
-        raise OutputError(Problem("the output exists", str(out), hint="name another folder"))
-    _check_same(tuned, base)
+    _check_models(tuned, base)
     pairs = tuple(_pairs(tuned, base, rank, re.compile(modules)))
     if not pairs:
         raise CheckpointError(Problem("no matrix takes part", str(tuned.path), got=modules))
     _check_budget(pairs, budget_bytes)
-    partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     is_transposed = base.config.get("model_type") in _TRANSPOSED_KINDS
-    with FileReader() as reader:
-        found = tuple(_write_factors(pairs, partial, reader, is_transposed=is_transposed))
-        left_out = tuple(_changed(tuned, base, {f"{pair.module}.weight" for pair in pairs}, reader))
-    config = _config(pairs, rank, base_name, is_transposed=is_transposed)
-    write_text(partial / ADAPTER_CONFIG, json.dumps(config, indent=2) + "\n")
-    partial.rename(out)
+    held = {f"{pair.module}.weight" for pair in pairs}
+    inputs = (tuned.path, base.path)
+    with (
+        whole_folder(out, inputs=inputs, overwrite=overwrite) as folder,
+        FileReader() as reader,
+    ):
+        found = tuple(_write_factors(pairs, folder, reader, is_transposed=is_transposed))
+        left_out = tuple(_changed(tuned, base, held, reader))
+        config = _config(pairs, rank, base_name, is_transposed=is_transposed)
+        write_text(folder / ADAPTER_CONFIG, json.dumps(config, indent=2) + "\n")
     return Extraction(found, left_out)
 
 
-def _check_same(tuned: Checkpoint, base: Checkpoint) -> None:
+def _check_models(tuned: Checkpoint, base: Checkpoint) -> None:
     problems = [
+        quantisation.problem(str(model.path))
+        for model in (tuned, base)
+        if (quantisation := find_quantisation(model)) is not None
+    ]
+    problems += [
         Problem(f"tensor {name} is in one model only", str(tuned.path))
         for name in sorted(tuned.tensors.keys() ^ base.tensors.keys())
     ]

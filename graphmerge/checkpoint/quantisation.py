@@ -46,6 +46,7 @@ _WAY_OUT = (
     "use the version that is not quantised; or model = AutoModelForCausalLM.from_pretrained(PATH); "
     "model.dequantize().save_pretrained(NEW)"
 )
+_DEQUANTISE = "dequantise it: run a recipe with `merge_method: passthrough` and this model alone"
 _SECTIONS = ("quantization_config", "compression_config")
 """Where config.json says how a model is quantised; the second name is an older one."""
 
@@ -116,7 +117,11 @@ def find_quantisation(checkpoint: Checkpoint) -> Quantisation | None:
     if lone:
         return Quantisation(kind, min(lone), way_out, "it belongs to no codes of 8-bit floats")
     return Quantisation(
-        kind, example, "", weights=scaled.weights, activation_scales=scaled.activation_scales
+        kind,
+        example,
+        _DEQUANTISE,
+        weights=scaled.weights,
+        activation_scales=scaled.activation_scales,
     )
 
 

@@ -27,6 +27,7 @@ def extract_lora(
         str, typer.Option(metavar="REGEX", help="Modules in whose names this is found.")
     ] = ".*",
     memory_budget: options.MemoryBudget = "auto",
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Write the LoRA adapter that is nearest to what MODEL has changed in BASE to OUT."""
     is_auto = memory_budget.strip().lower() == "auto"
@@ -44,6 +45,7 @@ def extract_lora(
         rank=rank,
         modules=modules,
         budget_bytes=budget,
+        overwrite=overwrite,
     )
     for module in found.modules:
         typer.echo(f"{module.module}: rank {module.rank}, relative error {module.error:.3g}")

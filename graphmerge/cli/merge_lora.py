@@ -9,6 +9,7 @@ import typer
 
 from graphmerge.adapter_merging import How, merge_adapters
 from graphmerge.checkpoint.adapter import read_adapter
+from graphmerge.cli import options
 from graphmerge.errors import InputError, Problem
 
 _Out = Annotated[Path, typer.Argument(metavar="OUT", help="New adapter.", show_default=False)]
@@ -29,6 +30,7 @@ def merge_lora(
         int | None,
         typer.Option(min=1, help="Most ranks, for svd.", show_default="the largest of the inputs"),
     ] = None,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Merge ADAPTERs of one base model into an adapter OUT, without the base model."""
     weights = weight or [1.0] * len(adapters)
@@ -38,7 +40,7 @@ def merge_lora(
     if rank is not None and method is not How.SVD:
         raise InputError(Problem("only svd takes a rank", "--rank", f"{rank}"))
     found = [read_adapter(path) for path in adapters]
-    ranks = merge_adapters(found, weights, out, how=method, rank=rank)
+    ranks = merge_adapters(found, weights, out, how=method, rank=rank, overwrite=overwrite)
     least, most = min(ranks.values()), max(ranks.values())
     shown = f"rank {most}" if least == most else f"ranks {least} to {most}"
     typer.echo(f"wrote {out}: factors of {len(ranks)} modules, {shown}")

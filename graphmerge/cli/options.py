@@ -40,6 +40,7 @@ Workers = Annotated[
         show_default="one per core, at most 8",
     ),
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
 Seed = Annotated[int, typer.Option("--seed", "--random-seed", help="Seed of random masks.")]
 ShardSize = Annotated[
     str,

@@ -30,6 +30,7 @@ from graphmerge.output.side_files import (
 )
 from graphmerge.output.sink import CheckpointSink
 from graphmerge.output.verify import VerifyReport, verify
+from graphmerge.output.whole_folder import whole_folder
 from graphmerge.output.writer import ShardWriter
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "refuse_output_inside_inputs",
     "unfinished_commits",
     "verify",
+    "whole_folder",
     "write_config",
     "write_manifest",
     "write_text",

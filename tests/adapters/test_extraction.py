@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from graphmerge.cli.app import app
 from graphmerge.extraction import factorised
 from graphmerge.testing.merging import merge
-from graphmerge.testing.stored_models import read_model
+from graphmerge.testing.stored_models import read_model, write_model
 
 
 def run(*arguments):
@@ -67,3 +67,12 @@ def test_what_is_left_out_is_told(tmp_path):
     small = run(tmp_path / "tuned", base, tmp_path / "small", "--memory-budget", "10MiB")
     assert small.exit_code == 3
     assert not (tmp_path / "small").exists()
+
+
+def test_quantised_models_are_refused_with_the_way_out(tmp_path):
+    codes = torch.zeros(4, 4).to(torch.float8_e4m3fn)
+    tensors = {"l.weight": codes, "l.weight_scale": torch.ones(1)}
+    write_model(tmp_path / "m", tensors, config={"quantization_config": {"quant_method": "fp8"}})
+    told = run(tmp_path / "m", tmp_path / "m", tmp_path / "out")
+    assert told.exit_code == 2
+    assert "merge_method: passthrough" in told.output
