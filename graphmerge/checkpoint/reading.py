@@ -106,16 +106,20 @@ def _read_components(path: Path, folders: Sequence[str]) -> Checkpoint:
     components: list[Component] = []
     files: list[Path] = []
     unlisted: list[str] = []
+    notes: list[str] = []
     for folder in folders:
         stem, shards = find_component_shards(path / folder)
         one = Component(folder, stem)
-        stored = {file: read_weight_file(file).tensors for file in shards.files}
+        read = {file: read_weight_file(file) for file in shards.files}
+        stored = {file: one_file.tensors for file, one_file in read.items()}
         found, left_out = _select(stored, shards.weight_map)
         for name, entry in found.items():
             tensors[one.prefix + name] = evolve(entry, name=one.prefix + name)
         components.append(one)
         files += shards.files
-        unlisted += [one.path(name) for name in left_out]
+        beside = (key for one_file in read.values() for key in one_file.left_out)
+        unlisted += [one.path(name) for name in (*left_out, *beside)]
+        notes += [one.path(note) for one_file in read.values() for note in one_file.notes]
         own = path / folder / "config.json"
         own_config = read_json_object(own) if own.exists() else {}
         config |= {folder: dict(own_config)} if folder else own_config
@@ -128,6 +132,7 @@ def _read_components(path: Path, folders: Sequence[str]) -> Checkpoint:
         side_files=side_files,
         unlisted=(*other_weights, *unlisted),
         components=tuple(components),
+        notes=tuple(notes),
     )
 
 

@@ -20,10 +20,12 @@ _INDEX = "model" + INDEX_SUFFIX
 _NUMBERED = re.compile(r"(.*)-([0-9]+)-of-([0-9]+)(\.safetensors|\.bin|\.pth?)")
 _TORCH_NUMBERED = re.compile(r".*-[0-9]+-of-[0-9]+\.(bin|pth?)|consolidated\.[0-9]+\.pth")
 _VARIANT = re.compile(
-    r"(.+?)(?:\.([A-Za-z0-9_]+))?(?:-[0-9]+-of-[0-9]+)?(?:\.([A-Za-z0-9_]+))?\.safetensors"
+    r"(.+?)(?:\.([A-Za-z0-9_]+))?(?:-[0-9]+-of-[0-9]+)?(?:\.([A-Za-z0-9_]+))?(\.safetensors|\.bin)"
 )
-"""Stem and variant of a file in a component: `model.fp16-00001-of-00002.safetensors`."""
-_STEMS = ("diffusion_pytorch_model", "model")
+"""Stem, variant and end of a file in a component: `model.fp16-00001-of-00002.safetensors`."""
+_STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
+_WRITTEN_STEMS = {"pytorch_model": "model"}
+"""What safetensors files are called where torch files have a name of their own."""
 TORCH_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt"})
 """Ends of the names of files that torch.save writes."""
 _TORCH_SINGLE = "pytorch_model.bin"
@@ -75,10 +77,10 @@ def find_shards(folder: Path) -> Shards:
 
 
 def find_component_shards(folder: Path) -> tuple[str, Shards]:
-    """The weight files of a component, and what their names begin with.
+    """The weight files of a component, and what the names of those that are written begin with.
 
-    Files without a variant come first; a variant (`model.fp16.safetensors`) counts if it is the
-    only one there is.
+    Safetensors files come before torch files, and files without a variant before others; a variant
+    (`model.fp16.safetensors`) counts if it is the only one there is.
 
     Raises:
         CheckpointError: no such files, several variants, or a broken index or set of files.
@@ -86,9 +88,12 @@ def find_component_shards(folder: Path) -> tuple[str, Shards]:
         MachineError: the index cannot be read.
     """
     names = sorted(path.name for path in folder.iterdir())
-    weights = {n: (m[1], m[2] or m[3] or "") for n in names if (m := _VARIANT.fullmatch(n))}
-    if not weights:
+    matches = [match for match in map(_VARIANT.fullmatch, names) if match]
+    matches = [match for match in matches if not _TRAINING.fullmatch(match[0])]
+    if not matches:
         raise CheckpointError(_nothing_found(folder, names))
+    end = max(match[4] for match in matches)  # .safetensors, if there are any
+    weights = {m[0]: (m[1], m[2] or m[3] or "") for m in matches if m[4] == end}
     stems = {stem for stem, _ in weights.values()}
     stem = next((known for known in _STEMS if known in stems), min(stems))
     variants = sorted({variant for found, variant in weights.values() if found == stem})
@@ -97,14 +102,16 @@ def find_component_shards(folder: Path) -> tuple[str, Shards]:
         raise CheckpointError(Problem("several variants", str(folder), ", ".join(variants), wanted))
     chosen = [name for name, found in weights.items() if found == (stem, variants[0])]
     dotted = f".{variants[0]}" if variants[0] else ""
-    indexes = [f"{stem}.safetensors.index{dotted}.json", f"{stem}{dotted}{INDEX_SUFFIX}"]
+    indexes = [f"{stem}{end}.index{dotted}.json", f"{stem}{dotted}{end}.index.json"]
     index = next((name for name in indexes if name in names), None)
-    if f"{stem}{dotted}.safetensors" in chosen:
-        return stem, Shards((folder / f"{stem}{dotted}.safetensors",), None)
-    if index:
-        return stem, _read_index(folder / index)
-    _refuse_incomplete(folder, chosen)
-    return stem, Shards(tuple(folder / name for name in chosen), None)
+    if f"{stem}{dotted}{end}" in chosen:
+        shards = Shards((folder / f"{stem}{dotted}{end}",), None)
+    elif index:
+        shards = _read_index(folder / index)
+    else:
+        _refuse_incomplete(folder, chosen)
+        shards = Shards(tuple(folder / name for name in chosen), None)
+    return _WRITTEN_STEMS.get(stem, stem), shards
 
 
 def _is_torch_weights(name: str) -> bool:
@@ -151,7 +158,7 @@ def _read_index(index: Path) -> Shards:
 
 
 def _index_problems(index: Path, names: Iterable[str]) -> Iterator[Problem]:
-    is_torch = index.name == _TORCH_INDEX
+    is_torch = ".bin.index." in index.name
     kind, suffixes = ("torch", TORCH_SUFFIXES) if is_torch else ("safetensors", {".safetensors"})
     for name in names:
         path = PureWindowsPath(name)  # understands the separators of every system
@@ -180,7 +187,9 @@ def _refuse_incomplete(folder: Path, weights: Sequence[str]) -> None:
 
 
 def _nothing_found(folder: Path, names: Sequence[str]) -> Problem:
-    return Problem("no safetensors files", str(folder), _listed(names) or "an empty folder")
+    return Problem(
+        "no safetensors or torch files", str(folder), _listed(names) or "an empty folder"
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -178,7 +178,9 @@ def test_broken_config_is_refused(tmp_path, text):
 
 
 def test_folders_without_weights_are_refused(tmp_path):
-    with pytest.raises(CheckpointError, match=r"no safetensors files @ .*: got an empty folder"):
+    with pytest.raises(
+        CheckpointError, match=r"no safetensors or torch files @ .*: got an empty folder"
+    ):
         read_checkpoint(tmp_path)
     for number in range(12):
         (tmp_path / f"{number:02}.txt").touch()

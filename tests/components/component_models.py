@@ -3,7 +3,7 @@
 import json
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 UNET = {
     "conv_in.weight": (4, 3),
@@ -70,6 +70,24 @@ def write_pipeline(root, seed, *, variant=""):
     write_json(root / "tokenizer" / "vocab.json", {"a": 0})
     (root / "README.md").write_text("the model's own card")
     return {f"{folder}/{n}": x for folder, own in tensors.items() for n, x in own.items()}
+
+
+def as_torch_files(root):
+    """Put torch files in the place of all safetensors files, called as libraries call them."""
+
+    def renamed(name):
+        stem = name.removesuffix(".json").removesuffix(".index").removesuffix(".safetensors")
+        torch_stem = f"pytorch_{stem}" if stem.startswith("model") else stem
+        return name.replace(stem, torch_stem).replace(".safetensors", ".bin")
+
+    for file in list(root.rglob("*.safetensors")):
+        torch.save(load_file(file), file.with_name(renamed(file.name)))
+        file.unlink()
+    for file in list(root.rglob("*.index.json")):
+        content = json.loads(file.read_text())
+        files = {name: renamed(stored) for name, stored in content["weight_map"].items()}
+        write_json(file.with_name(renamed(file.name)), {"weight_map": files})
+        file.unlink()
 
 
 SENTENCE = {

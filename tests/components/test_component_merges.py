@@ -4,7 +4,13 @@ import json
 
 import pytest
 import torch
-from component_models import all_files, write_pipeline, write_sentence_model, write_weights
+from component_models import (
+    all_files,
+    as_torch_files,
+    write_pipeline,
+    write_sentence_model,
+    write_weights,
+)
 from safetensors.torch import load_file
 
 from graphmerge.checkpoint import read_checkpoint
@@ -53,6 +59,37 @@ def test_every_component_is_merged_and_the_layout_stays(pair, tmp_path):
     assert again.tensors.keys() == found.keys()
     assert not again.unlisted
     assert set(summarise(again).files) == {name for name in files if name.endswith("safetensors")}
+
+
+@pytest.mark.usefixtures("pair")
+def test_components_that_exist_only_as_torch_files(tmp_path):
+    """The output is that of safetensors files, under the same names."""
+    wanted = merge(LINEAR, tmp_path / "wanted", options=RunOptions(shard_bytes=60)).out
+    for name in ("a", "b"):
+        as_torch_files(tmp_path / name)
+        assert all(
+            file.endswith(".bin") for file in summarise(read_checkpoint(tmp_path / name)).files
+        )
+    out = merge(LINEAR, tmp_path / "out", options=RunOptions(shard_bytes=60)).out
+    assert all_files(out) == all_files(wanted)
+    for file in out.rglob("*.safetensors"):
+        assert file.read_bytes() == (wanted / file.relative_to(out)).read_bytes()
+    assert verify(out).is_intact
+
+
+def test_torch_files_of_a_component_have_notes_and_variants(tmp_path):
+    write_pipeline(tmp_path / "a", 1, variant=".fp16")
+    as_torch_files(tmp_path / "a")
+    vae = tmp_path / "a" / "vae" / "diffusion_pytorch_model.fp16.bin"
+    torch.save({"state_dict": torch.load(vae), "step": 3}, vae)
+    found = read_checkpoint(tmp_path / "a")
+    assert found.tensors["vae/encoder.conv_in.weight"].file == vae
+    (note,) = found.notes
+    assert note.startswith("vae/diffusion_pytorch_model.fp16.bin: the tensors are those under")
+    write_weights(vae.with_name("diffusion_pytorch_model.safetensors"), {"x": torch.zeros(1)})
+    both = read_checkpoint(tmp_path / "a")
+    assert "vae/x" in both.tensors
+    assert both.unlisted == ("vae/diffusion_pytorch_model.fp16.bin",)
 
 
 def test_damage_in_a_component_is_found(tmp_path):
