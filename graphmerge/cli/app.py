@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from graphmerge.cli import exit_codes
+from graphmerge.collection import paused_collection
 from graphmerge.errors import GraphmergeError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -46,7 +47,8 @@ class _Commands(TyperGroup):
         if cmd_name not in _COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        function = getattr(import_module(f"graphmerge.cli.{name}"), name)
+        with paused_collection():  # what is imported stays
+            function = getattr(import_module(f"graphmerge.cli.{name}"), name)
         alone = typer.Typer(add_completion=False, context_settings=_CONTEXT)
         alone.command(cmd_name)(function)
         return typer.main.get_command(alone)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, overload
 
 from attrs import frozen
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from graphmerge.graph import Node
     from graphmerge.schedule.order import Member, Option
     from graphmerge.schedule.plan import Plan, UnitPlan
-    from graphmerge.schedule.units import Pass, Work
+    from graphmerge.schedule.units import Pass
 
 
 @frozen
@@ -98,49 +99,64 @@ class _Replaying:
         self.units: list[tuple[str, int]] = []
         self.live_bytes: list[int] = []
         self.shared: set[Node] = set()
-        members = plan.order.members
-        options = {id(member.option): member.option for member in members}
-        self._is_sharing = {key: _is_sharing(option) for key, option in options.items()}
-        sharing = (member for member in members if self._is_sharing[id(member.option)])
-        units = (unit.unit for member in sharing for unit in member.units)
-        self._users = Counter(node for unit in units for node in unit.needs)
+        own = (one.option for one in plan.order.members if one.output is None)
+        self._users = _users(chain.from_iterable(own))
         self._beside: deque[int] = deque(maxlen=plan.workers - 1)
-        self._known: dict[tuple[Work, bool], _Replay] = {}
+        self._known: dict[int, list[_Turn]] = {}
 
     def go_through(self, member: Member) -> None:
-        """Replay the units of a member; those that share nothing once for all with their work."""
-        if self._is_sharing[id(member.option)]:
-            for unit in member.units:
-                self._share(unit)
+        """Replay the units of a member; those of a pattern, which share nothing, once for all."""
+        if member.output is None:
+            for unit in member.option:
+                self._note(unit.unit.name, _turn(unit, self.shared, self._users), 0)
             return
-        for unit, name in zip(member.option, member.names, strict=True):
-            kind = (unit.unit.work, unit.keeps)
-            replay = self._known.get(kind)
-            if replay is None:
-                replay = self._known[kind] = _Replay(unit, self.shared)
-            self._note(name, replay)
+        stored = sum(node.spec.nbytes for node in self.shared)
+        for name, turn in zip(member.names, self._alike(member.option), strict=True):
+            self._note(name, turn, stored)
 
-    def _share(self, unit: UnitPlan) -> None:
-        """Replay a unit that makes something for others, or needs what others have made."""
-        replay = _Replay(unit.bound(), self.shared)
-        makes, needs = unit.unit.makes, unit.unit.needs
-        self.shared.update(node for node in makes if not is_statistic(node))
-        self._note(unit.unit.name, replay)
-        self.shared.update(makes)
-        self._users.subtract(needs)
-        self.shared.difference_update([node for node in needs if not self._users[node]])
+    def _alike(self, option: Option) -> list[_Turn]:
+        turns = self._known.get(id(option))
+        if turns is None:
+            shared: set[Node] = set()
+            users = _users(option)
+            turns = self._known[id(option)] = [_turn(unit, shared, users) for unit in option]
+            assert not shared, "a shared value has no user"
+        return turns
 
-    def _note(self, name: str, replay: _Replay) -> None:
-        around = sum(self._beside)
-        if self.shared:
-            around += sum(node.spec.nbytes for node in self.shared)
-        self.units.append((name, len(replay.held)))
-        self.live_bytes.extend([held + around for held in replay.held])
-        self._beside.append(replay.largest)
+    def _note(self, name: str, turn: _Turn, stored_bytes: int) -> None:
+        around = sum(self._beside) + turn.stored_bytes + stored_bytes
+        self.units.append((name, len(turn.held)))
+        self.live_bytes.extend([held + around for held in turn.held])
+        self._beside.append(turn.largest)
 
 
-def _is_sharing(option: Option) -> bool:
-    return any(unit.unit.work.needs or unit.unit.work.makes for unit in option)
+@frozen
+class _Turn:
+    """One unit, when its turn comes."""
+
+    held: list[int]
+    """Bytes that it holds in every pass."""
+    largest: int
+    """The most of them."""
+    stored_bytes: int
+    """Bytes of what units have made for others, meanwhile."""
+
+
+def _users(units: Iterable[UnitPlan]) -> Counter[Node]:
+    """How many units need what others make."""
+    return Counter(node for unit in units for node in unit.unit.needs)
+
+
+def _turn(plan: UnitPlan, shared: set[Node], users: Counter[Node]) -> _Turn:
+    """Replay a unit: what it makes becomes shared, and what none needs any longer is let go."""
+    unit = plan.unit
+    replay = _Replay(plan, shared)
+    shared.update(node for node in unit.makes if not is_statistic(node))
+    turn = _Turn(replay.held, replay.largest, sum(node.spec.nbytes for node in shared))
+    shared.update(unit.makes)
+    users.subtract(unit.needs)
+    shared.difference_update([node for node in unit.needs if not users[node]])
+    return turn
 
 
 class _Replay:
