@@ -38,6 +38,8 @@ class DType(Enum):
     I64 = "I64"
     U64 = "U64"
 
+    __hash__ = object.__hash__  # that of enums is slow, and dtypes are parts of many keys
+
     @property
     def bits(self) -> int:
         """Size of one element in bits (the format has dtypes below a byte)."""

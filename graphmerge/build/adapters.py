@@ -12,7 +12,7 @@ from graphmerge.checkpoint.names import natural_sorted
 from graphmerge.checkpoint.side_files import is_tokenizer_file
 from graphmerge.checkpoint.vocabulary import find_embeddings
 from graphmerge.errors import CheckpointError, Problem
-from graphmerge.graph import Op, Pattern, Value, make_node
+from graphmerge.graph import Op, Pattern, make_node
 from graphmerge.ops import AddLowRank, Cast, LoadTensor, WeightedSum
 from graphmerge.ops.low_rank import product_shape
 from graphmerge.spec import DType
@@ -89,8 +89,9 @@ class _Adding:
             self.problems.append(Problem(what, self._place(entry), got))
             return
         load = LoadTensor(self._model.label, entry)
-        value = Value(Pattern(make_node(load), (load,)), (load,))
-        self.tensors[name] = ModelTensor(value, known.stored if known else entry.spec.dtype)
+        pattern = Pattern(make_node(load), (load,))
+        stored = known.stored if known else entry.spec.dtype
+        self.tensors[name] = ModelTensor(pattern, (load,), stored)
 
     def _can_replace(self, name: str, known: ModelTensor, entry: TensorEntry) -> bool:
         """Whether shapes agree; a vocabulary may have grown."""
@@ -144,13 +145,13 @@ class _Adding:
     ) -> ModelTensor:
         """What is made of a tensor and stored ones; tensors that are made alike share a pattern."""
         loads = tuple(LoadTensor(self._model.label, entry) for entry in entries)
-        key = (kind, first.value.pattern, tuple(load.entry.spec for load in loads))
-        leaves: tuple[Op, ...] = (*first.value.leaves, *loads)
+        key = (kind, first.pattern, tuple(load.entry.spec for load in loads))
+        leaves: tuple[Op, ...] = (*first.leaves, *loads)
         pattern = self._patterns.get(key)
         if pattern is None:
             root = make(first.value.node, *map(make_node, loads))
             pattern = self._patterns[key] = Pattern(root, leaves)
-        return ModelTensor(Value(pattern, leaves), first.stored)
+        return ModelTensor(pattern, leaves, first.stored)
 
     def _is_transposed(self, weight: ModelTensor, factors: Factors) -> bool | None:
         """Whether the product is to be transposed; None where it does not fit either way.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ from graphmerge.graph import (
 )
 from graphmerge.methods.operations import KEEPING
 from graphmerge.methods.registry import find_method, find_operation, parameter_names
-from graphmerge.ops import Cast, StackLayer
+from graphmerge.ops import Cast, LoadTensor, StackLayer
 from graphmerge.recipe.check import check_parameters
 from graphmerge.recipe.values import ModelReference
 
@@ -174,7 +175,7 @@ def derived_key(recipe: Recipe, inputs: Models) -> str:
 
 def _outputs(tensors: Mapping[str, ModelTensor]) -> Iterator[Output]:
     """Every tensor in its stored dtype, simplified; worked out once for each pattern."""
-    kinds = {(tensor.value.pattern, tensor.stored): None for tensor in tensors.values()}
+    kinds = {(tensor.pattern, tensor.stored): None for tensor in tensors.values()}
     roots = {kind: _cast(kind[0].root, kind[1]) for kind in kinds}
     simplified = simplify(roots.values())
     finished = {
@@ -182,12 +183,11 @@ def _outputs(tensors: Mapping[str, ModelTensor]) -> Iterator[Output]:
         for kind, root in roots.items()
     }
     for name, tensor in tensors.items():
-        value = tensor.value
-        pattern, chosen = finished[value.pattern, tensor.stored]
-        leaves = value.leaves
+        pattern, chosen = finished[tensor.pattern, tensor.stored]
+        leaves = tensor.leaves
         if len(chosen) < len(leaves):
             leaves = tuple([leaves[index] for index in chosen])
-        yield Output(name, Value(pattern, leaves, value.tensors), tensor.reason)
+        yield Output(name, Value(pattern, leaves, tensor.tensors), tensor.reason)
 
 
 def _cast(node: Node, dtype: DType) -> Node:
@@ -202,18 +202,19 @@ def _cast(node: Node, dtype: DType) -> Node:
 def _omissions(graph: Graph, stored: Models, made: Iterable[Lifted]) -> Iterator[Omission]:
     """Stored tensors that nothing in the graph loads."""
     used = graph.sources()
+    loaded = Counter(op.model for op in used if isinstance(op, LoadTensor))
     reasons = {
         (omission.model, omission.name): omission.reason
         for lifted in made
         for omission in lifted.omissions
     }
     for model in stored.values():
-        leaves = [tensor.value.leaves for tensor in model.tensors.values()]
-        if all(leaves) and used.issuperset(chain.from_iterable(leaves)):
-            continue
+        leaves = [tensor.leaves for tensor in model.tensors.values()]
+        if all(leaves) and loaded[model.label] == sum(map(len, leaves)):
+            continue  # all of them
         for name, tensor in model.tensors.items():
             place = (model.label, name)
-            if used.isdisjoint(tensor.value.leaves or tensor.value.pattern.fixed):
+            if used.isdisjoint(tensor.leaves or tensor.pattern.fixed):
                 yield Omission(*place, reasons.get(place, "nothing in the output depends on it"))
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from graphmerge.checkpoint.layer_layout import LayerLayout, LayerStack
     from graphmerge.checkpoint.quantisation import Quantisation
     from graphmerge.checkpoint.values import Checkpoint
+    from graphmerge.graph import Op
     from graphmerge.recipe.values import ModelReference, Recipe
     from graphmerge.spec import TensorSpec
 
@@ -38,18 +39,27 @@ DEQUANTISED = DType.BF16
 class ModelTensor:
     """One tensor of a model: stored in a file, or made by the graph."""
 
-    value: Value
-    """What gives its values: in the stored dtype for a stored tensor, else in that of the
+    pattern: Pattern
+    """How it is computed: in the stored dtype for a stored tensor, else in that of the
     arithmetic."""
+    leaves: tuple[Op, ...]
+    """From what: as many as the pattern has."""
     stored: DType
     """Dtype that it has in a file, or will have if it is written as it is."""
     reason: str = ""
     """Why it is copied instead of merged; empty for merged and for stored tensors."""
+    tensors: tuple[str, ...] = ()
+    """Names that its random masks depend on: as many as the pattern has."""
+
+    @property
+    def value(self) -> Value:
+        """What gives its values."""
+        return Value(self.pattern, self.leaves, self.tensors)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Its shape."""
-        return self.value.spec.shape
+        return self.pattern.root.spec.shape
 
 
 @frozen(eq=False)
@@ -143,7 +153,7 @@ def _stored_tensors(label: str, checkpoint: Checkpoint) -> dict[str, ModelTensor
         pattern = patterns.get(entry.spec)
         if pattern is None:
             pattern = patterns[entry.spec] = Pattern(make_node(load), (load,))
-        tensors[name] = ModelTensor(Value(pattern, (load,)), entry.spec.dtype)
+        tensors[name] = ModelTensor(pattern, (load,), entry.spec.dtype)
     return tensors
 
 
@@ -159,7 +169,7 @@ def _dequantised(
         kind = (op, weight.codes.spec, weight.scales.spec)
         if kind not in patterns:
             patterns[kind] = Pattern(make_node(op, *map(make_node, loads)), loads)
-        made[name] = ModelTensor(Value(patterns[kind], loads), DEQUANTISED)
+        made[name] = ModelTensor(patterns[kind], loads, DEQUANTISED)
     parts = quantisation.parts
     return {name: made.get(name, own) for name, own in tensors.items() if name not in parts}
 

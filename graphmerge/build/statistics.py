@@ -78,7 +78,7 @@ def _problems(
     if not statistics.stored.is_mergeable_float:
         what, floats = f"{label}: statistics of {name} are no floats", "F16, BF16, F32 or F64"
         yield Problem(what, got=statistics.stored.value, wanted=floats)
-    if rule is StatisticsRule.ENTRIES and isinstance(tensor.value.pattern.root.op, GatherRows):
+    if rule is StatisticsRule.ENTRIES and isinstance(tensor.pattern.root.op, GatherRows):
         what = f"{label}: the rows of {name} are put in another order, statistics are not"
         yield Problem(what, hint="merge models of one vocabulary, without tokenizer:")
 

@@ -15,7 +15,6 @@ from graphmerge.errors import CheckpointError, Problem
 from graphmerge.graph import (
     Node,
     Pattern,
-    Value,
     arrangement,
     distinct,
     make_node,
@@ -112,7 +111,7 @@ class TensorBuilder:
         statistics = self._statistics(match, inputs)
         read = [*inputs, *(tensor for tensor in statistics if tensor is not None)]
         leaves, repeats = self._leaves(match.place, read)
-        named = [name for tensor in read for name in tensor.value.tensors]
+        named = [name for tensor in read for name in tensor.tensors]
         if named:
             named.append(match.name)
             repeats += arrangement(tuple(named))
@@ -121,7 +120,7 @@ class TensorBuilder:
             self._dependence(match.place).of(match),
             match.moved,
             repeats,
-            *[tensor.value.pattern for tensor in read],
+            *[tensor.pattern for tensor in read],
             *[tensor.stored for tensor in read],
         )
         made = self._made.get(key)
@@ -132,16 +131,15 @@ class TensorBuilder:
         if made.parameters is not None:
             self.resolved[match.name] = made.parameters
         pattern = made.pattern
-        tensors = distinct(named) or (match.name,) if pattern.tensors else ()
-        return ModelTensor(
-            Value(pattern, leaves if pattern.leaves else (), tensors), made.stored, made.reason
-        )
+        tensors = (distinct(named) or (match.name,)) if pattern.tensors else ()
+        own = leaves if pattern.leaves else ()
+        return ModelTensor(pattern, own, made.stored, made.reason, tensors)
 
     def _leaves(
         self, place: Place, inputs: list[ModelTensor]
     ) -> tuple[tuple[Op, ...], tuple[int, ...]]:
         """The leaves of all inputs, each once, and which of them are the same."""
-        leaves = tuple([leaf for tensor in inputs for leaf in tensor.value.leaves])
+        leaves = tuple([leaf for tensor in inputs for leaf in tensor.leaves])
         if place.has_own_files:
             return leaves, ()
         repeats = arrangement(leaves)
@@ -187,6 +185,8 @@ class TensorBuilder:
         self, match: Match, inputs: list[ModelTensor]
     ) -> tuple[ModelTensor | None, ...]:
         """The statistics of every input; those of a tensor that is copied are not looked for."""
+        if self.method.statistics is StatisticsRule.NONE:
+            return (None,) * len(inputs)
         is_copied = self._is_copied([tensor.stored for tensor in inputs])
         rule = StatisticsRule.NONE if is_copied else self.method.statistics
         return statistics_of(match, rule, inputs)
@@ -322,7 +322,7 @@ def _inputs_of(match: Match, *, only: int | None = None) -> list[ModelTensor]:
     pairs = list(zip(match.place.models, match.names, strict=True))
     if only is not None:
         pairs = [pairs[only]]
-    found = [model.find(name) for model, name in pairs]
+    found = [model.tensors.get(name) or model.find(name) for model, name in pairs]
     if None not in found:
         return cast("list[ModelTensor]", found)
     raise CheckpointError(

@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 from graphmerge.build.models import Model, ModelTensor, donor_reference
 from graphmerge.checkpoint.vocabulary import find_embeddings
 from graphmerge.errors import CheckpointError, Problem
-from graphmerge.graph import Pattern, Value, make_node
+from graphmerge.graph import Pattern, make_node
 from graphmerge.ops import GatherRows, RowMap
 from graphmerge.vocabulary.reading import (
     has_vocabulary,
@@ -186,7 +186,7 @@ class _Gathering:
 
 def _gathered(rows: RowMap, nodes: Sequence[Node], own: ModelTensor) -> ModelTensor:
     what = f"{rows.rows:,} rows of {len(nodes)} model{'s' if len(nodes) > 1 else ''}"
-    return ModelTensor(Value(Pattern(make_node(GatherRows(rows, what), *nodes))), own.stored)
+    return ModelTensor(Pattern(make_node(GatherRows(rows, what), *nodes)), (), own.stored)
 
 
 def _summary(combined: Combined) -> str:

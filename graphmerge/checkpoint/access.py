@@ -37,6 +37,15 @@ def read_json_object(path: Path) -> Mapping[str, Any]:
     """
     with machine_errors(path):
         data = path.read_bytes()
+    return parse_json_object(data, path)
+
+
+def parse_json_object(data: bytes, path: Path) -> dict[str, Any]:
+    """The object that the text of a JSON file holds.
+
+    Raises:
+        CheckpointError: the text is not JSON, or no object.
+    """
     try:
         content = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:

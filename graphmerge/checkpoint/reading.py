@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -18,7 +17,7 @@ from graphmerge.checkpoint.weight_file import read_weight_file
 from graphmerge.errors import CheckpointError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, KeysView, Mapping, Sequence
     from pathlib import Path
 
 _MAX_LISTED = 10
@@ -84,7 +83,7 @@ def _read(path: Path, folder: Path, shards: Shards) -> Checkpoint:
     read = {file: read_weight_file(file) for file in shards.files}
     stored = {file: found.tensors for file, found in read.items()}
     left_out = tuple(key for found in read.values() for key in found.left_out)
-    tensors, unlisted = _select(stored, shards.weight_map)
+    tensors, unlisted = _select(stored, shards.listed)
     config = folder / "config.json"
     ordered = natural_name_set(tensors)
     return Checkpoint(
@@ -95,7 +94,7 @@ def _read(path: Path, folder: Path, shards: Shards) -> Checkpoint:
         side_files=find_side_files(folder),
         unlisted=shards.stale + unlisted + left_out,
         notes=tuple(note for found in read.values() for note in found.notes),
-        columns=tuple(found.columns for found in read.values() if found.columns),
+        shared=(shards.listing, *(found.columns for found in read.values())),
     )
 
 
@@ -112,7 +111,7 @@ def _read_components(path: Path, folders: Sequence[str]) -> Checkpoint:
         one = Component(folder, stem)
         read = {file: read_weight_file(file) for file in shards.files}
         stored = {file: one_file.tensors for file, one_file in read.items()}
-        found, left_out = _select(stored, shards.weight_map)
+        found, left_out = _select(stored, shards.listed)
         for name, entry in found.items():
             tensors[one.prefix + name] = evolve(entry, name=one.prefix + name)
         components.append(one)
@@ -137,44 +136,27 @@ def _read_components(path: Path, folders: Sequence[str]) -> Checkpoint:
 
 
 def _select(
-    stored: Mapping[Path, Mapping[str, TensorEntry]], weight_map: Mapping[str, Path] | None
+    stored: Mapping[Path, Mapping[str, TensorEntry]],
+    listed: Mapping[Path, KeysView[str]] | None,
 ) -> tuple[dict[str, TensorEntry], tuple[str, ...]]:
     """The tensors of the model, and `file: tensor` for those that the index leaves out."""
-    if weight_map is None:
+    if listed is None:
         return _union(stored), ()
-    tensors = {name: entry for entries in stored.values() for name, entry in entries.items()}
-    if _is_exact(tensors, stored, weight_map):
-        return tensors, ()
-    listed: defaultdict[Path, dict[str, TensorEntry | None]] = defaultdict(dict)
-    for name, file in weight_map.items():
-        listed[file][name] = stored[file].get(name)
+    if all(stored[file].keys() == names for file, names in listed.items()):
+        return {name: tensor for own in stored.values() for name, tensor in own.items()}, ()
     lacking = {
-        file: [name for name, entry in entries.items() if entry is None]
-        for file, entries in listed.items()
-        if None in entries.values()
+        file: [name for name in names if name not in stored[file]] for file, names in listed.items()
     }
-    if lacking:
-        raise CheckpointError(*(_lacks(file, names) for file, names in sorted(lacking.items())))
+    if any(lacking.values()):
+        found = ((file, names) for file, names in sorted(lacking.items()) if names)
+        raise CheckpointError(*(_lacks(file, names) for file, names in found))
     unlisted = [
         f"{file.name}: {name}"
         for file, entries in stored.items()
-        if len(entries) > len(listed[file])
-        for name in natural_sorted(entries.keys() - listed[file].keys())
+        for name in natural_sorted(entries.keys() - listed[file])
     ]
-    return {name: stored[file][name] for name, file in weight_map.items()}, tuple(unlisted)
-
-
-def _is_exact(
-    tensors: Mapping[str, TensorEntry],
-    stored: Mapping[Path, Mapping[str, TensorEntry]],
-    weight_map: Mapping[str, Path],
-) -> bool:
-    """Whether an index lists all tensors of the files, each once and where it is."""
-    if not len(tensors) == len(weight_map) == sum(map(len, stored.values())):
-        return False
-    found = map(tensors.get, weight_map)
-    pairs = zip(found, weight_map.values(), strict=True)
-    return all(entry is not None and entry.file is file for entry, file in pairs)
+    chosen = {name: stored[file][name] for file, names in listed.items() for name in names}
+    return chosen, tuple(unlisted)
 
 
 def _union(stored: Mapping[Path, Mapping[str, TensorEntry]]) -> dict[str, TensorEntry]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from graphmerge.checkpoint.access import read_json_object
+from graphmerge.checkpoint.access import machine_errors, parse_json_object
 from graphmerge.errors import CheckpointError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
 
 INDEX_SUFFIX = ".safetensors.index.json"
 _SINGLE = "model.safetensors"
@@ -34,16 +36,37 @@ _TRAINING = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state|ran
 """Torch files beside a model that are no weights."""
 
 
+@frozen(eq=False)
+class Listing:
+    """The index of a checkpoint: indexes of the same bytes have the same one."""
+
+    by_file: Mapping[str, KeysView[str]]
+    """Names of tensors, by the name of the file that they are in."""
+
+
+_read: WeakValueDictionary[bytes, Listing] = WeakValueDictionary()
+"""The indexes of checkpoints that are in use, by digest."""
+
+
 @frozen
 class Shards:
     """The weight files of one checkpoint."""
 
     files: tuple[Path, ...]
     """The files that hold the model, sorted by name."""
-    weight_map: Mapping[str, Path] | None
-    """The file of each tensor, from the index; None if every tensor of the files is meant."""
+    listing: Listing | None
+    """What the index says; None if every tensor of the files is meant."""
     stale: tuple[str, ...] = ()
     """Names of the other weight files in the folder."""
+    folder: Path = Path()
+    """Where the index is."""
+
+    @property
+    def listed(self) -> Mapping[Path, KeysView[str]] | None:
+        """The tensors of each file by the index; None if there is none."""
+        if self.listing is None:
+            return None
+        return {self.folder / name: found for name, found in self.listing.by_file.items()}
 
 
 def find_shards(folder: Path) -> Shards:
@@ -73,7 +96,7 @@ def find_shards(folder: Path) -> Shards:
         shards = _find_torch(folder, names, torch_files)
     used = {str(file.relative_to(folder)) for file in shards.files}
     stale = tuple(name for name in (*weights, *torch_files) if name not in used)
-    return Shards(shards.files, shards.weight_map, stale)
+    return evolve(shards, stale=stale)
 
 
 def find_component_shards(folder: Path) -> tuple[str, Shards]:
@@ -144,17 +167,29 @@ def _choose_index(folder: Path, indexes: Sequence[str]) -> str:
 
 
 def _read_index(index: Path) -> Shards:
-    weight_map = read_json_object(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        wanted = "file names by tensor name"
-        raise CheckpointError(Problem("no weight_map in the index", str(index), wanted=wanted))
-    names = sorted(set(map(str, weight_map.values())))
+    with machine_errors(index):
+        data = index.read_bytes()
+    digest = hashlib.sha256(data).digest()
+    listing = _read.get(digest)
+    if listing is None:
+        listing = _read[digest] = _parse_index(data, index)
+    names = sorted(listing.by_file)
     problems = list(_index_problems(index, names))
     if problems:
         raise CheckpointError(*problems)
-    files = {name: index.parent / name for name in names}
-    places = {tensor: files[name] for tensor, name in weight_map.items()}
-    return Shards(tuple(sorted(set(files.values()))), places)
+    files = tuple(sorted(index.parent / name for name in names))
+    return Shards(files, listing, folder=index.parent)
+
+
+def _parse_index(data: bytes, index: Path) -> Listing:
+    weight_map = parse_json_object(data, index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        wanted = "file names by tensor name"
+        raise CheckpointError(Problem("no weight_map in the index", str(index), wanted=wanted))
+    by_file: dict[str, dict[str, None]] = {}
+    for tensor, name in weight_map.items():
+        by_file.setdefault(str(name), {})[tensor] = None
+    return Listing({name: found.keys() for name, found in by_file.items()})
 
 
 def _index_problems(index: Path, names: Iterable[str]) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from graphmerge.checkpoint.header_columns import Columns
+    from graphmerge.checkpoint.shards import Listing
     from graphmerge.spec import TensorSpec
 
 
@@ -130,8 +131,8 @@ class Checkpoint:
     """What the user should know of how the files were understood."""
     origin: HubOrigin | None = None
     """The commit that the files are from; None for files of this machine."""
-    columns: tuple[Columns, ...] = ()
-    """What it shares with checkpoints whose files have the same headers."""
+    shared: tuple[Columns | Listing | None, ...] = ()
+    """What is known of its headers and its index, for checkpoints that have the same ones."""
     names: NameSet = field(init=False, repr=False)
     """The names of its tensors, in their order."""
 

@@ -80,12 +80,12 @@ class Expression:
         found = self._model.find(tensor)
         if found is None:
             raise GraphError(Problem(f"no tensor {tensor}", repr(self)))
-        return found.value.spec.with_dtype(found.stored)
+        return found.pattern.root.spec.with_dtype(found.stored)
 
     @property
     def is_task_vector(self) -> bool:
         """Whether it is a difference of models, which can be added to one."""
-        spaces = (tensor.value.space for tensor in self._model.tensors.values())
+        spaces = (tensor.pattern.root.space for tensor in self._model.tensors.values())
         return any(space is Space.DELTA for space in spaces)
 
     def __sub__(self, other: Expression) -> Expression:

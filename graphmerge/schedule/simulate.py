@@ -110,7 +110,7 @@ class _Replaying:
             for unit in member.option:
                 self._note(unit.unit.name, _turn(unit, self.shared, self._users), 0)
             return
-        stored = sum(node.spec.nbytes for node in self.shared)
+        stored = sum(node.spec.nbytes for node in self.shared) if self.shared else 0
         for name, turn in zip(member.names, self._alike(member.option), strict=True):
             self._note(name, turn, stored)
 
@@ -168,6 +168,7 @@ class _Replay:
         self._kept = set(plan.kept)
         self._held: dict[Node, int] = dict.fromkeys(plan.unit.needs, 0)
         self._folded: set[Node] = set()
+        self._fold_bytes = _fold_bytes(plan)
         self.held = self._walk()
         """Bytes held in every pass."""
         self.largest = max(self.held, default=0)
@@ -200,20 +201,12 @@ class _Replay:
             for node in part.reductions
         )
         states += sum(node.spec.nbytes for node in part.folded)
-        held = sum(self._held.values()) + states + self._fold_bytes()
+        held = sum(self._held.values()) + states + self._fold_bytes
         self._folded.update(part.folded)
         for node in part.reductions:
             if node not in part.folded:
                 self._held[node] = node.spec.nbytes
         return held
-
-    def _fold_bytes(self) -> int:
-        """Bytes of the unit's statistic over many tensors while it is made."""
-        return sum(
-            node.op.state_bytes(tuple(value.spec for value in node.inputs))
-            for node in self._plan.unit.makes
-            if node.op.fold_width
-        )
 
     def _require(self, values: Iterable[Node]) -> None:
         for node in values:
@@ -223,3 +216,12 @@ class _Replay:
         for node in step.values:
             assert node in self._held, f"{node} is freed twice"
             del self._held[node]
+
+
+def _fold_bytes(plan: UnitPlan) -> int:
+    """Bytes of the unit's statistic over many tensors while it is made."""
+    return sum(
+        node.op.state_bytes(tuple(value.spec for value in node.inputs))
+        for node in plan.unit.makes
+        if node.op.fold_width
+    )
