@@ -1,4 +1,9 @@
-"""EMR-Merging (arXiv 2405.17461): elect, mask and rescale."""
+"""EMR-Merging (arXiv 2405.17461): elect, mask and rescale.
+
+The rescaler of a task keeps the mean magnitude of its whole task vector, as the paper has it:
+sum |d_i| / sum |m_i u| over all entries of the model. The paper's code adds up means of tensors
+instead, so that there small tensors count as much as large ones.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""NAN (arXiv 2505.16148): coefficients by the inverse of norms."""
+"""NAN (arXiv 2505.16148): coefficients by the inverse of norms.
+
+The paper speaks of the norms of parameters, which are nearly the same in all fine-tunes of one
+base: `norms: models` takes these. The default takes norms of task vectors, which say how much each
+model has changed.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,7 @@ from graphmerge.methods.parameters import SCALE
 from graphmerge.methods.task_vectors import add_to_base, task_vector
 from graphmerge.methods.whole_model import SCOPE, distinct, scope_of, sums_over_tensors
 from graphmerge.ops import Combine, Gram, InverseRootShares
+from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -40,13 +46,16 @@ def _deltas(merge: MergeInputs) -> list[Node]:
 
 
 def _squares(merge: MergeInputs) -> list[Node]:
-    return [make_node(Gram(), delta) for delta in _deltas(merge)]
+    of_models = merge.parameters["norms"] == "models"
+    measured = [model.node for model in merge.fine_tunes] if of_models else _deltas(merge)
+    return [make_node(Gram(), x) for x in measured]
 
 
 METHOD = Method(
     name="nan",
     summary="Task arithmetic with weights in inverse proportion to the size of task vectors.",
-    formula="B + lambda sum_i c_i d_i, d_i = T_i - B, c_i = (1 / |d_i|) / sum_j (1 / |d_j|)",
+    formula="B + lambda sum_i c_i d_i, d_i = T_i - B, c_i = (1 / |d_i|) / sum_j (1 / |d_j|); "
+    "or |T_i| for |d_i|",
     use_when="task vectors of very different size, of which the largest would drown the others",
     paper="NAN, arXiv 2505.16148",
     build=build,
@@ -56,6 +65,14 @@ METHOD = Method(
     group=Group.TASK_VECTORS,
     parameters=(
         evolve(SCOPE, doc="Take norms of each tensor, or of the whole model."),
+        ParameterSpec(
+            "norms",
+            str,
+            "task_vectors",
+            per_model=False,
+            doc="Of what norms are taken: of task vectors, or of the models as the paper says.",
+            choices=("task_vectors", "models"),
+        ),
         SCALE,
     ),
     least_models=2,

@@ -43,6 +43,8 @@ def _metagpt(given):
 def _nan(given):
     of_model = given.own.get("scope") == "model"
     squares = _squares(given) if of_model else [np.sum(delta**2) for delta in given.deltas]
+    if given.own.get("norms") == "models":
+        squares = [np.sum(x**2) for x in given.tensors[1:]]
     return whole.nan(given.tensors[0], given.deltas, np.sqrt(squares), given.own.get("lambda", 1.0))
 
 
@@ -100,6 +102,7 @@ ROWS = (
     _row("metagpt", _metagpt, "plain"),
     _row("metagpt", _metagpt, "lambda", **{"lambda": 0.25}),
     _row("nan", _nan, "plain"),
+    _row("nan", _nan, "norms-of-models", norms="models"),
     _row("nan", _nan, "model", scope="model", **{"lambda": 0.5}),
     _stitch_row("plain"),
     _stitch_row("density-edges", (0.0, 1.0, 1e-9, 0.5), **{"lambda": 0.5}),
