@@ -1,4 +1,9 @@
-"""CABS (arXiv 2503.01874): n:m pruning, each model within what those before have left."""
+"""CABS (arXiv 2503.01874): n:m pruning, each model within what those before have left.
+
+Entries of different models never overlap: where n models' shares do not fit into a group, the last
+ones keep what is left, or nothing. The paper lets half of the entries overlap where n is m/2 or
+more; here they do not.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +59,7 @@ METHOD = Method(
     group=Group.TASK_VECTORS,
     parameters=(
         WEIGHT,
-        _integer("n", 64, "How many of every m entries to keep."),
+        _integer("n", 64, "How many of every m entries to keep; later models as many as are left."),
         _integer("m", 256, "Entries of a group, in flat order: 16, 32, ... 1024."),
         SCALE,
     ),

@@ -79,6 +79,21 @@ def test_a_killed_merge_leaves_no_output_and_continues_to_the_same_bytes(models)
     assert not (out / JOURNAL_NAME).exists()
 
 
+def test_statistics_of_the_whole_model_are_the_same_when_a_run_is_continued(models):
+    """They are taken over all tensors again, the finished ones too."""
+    content = recipe("ties") | {"parameters": {"scope": "model"}}
+    whole = merge(content, models / "statistics-whole")
+    path = models / "statistics.yml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    out, total = models / "statistics", len(whole.tensors())
+    killed_after(total // 2, path, out)
+    done = finished(out.with_name("statistics.partial"))
+    assert total // 2 <= done < total
+    continued = merge(content, out)
+    assert continued.report.continued_tensors == done
+    assert weights_digest(out) == weights_digest(whole.out)
+
+
 def test_a_finished_part_is_not_computed_again(models):
     path = models / "saving.yml"
     path.write_text(yaml.safe_dump(recipe(), sort_keys=False))
