@@ -17,10 +17,11 @@ from graphmerge.errors import InputError, Problem, RecipeError
 from graphmerge.hub_files import fetch_vocabularies
 from graphmerge.places import PLANNING, Place, find_place
 from graphmerge.plugins.discovery import require_method_of
+from graphmerge.recipe.cursor import Cursor
 from graphmerge.recipe.graph_section import load_recipe_graph, with_cropped_embeddings
+from graphmerge.recipe.tokenizer import read_chat_template
 from graphmerge.recipe.values import ModelReference
 from graphmerge.vocabulary.chat_templates import chosen_template
-from graphmerge.vocabulary.settings import extra_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -105,20 +106,32 @@ def compile_graph(
     problems = [problem for entry in recipe.needed() for problem in _unknown(entry)]
     if problems:
         raise RecipeError(*problems)
-    sections = [entry.recipe.tokenizer for entry in recipe.needed()]
-    named = [model for section in sections if section for model in extra_models(section)]
-    stored = dict.fromkeys((*recipe.stored(), *named))
-    models = {reference: open_one(reference) for reference in stored}
+    models = {reference: open_one(reference) for reference in recipe.stored()}
     fetch_vocabularies(recipe, models.values())
     build = build_graph(recipe, models, seed=seed)
-    return Compiled(recipe, models, build, seed, _chat_template(recipe, models, build))
+    template = _chat_template(recipe.chat_template, models, build)
+    return Compiled(recipe, models, build, seed, template)
 
 
-def _chat_template(
-    recipe: RecipeGraph, models: Mapping[ModelReference, Model], build: Build
-) -> str:
-    """The chat template that the recipe asks for; empty if it does not, or no model has one."""
-    wanted = recipe.final.chat_template
+def with_chat_template(compiled: Compiled, wanted: str) -> Compiled:
+    """The same merge, whose output gets another chat template; the text of the recipe stays.
+
+    Raises:
+        InputError: it is no chat template.
+    """
+    place = Cursor(wanted, path="chat_template")
+    read_chat_template(place)
+    if place.problems:
+        raise RecipeError(*place.problems)
+    return evolve(
+        compiled,
+        recipe=compiled.recipe.with_chat_template(wanted),
+        chat_template=_chat_template(wanted, compiled.models, compiled.build),
+    )
+
+
+def _chat_template(wanted: str | None, models: Mapping[ModelReference, Model], build: Build) -> str:
+    """The chat template that a recipe asks for; empty if it does not, or no model has one."""
     if wanted is None:
         return ""
     donor = build.model.checkpoint

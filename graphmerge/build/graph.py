@@ -93,7 +93,7 @@ def _lift_all(entries: Iterable[Entry], stored: Models, *, seed: int) -> dict[st
     errors: list[InputError] = []
     for entry in entries:
         try:
-            if any(reference not in models for reference in entry.inputs()):
+            if any(reference not in models for reference in entry.references()):
                 _check_parameters(entry)
             else:
                 made[entry.name] = lifted = _lift(entry, models, seed=seed)
@@ -108,6 +108,25 @@ def _lift_all(entries: Iterable[Entry], stored: Models, *, seed: int) -> dict[st
 
 
 def _lift(entry: Entry, models: Models, *, seed: int) -> Lifted:
+    lifted = lift_entry(entry, models, seed=seed)
+    inputs = (models[reference] for reference in entry.inputs())
+    names = chain(*(model.tensors for model in inputs), lifted.names)
+    return evolve(lifted, warnings=(*lifted.warnings, *idle_filters(entry.recipe, names)))
+
+
+def lift_entry(entry: Entry, models: Models, *, seed: int) -> Lifted:
+    """What a recipe makes of models whose vocabularies may differ.
+
+    Args:
+        entry: The recipe, and what its result is called.
+        models: Every model that it refers to, its `tokenizer:` section included.
+        seed: Seed of random masks.
+
+    Raises:
+        InputError: everything that is wrong with the vocabularies; or else with the parameters,
+            slices and tensors.
+        MachineError: a tokenizer file cannot be read.
+    """
     recipe, inputs = entry.recipe, {name: models[name] for name in entry.inputs()}
     aligned = align(recipe, {name: models[name] for name in entry.models()}, models)
     lifted = lift(
@@ -118,11 +137,9 @@ def _lift(entry: Entry, models: Models, *, seed: int) -> Lifted:
         reference=ModelReference(entry.name or "the output"),
         key=derived_key(recipe, inputs),
     )
-    names = chain(*(model.tensors for model in inputs.values()), lifted.names)
     return evolve(
         lifted,
         model=evolve(lifted.model, tokenizer=aligned.tokenizer),
-        warnings=(*lifted.warnings, *idle_filters(recipe, names)),
         notes=aligned.notes,
         reading_bytes=aligned.reading_bytes,
     )

@@ -20,7 +20,6 @@ from graphmerge.build.models import (
     Model,
     ModelTensor,
     derived_model,
-    donor_reference,
     in_module,
     stack_of,
 )
@@ -100,7 +99,7 @@ def lift(
     require_some_used((models[name], used.get(models[name], set())) for name in recipe.statistics())
     builder = TensorBuilder(recipe, method, seed)
     tensors = _tensors(matches, builder)
-    donor = models[donor_reference(recipe)]
+    donor = models[recipe.donor]
     copied = _unlisted(recipe, donor, tensors)
     used.setdefault(donor, set()).update(copied)
     made = tensors | copied

@@ -22,12 +22,12 @@ from graphmerge.spec import DType
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
-    from graphmerge.build.vocabularies import TokenizerOrigin
+    from graphmerge.build.alignment import TokenizerOrigin
     from graphmerge.checkpoint.layer_layout import LayerLayout, LayerStack
     from graphmerge.checkpoint.quantisation import Quantisation
     from graphmerge.checkpoint.values import Checkpoint
     from graphmerge.graph import Op
-    from graphmerge.recipe.values import ModelReference, Recipe
+    from graphmerge.recipe.values import ModelReference
     from graphmerge.spec import TensorSpec
 
 
@@ -187,11 +187,6 @@ def derived_model(
     names = donor.names.names if has_same else natural_sorted(tensors)
     ordered = {name: tensors[name] for name in names}
     return Model(reference, key, ordered, config, tied, donor.checkpoint, is_stored=False)
-
-
-def donor_reference(recipe: Recipe) -> ModelReference:
-    """The model that gives config and tokenizer: the base, else the first listed one."""
-    return recipe.base_model or recipe.modules[0].slices[0].sources[0].model
 
 
 def stack_of(model: Model, within: str | None) -> LayerStack | None:

@@ -4,13 +4,13 @@ from graphmerge.expressions.conversion import from_recipe, to_recipe
 from graphmerge.expressions.expression import Expression
 from graphmerge.expressions.functions import (
     interpolate,
-    load,
     merge,
     sign_consensus,
     sparsify,
     stack_layers,
     weighted_sum,
 )
+from graphmerge.expressions.loading import load
 from graphmerge.expressions.plans import MergePlan
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.errors import GraphError, Problem
 from graphmerge.expressions.expression import Expression, expression, placeholder
-from graphmerge.expressions.functions import stored
+from graphmerge.expressions.loading import stored
 from graphmerge.recipe.graph_section import load_recipe_graph, parse_recipe_graph, renamed
 from graphmerge.recipe.values import (
     Entry,
@@ -135,7 +135,7 @@ def _expression(recipes: RecipeGraph, folder: Path) -> Expression:
         reference: stored(reference, folder) for reference in recipes.stored()
     }
     for entry in recipes.needed():
-        inputs = entry.inputs()
+        inputs = entry.references()
         names = {reference: placeholder(index) for index, reference in enumerate(inputs)}
         recipe = renamed(entry.recipe, names)
         text = entry.name or f"merge({entry.recipe.merge_method!r}, {[str(i) for i in inputs]})"

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from graphmerge.build.graph import derived_key
-from graphmerge.build.lift import lift
+from graphmerge.build.graph import lift_entry
 from graphmerge.errors import GraphError, GraphmergeError, Problem
 from graphmerge.expressions.parameters import parameter_value
 from graphmerge.graph import Space
+from graphmerge.hub_files import fetch_vocabularies
 from graphmerge.plugins.discovery import require_method_of
 from graphmerge.recipe.parse import dtype_named
 from graphmerge.recipe.values import (
     Conditional,
+    Entry,
     ModelReference,
     Module,
     Recipe,
+    RecipeGraph,
     Slice,
     Source,
 )
@@ -192,6 +194,7 @@ class Expression:
         out: str | Path,
         *,
         plan: MergePlan | None = None,
+        chat_template: str | None = None,
         overwrite: bool = False,
         strict: bool = False,
     ) -> RunReport:
@@ -200,19 +203,23 @@ class Expression:
         Args:
             out: Folder of the checkpoint.
             plan: From `plan`; None makes one with the defaults.
+            chat_template: `auto`, the name of a built-in, or a Jinja template; None leaves what
+                the merge says, or the one of the tokenizer.
             overwrite: Replace what is there.
             strict: Refuse inputs with NaN or infinity instead of warning.
 
         Raises:
             BudgetError: the plan does not fit its budget.
             GraphError: the plan is that of another expression.
-            InputError: an input or `out` cannot be used.
+            InputError: an input, `out` or the chat template cannot be used.
             MachineError: the disk or the device failed.
         """
         chosen = plan or self.plan()
         if not chosen.is_of(self):
             raise GraphError(Problem("the plan is that of another expression", repr(self)))
-        return chosen.run(Path(out), overwrite=overwrite, strict=strict)
+        return chosen.run(
+            Path(out), chat_template=chat_template, overwrite=overwrite, strict=strict
+        )
 
     def tensor(self, name: str, *, seed: int = 0) -> torch.Tensor:
         """One tensor, computed now, in the dtype in which it would be saved.
@@ -281,14 +288,10 @@ def expression(recipe: Recipe, inputs: tuple[Expression, ...], text: str) -> Exp
     """
     models = {placeholder(index): value._model for index, value in enumerate(inputs)}
     with shown_in(text):
-        lifted = lift(
-            recipe,
-            require_method_of(recipe),
-            models,
-            seed=0,
-            reference=ModelReference(_cut(text)),
-            key=derived_key(recipe, models),
-        )
+        require_method_of(recipe)
+        entry = Entry(_cut(text), recipe)
+        fetch_vocabularies(RecipeGraph((entry,), entry.name), models.values())
+        lifted = lift_entry(entry, models, seed=0)
     return Expression(recipe, inputs, lifted.model, _cut(text))
 
 

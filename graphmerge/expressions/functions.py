@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from graphmerge.compilation import open_stored
 from graphmerge.errors import GraphError, Problem, RecipeError
 from graphmerge.expressions.expression import (
     Expression,
@@ -15,10 +13,11 @@ from graphmerge.expressions.expression import (
     shown_in,
     weighted,
 )
+from graphmerge.expressions.loading import Input, as_expression
 from graphmerge.expressions.parameters import parameter_value, shown_parameter
+from graphmerge.expressions.vocabularies import TokenizerChoice, read_sections
 from graphmerge.plugins.discovery import require_method
 from graphmerge.recipe.parse import dtype_named
-from graphmerge.recipe.references import parse_reference
 from graphmerge.recipe.values import Conditional, Module, Recipe, Slice, Source
 
 if TYPE_CHECKING:
@@ -27,35 +26,6 @@ if TYPE_CHECKING:
     from graphmerge.expressions.parameters import Parameter
     from graphmerge.methods.base import Method
     from graphmerge.recipe.values import ModelReference, ParameterValue
-
-Input: TypeAlias = "Expression | str | Path"
-"""An expression, or where a checkpoint is."""
-
-
-def load(model: str | Path) -> Expression:
-    """A checkpoint, by its headers; a relative path starts at the working directory.
-
-    Args:
-        model: A folder or file, as recipes name it.
-
-    Raises:
-        InputError: there is no such checkpoint, or its headers are not right.
-        MachineError: a file cannot be read.
-    """
-    folder = Path.cwd()
-    reference = parse_reference(str(model), recipe_folder=folder)
-    return stored(reference, folder)
-
-
-def stored(reference: ModelReference, folder: Path) -> Expression:
-    """The checkpoint of a reference; relative paths may start in the folder, too.
-
-    Its files are found again wherever the working directory is by then.
-    """
-    model = open_stored(reference, folder, absolute=True)
-    name = Path(reference.path).name or str(reference)
-    adapter = f"+{Path(reference.lora.path).name}" if reference.lora else ""
-    return Expression(None, (), model, name + adapter)
 
 
 def sparsify(
@@ -166,6 +136,9 @@ def merge(
     base: Input | None = None,
     statistics: Sequence[Input] = (),
     dtype: str | None = None,
+    tokenizer: TokenizerChoice | None = None,
+    embeddings: str | None = None,
+    chat_template: str | None = None,
     **parameters: Parameter,
 ) -> Expression:
     """A registered merge method.
@@ -176,26 +149,41 @@ def merge(
         base: The base model, where the method has one.
         statistics: Of each model a checkpoint with statistics, where the method wants them.
         dtype: Inputs are cast to this first; None keeps each tensor's own.
+        tokenizer: Which tokens the result has: `union`, `base`, a checkpoint, or the mapping that
+            recipes have; None leaves every row at its place.
+        embeddings: Without it, what becomes of vocabularies of different sizes: `auto` (as None),
+            `crop`, `extend` or `error`.
+        chat_template: Where this is the model that is saved: `auto`, the name of a built-in, or a
+            Jinja template; None leaves the one of the tokenizer.
         **parameters: Parameters. A per-model one may be a list with a value for each model; any
             other list is a gradient over the layers. `lambda_` stands for `lambda`.
 
     Raises:
         RecipeError: no such method or parameter, or a value that it cannot have.
-        InputError: the models do not fit together.
+        InputError: the models, or their vocabularies, do not fit together.
     """
     pairs = [item if isinstance(item, tuple) else (item, {}) for item in models]
-    expressions = [_expression(model) for model, _ in pairs]
-    base_model = None if base is None else _expression(base)
-    given_statistics = [_expression(item) for item in statistics]
-    inputs = _Inputs([*([base_model] if base_model else []), *expressions, *given_statistics])
+    expressions = [as_expression(model) for model, _ in pairs]
+    base_model = None if base is None else as_expression(base)
+    given_statistics = [as_expression(item) for item in statistics]
+    about = {
+        "base": base_model,
+        "statistics": given_statistics or None,
+        "tokenizer": tokenizer,
+        "embeddings": embeddings,
+        "chat_template": chat_template,
+    }
     shown = [f"{method!r}", repr(expressions)]
-    shown += [f"base={base_model!r}"] * (base_model is not None)
-    shown += [f"statistics={given_statistics!r}"] * bool(given_statistics)
+    shown += [f"{name}={value!r}" for name, value in about.items() if value is not None]
     shown += [f"{name}={shown_parameter(value)}" for name, value in parameters.items()]
     text = f"merge({', '.join(shown)})"
     with shown_in(text):
         given = {name.rstrip("_"): value for name, value in parameters.items()}
         each, whole = _split(require_method(method), given, len(pairs))
+        vocabulary = read_sections(tokenizer, embeddings, chat_template)
+        others = [*given_statistics, *vocabulary.models.values()]
+        inputs = _Inputs([*([base_model] if base_model else []), *expressions, *others])
+        names = {reference: inputs.name(v) for reference, v in vocabulary.models.items()}
         statistics_of = _statistics_names(inputs, given_statistics, len(pairs))
         sources = tuple(
             Source(inputs.name(value), None, values | _values(own), known)
@@ -209,6 +197,9 @@ def merge(
             base_model=inputs.name(base_model) if base_model else None,
             parameters=whole,
             dtype=dtype_named(dtype) if dtype else None,
+            tokenizer=vocabulary.tokenizer_of(names),
+            embeddings=vocabulary.embeddings,
+            chat_template=vocabulary.chat_template,
         )
     return expression(recipe, inputs.distinct, text)
 
@@ -248,10 +239,6 @@ def _is_filters(value: Sequence[object]) -> bool:
 
 def _values(own: Mapping[str, Parameter]) -> dict[str, tuple[Conditional, ...]]:
     return {name: parameter_value(value) for name, value in own.items()}
-
-
-def _expression(value: Input) -> Expression:
-    return value if isinstance(value, Expression) else load(value)
 
 
 class _Inputs:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from graphmerge.compilation import Compiled, compile_graph
+from graphmerge.compilation import Compiled, compile_graph, with_chat_template
 from graphmerge.errors import GraphError, InputError, Problem, RecipeError
 from graphmerge.expressions.conversion import recipe_graph, stored_models
 from graphmerge.graph import Graph
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from graphmerge.execution.reading import Bytes
     from graphmerge.expressions.expression import Expression
     from graphmerge.finishing import RunReport
+    from graphmerge.recipe.values import RecipeGraph
     from graphmerge.schedule.plan import Plan
     from graphmerge.schedule.report_values import PlanReport
 
@@ -96,12 +97,22 @@ class MergePlan:
             for reference, model in inputs.items()
         )
 
-    def run(self, out: Path, *, overwrite: bool = False, strict: bool = False) -> RunReport:
+    def run(
+        self,
+        out: Path,
+        *,
+        chat_template: str | None = None,
+        overwrite: bool = False,
+        strict: bool = False,
+    ) -> RunReport:
         """Compute it and publish the checkpoint: see `Expression.save`."""
+        compiled = self._compiled
+        if chat_template is not None:
+            compiled = _with_chat_template(compiled, chat_template)
         self._plan.validate()
-        check_output(self._compiled, out, overwrite=overwrite)
+        check_output(compiled, out, overwrite=overwrite)
         options = RunOptions(overwrite=overwrite, strict=strict)
-        return run(self._compiled, self._plan, out, options, _Warnings())
+        return run(compiled, self._plan, out, options, _Warnings())
 
 
 class _Warnings:
@@ -187,14 +198,25 @@ def _compiled(value: Expression, seed: int) -> Compiled:
     if value.is_task_vector:
         what = "a task vector is no model, and cannot be computed by itself"
         raise GraphError(Problem(what, repr(value), hint="add it to a model"))
-    recipes = evolve(recipe_graph(value), text=_recipe_text(value), origin="expression")
+    recipes = recipe_graph(value)
+    recipes = evolve(recipes, text=_recipe_text(recipes, value), origin="expression")
     known = stored_models(value)
     return compile_graph(recipes, known.__getitem__, seed=seed)
 
 
-def _recipe_text(value: Expression) -> str:
+def _with_chat_template(compiled: Compiled, template: str) -> Compiled:
+    """The same merge with another chat template, which the stored recipe says, too."""
+    changed = with_chat_template(compiled, template)
+    try:
+        text = write_recipe(changed.recipe)
+    except RecipeError:
+        text = compiled.recipe.text  # the comment that says why
+    return evolve(changed, recipe=evolve(changed.recipe, text=text))
+
+
+def _recipe_text(recipes: RecipeGraph, value: Expression) -> str:
     """The recipe to store with the output; a comment where the expression cannot be written."""
     try:
-        return write_recipe(recipe_graph(value))
+        return write_recipe(recipes)
     except RecipeError as error:
         return f"# a Python expression: {value!r}\n# {error}\n"

@@ -13,7 +13,7 @@ from graphmerge.recipe.parameters import read_parameters
 from graphmerge.recipe.parse import read_dtype, read_recipe, read_text
 from graphmerge.recipe.references import read_reference
 from graphmerge.recipe.suggestions import suggest
-from graphmerge.recipe.tokenizer import EMBEDDINGS
+from graphmerge.recipe.tokenizer import EMBEDDINGS, read_chat_template
 from graphmerge.recipe.values import (
     Conditional,
     Entry,
@@ -23,6 +23,7 @@ from graphmerge.recipe.values import (
     RecipeGraph,
     Slice,
     Source,
+    TokenizerSettings,
 )
 from graphmerge.recipe.yaml_loading import load_yaml_documents
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_GRAPH_KEYS = ("graph", "output", "dtype", "out_dtype")
+_GRAPH_KEYS = ("graph", "output", "dtype", "out_dtype", "chat_template")
 _OPERATION_KEYS = ("op", "inputs", "weights", "tensors", "dtype", "out_dtype")
 ONLY = ""
 """Name of the only entry of a file that has no names."""
@@ -96,7 +97,27 @@ def renamed(recipe: Recipe, names: Mapping[ModelReference, ModelReference]) -> R
         )
         for module in recipe.modules
     )
-    return evolve(recipe, modules=modules, base_model=new(recipe.base_model))
+    return evolve(
+        recipe,
+        modules=modules,
+        base_model=new(recipe.base_model),
+        tokenizer=recipe.tokenizer and renamed_tokenizer(recipe.tokenizer, names),
+    )
+
+
+def renamed_tokenizer(
+    settings: TokenizerSettings, names: Mapping[ModelReference, ModelReference]
+) -> TokenizerSettings:
+    """The section with its models called otherwise."""
+    source = settings.source
+    return evolve(
+        settings,
+        source=source if isinstance(source, str) else names.get(source, source),
+        tokens={
+            token: evolve(given, model=given.model and names.get(given.model, given.model))
+            for token, given in settings.tokens.items()
+        },
+    )
 
 
 def with_cropped_embeddings(recipes: RecipeGraph) -> RecipeGraph:
@@ -141,6 +162,7 @@ def _read_graph(root: Cursor) -> tuple[list[Entry], str]:
     fields = root.fields(_GRAPH_KEYS, required=("graph", "output"))
     named = fields["graph"].entries() if "graph" in fields else {}
     dtype, out_dtype = read_dtype(fields.get("dtype")), read_dtype(fields.get("out_dtype"))
+    chat_template = read_chat_template(fields.get("chat_template"))
     output = fields["output"].text() if "output" in fields else None
     entries: list[Entry] = []
     for name, place in named.items():
@@ -149,7 +171,8 @@ def _read_graph(root: Cursor) -> tuple[list[Entry], str]:
             continue
         recipe = evolve(recipe, dtype=recipe.dtype or dtype)
         if name == output:
-            recipe = evolve(recipe, out_dtype=recipe.out_dtype or out_dtype)
+            template = recipe.chat_template or chat_template
+            recipe = evolve(recipe, out_dtype=recipe.out_dtype or out_dtype, chat_template=template)
         entries.append(Entry(name, recipe))
     if output is not None and output not in named:
         fields["output"].report(
@@ -227,7 +250,7 @@ def _linked(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _links(entry: Entry, names: set[str]) -> dict[ModelReference, ModelReference]:
-    return {ref: ModelReference(str(ref)) for ref in entry.inputs() if str(ref) in names}
+    return {ref: ModelReference(str(ref)) for ref in entry.references() if str(ref) in names}
 
 
 def _ordered(entries: Sequence[Entry], origin: str) -> tuple[Entry, ...]:
@@ -238,7 +261,8 @@ def _ordered(entries: Sequence[Entry], origin: str) -> tuple[Entry, ...]:
     """
     by_name: Mapping[str, Entry] = {entry.name: entry for entry in entries}
     edges = {
-        entry.name: [str(ref) for ref in entry.inputs() if str(ref) in by_name] for entry in entries
+        entry.name: [str(ref) for ref in entry.references() if str(ref) in by_name]
+        for entry in entries
     }
     try:
         order = tuple(TopologicalSorter(edges).static_order())

@@ -6,7 +6,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -152,6 +152,12 @@ class TokenizerSettings:
     pad_to_multiple_of: int | None = None
     """Vocabulary size is rounded up to a multiple of this."""
 
+    def models(self) -> tuple[ModelReference, ...]:
+        """The models that it names, each once."""
+        named = [source.model for source in self.tokens.values()]
+        own = [] if isinstance(self.source, str) else [self.source]
+        return tuple(dict.fromkeys([*own, *(model for model in named if model is not None)]))
+
 
 @frozen
 class Recipe:
@@ -183,6 +189,11 @@ class Recipe:
     """The YAML as it was read; stored with the output."""
     origin: str = field(default="<string>", eq=False, repr=False)
     """File that the recipe came from, for messages."""
+
+    @property
+    def donor(self) -> ModelReference:
+        """The model that gives config and tokenizer: the base, else the first listed one."""
+        return self.base_model or self.modules[0].slices[0].sources[0].model
 
     def statistics(self) -> tuple[ModelReference, ...]:
         """Every checkpoint of statistics of a model, each once."""
@@ -217,6 +228,11 @@ class Entry:
                 found.update((source.model, None) for source in part.sources)
         return tuple(found)
 
+    def references(self) -> tuple[ModelReference, ...]:
+        """Every model that the recipe speaks of: its inputs, then those of its tokenizer."""
+        settings = self.recipe.tokenizer
+        return tuple(dict.fromkeys((*self.inputs(), *(settings.models() if settings else ()))))
+
 
 @frozen
 class RecipeGraph:
@@ -236,6 +252,29 @@ class RecipeGraph:
         """The recipe of the output."""
         return next(entry.recipe for entry in self.entries if entry.name == self.output)
 
+    @property
+    def chat_template(self) -> str | None:
+        """What the output says, or else the entry that gives it its tokenizer files."""
+        recipes = {entry.name: entry.recipe for entry in self.entries}
+        recipe: Recipe | None = recipes[self.output]
+        while recipe is not None:
+            if recipe.chat_template is not None:
+                return recipe.chat_template
+            recipe = recipes.get(str(recipe.donor))
+        return None
+
+    def with_chat_template(self, template: str) -> RecipeGraph:
+        """The same recipes, whose output gets another chat template."""
+        return evolve(
+            self,
+            entries=tuple(
+                evolve(entry, recipe=evolve(entry.recipe, chat_template=template))
+                if entry.name == self.output
+                else entry
+                for entry in self.entries
+            ),
+        )
+
     def needed(self) -> tuple[Entry, ...]:
         """The entries that the output is made from, inputs before users."""
         wanted = {self.output}
@@ -243,19 +282,21 @@ class RecipeGraph:
         for entry in reversed(self.entries):
             if entry.name in wanted:
                 chosen.append(entry)
-                wanted.update(str(reference) for reference in entry.inputs())
+                wanted.update(str(reference) for reference in entry.references())
         return tuple(reversed(chosen))
 
     def stored(self) -> tuple[ModelReference, ...]:
         """The models that the output needs and no entry makes: checkpoints."""
         names = {entry.name for entry in self.entries}
-        found = (reference for entry in self.needed() for reference in entry.inputs())
+        found = (reference for entry in self.needed() for reference in entry.references())
         return tuple(dict.fromkeys(ref for ref in found if str(ref) not in names))
 
     def statistics(self) -> tuple[ModelReference, ...]:
         """Those of the checkpoints that are no models, only statistics of them."""
-        merged = {reference for entry in self.needed() for reference in entry.models()}
-        return tuple(reference for reference in self.stored() if reference not in merged)
+        entries = self.needed()
+        merged = {reference for entry in entries for reference in entry.models()}
+        given = dict.fromkeys(ref for entry in entries for ref in entry.recipe.statistics())
+        return tuple(reference for reference in given if reference not in merged)
 
     @property
     def methods(self) -> str:

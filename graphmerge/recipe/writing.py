@@ -42,7 +42,11 @@ def write_recipe(recipes: RecipeGraph) -> str:
         entry.name: _operation(entry.recipe) if entry.recipe.is_operation else _recipe(entry.recipe)
         for entry in entries
     }
-    return _dump({"graph": graph, "output": recipes.output})
+    template = recipes.final.chat_template if recipes.final.is_operation else None
+    return _dump(
+        {"graph": graph, "output": recipes.output}
+        | ({"chat_template": template} if template is not None else {})
+    )
 
 
 class _Dumper(yaml.SafeDumper):

@@ -81,7 +81,7 @@ def chosen_template(wanted: str, models: Sequence[Checkpoint]) -> str | None:
         return Counter(found).most_common(1)[0][0] if found else None
     if wanted in BUILT_IN:
         return BUILT_IN[wanted]
-    _check(wanted)
+    check_template(wanted)
     return wanted
 
 
@@ -116,13 +116,20 @@ def template_files(template: str, folder: Path) -> dict[str, str]:
     }
 
 
-def _check(template: str) -> None:
+def check_template(wanted: str) -> None:
+    """Refuse what is neither `auto`, nor the name of a built-in, nor a Jinja template.
+
+    Raises:
+        RecipeError: it is none of them, or it uses a filter or a test that there is not.
+    """
+    if wanted == "auto" or wanted in BUILT_IN:
+        return
     from jinja2 import Environment, TemplateSyntaxError  # noqa: PLC0415 - few recipes need it
 
     # Nothing is rendered, so nothing needs escaping: the text goes into a tokenizer's settings.
     environment = Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=True)
     try:
-        environment.parse(_GENERATION_TAGS.sub("", template))
+        environment.compile(_GENERATION_TAGS.sub("", wanted))  # looks filters up, runs nothing
     except TemplateSyntaxError as error:
         where = f"$.chat_template, line {error.lineno}"
         raise RecipeError(Problem("not a Jinja template", where, error.message or "")) from error

@@ -6,7 +6,7 @@ from itertools import chain, filterfalse
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from graphmerge.errors import CheckpointError, Problem
 
@@ -40,6 +40,10 @@ class OutputVocabulary:
     def rows(self) -> int:
         """Rows of every vocabulary tensor of the output."""
         return self.size + self.padding
+
+    def as_tokenizer(self) -> Tokenizer:
+        """The donor's tokenizer with the new tokens."""
+        return evolve(self.donor, tokens={**self.donor.tokens, **self.new})
 
     def ids_in(self, tokenizer: Tokenizer) -> NDArray[np.int64]:
         """For every row of the output the row of a model: that of the same token, or NO_ID.

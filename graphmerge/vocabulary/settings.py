@@ -51,13 +51,6 @@ class Combined:
         return rows_of(model, ids, self.base, self.configured, self.vocabulary.padding)
 
 
-def extra_models(settings: TokenizerSettings) -> tuple[ModelReference, ...]:
-    """The models that a section names."""
-    named = [source.model for source in settings.tokens.values()]
-    own = [] if isinstance(settings.source, str) else [settings.source]
-    return tuple(dict.fromkeys([*own, *(model for model in named if model is not None)]))
-
-
 def combine_models(
     settings: TokenizerSettings,
     merged: Mapping[ModelReference, Checkpoint],

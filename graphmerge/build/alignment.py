@@ -1,0 +1,90 @@
+"""What giving models the same rows of the vocabulary comes to, and which tokenizer goes with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from graphmerge.build.models import ModelTensor
+from graphmerge.checkpoint.vocabulary import find_embeddings
+from graphmerge.graph import Pattern, make_node
+from graphmerge.ops import GatherRows
+from graphmerge.vocabulary.reading import has_vocabulary, read_tokenizer, vocabulary_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from graphmerge.build.matching import Models
+    from graphmerge.build.models import Model
+    from graphmerge.checkpoint.values import Checkpoint
+    from graphmerge.graph import Node
+    from graphmerge.ops import RowMap
+    from graphmerge.vocabulary.combining import OutputVocabulary
+    from graphmerge.vocabulary.tokenizer import Tokenizer
+
+
+@frozen(eq=False)
+class TokenizerOrigin:
+    """Where the tokenizer of an output is from, if not the donor of its config."""
+
+    checkpoint: Checkpoint
+    """Whose tokenizer files it has."""
+    vocabulary: OutputVocabulary | None
+    """Tokens that are added to them, if there are any."""
+
+
+@frozen(eq=False)
+class Aligned:
+    """Models whose vocabularies fit each other."""
+
+    models: Models
+    """The models; the ones whose rows had to change read them by gather-rows nodes."""
+    tokenizer: TokenizerOrigin | None
+    """Where the output's tokenizer is from; None if that of the donor serves."""
+    notes: tuple[str, ...] = ()
+    """What was done, for readers of the plan."""
+    reading_bytes: int = 0
+    """Memory that reading the tokenizers took."""
+
+
+def row_counts(model: Model) -> dict[str, int]:
+    """Rows of every vocabulary tensor of a model."""
+    names = find_embeddings(model.checkpoint)
+    return {name: model.tensors[name].shape[0] for name in names if name in model.tensors}
+
+
+def gathered(rows: RowMap, nodes: Sequence[Node], own: ModelTensor) -> ModelTensor:
+    """The tensor whose rows a map takes from stored tensors; saved in the dtype that `own` has."""
+    what = f"{rows.rows:,} rows of {len(nodes)} model{'s' if len(nodes) > 1 else ''}"
+    return ModelTensor(Pattern(make_node(GatherRows(rows, what), *nodes)), (), own.stored)
+
+
+def origin_of(model: Model) -> TokenizerOrigin:
+    """Where the tokenizer of a model is from."""
+    return model.tokenizer or TokenizerOrigin(model.checkpoint, None)
+
+
+def has_tokenizer(model: Model) -> bool:
+    """Whether there are files that say which tokens a model has."""
+    return has_vocabulary(origin_of(model).checkpoint)
+
+
+def tokenizer_of(model: Model) -> Tokenizer:
+    """The tokenizer of a model, with the tokens that a merge has added to it.
+
+    Raises:
+        CheckpointError: it has none, or one in a format that is not read here, or a broken one.
+        MachineError: a file cannot be read.
+    """
+    origin = origin_of(model)
+    if origin.vocabulary is not None:
+        return origin.vocabulary.as_tokenizer()
+    return read_tokenizer(origin.checkpoint)
+
+
+def digest_of(model: Model) -> str:
+    """What models with the same vocabulary share, if their tokenizers are those of files."""
+    origin = origin_of(model)
+    added = "" if origin.vocabulary is None else repr(dict(origin.vocabulary.new))
+    return vocabulary_digest(origin.checkpoint) + added
