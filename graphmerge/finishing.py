@@ -28,7 +28,7 @@ from graphmerge.output import (
     write_manifest,
     write_text,
 )
-from graphmerge.tokenizer_output import folder_of, with_token_ids, write_tokenizer
+from graphmerge.tokenizer_output import config_with_token_ids, folder_of, write_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,8 +117,7 @@ def write_side_files(
 
 
 def _config(compiled: Compiled) -> dict[str, object]:
-    origin = compiled.build.model.tokenizer
-    config = with_token_ids(compiled.build.model.config, origin.checkpoint.config if origin else {})
+    config = config_with_token_ids(compiled)
     return output_config(config, vocabulary_size=_vocabulary_size(compiled.build))
 
 

@@ -43,6 +43,8 @@ def align(recipe: Recipe, inputs: Models, known: Models) -> Aligned:
         InputError: everything that is wrong with the vocabularies.
         MachineError: a file cannot be read.
     """
+    if not inputs:
+        return Aligned(inputs, None)
     donor = recipe.donor
     ordered = {donor: inputs[donor], **inputs}
     if recipe.tokenizer is not None:

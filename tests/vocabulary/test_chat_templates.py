@@ -61,7 +61,30 @@ def test_literal(folder):
     assert written(folder, "{{ messages[0]['content'] }}").chat_template.startswith("{{ messages")
 
 
-def test_a_broken_template_is_refused_before_the_run(folder):
-    recipe(folder, "{% for message in messages %}{{ message }}")
-    with pytest.raises(InputError, match="not a Jinja template"):
+BROKEN = {
+    "{% for message in messages %}{{ message }}": "not a Jinja template",
+    "{{ messages | shorten }}": "No filter named 'shorten'",
+    "{{ messages is few }}": "No test named 'few'",
+    "chatlm": "did you mean 'chatml'",
+    "": "not a text",
+}
+
+
+@pytest.mark.parametrize("template", BROKEN)
+def test_a_broken_template_is_refused_before_the_run(template, folder):
+    recipe(folder, template)
+    with pytest.raises(InputError, match=BROKEN[template]):
         compile_recipe(folder / "recipe.yml")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% generation %}{{ messages | tojson }}{%- endgeneration -%}",
+        "{% for m in messages %}{% if m is none %}{% break %}{% endif %}{% endfor %}",
+        "{{ raise_exception('no') if not messages }}{{ strftime_now('%d') }}",
+    ],
+)
+def test_what_transformers_adds_to_jinja_is_no_mistake(template, folder):
+    recipe(folder, template)
+    assert compile_recipe(folder / "recipe.yml").chat_template == template

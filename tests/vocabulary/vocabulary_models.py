@@ -9,6 +9,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from graphmerge import pipeline
 from graphmerge.testing.merging import Silent, plan_for
+from graphmerge.testing.stored_models import write_model as write_tensors
 
 WIDTH = 8
 
@@ -65,6 +66,23 @@ def write_model(folder, number, tokenizer, added=(), *, rows=None, tied=False, t
     model.save_pretrained(folder)
 
 
+def write_named(folder, number, tokenizer, roles, config, added=()):
+    """A model of vocabulary tensors alone: row i of one with factor f is f * (number * 1000 + i).
+
+    `roles` are the factor and the number of axes of each tensor, by its name.
+    """
+    folder.mkdir(parents=True)
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in added])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    rows = torch.arange(tokenizer.get_vocab_size()) + 1000.0 * number
+    tensors = {
+        name: factor * (rows if axes == 1 else rows[:, None].expand(-1, WIDTH))
+        for name, (factor, axes) in roles.items()
+    }
+    tensors["model.layers.0.norm.weight"] = torch.ones(WIDTH)
+    write_tensors(folder, tensors, config=config | {"num_hidden_layers": 1})
+
+
 def merge(folder, text, **options):
     """Run a recipe; the folder that comes out, and the notes of the plan."""
     (folder / "recipe.yml").write_text(text)
@@ -76,8 +94,9 @@ def merge(folder, text, **options):
 
 
 def embedding(out, name="model.embed_tokens.weight"):
-    """The first column of a vocabulary tensor."""
-    return load_file(out / "model.safetensors")[name][:, 0].double()
+    """The first column of a vocabulary tensor, or all of one that has a single axis."""
+    found = load_file(out / "model.safetensors")[name].double()
+    return found if found.ndim == 1 else found[:, 0]
 
 
 def by_token(out, name="model.embed_tokens.weight"):
