@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from parity_models import FAMILIES, write_extremes, write_models
+from parity_vocabularies import write_vocabularies
 
 from graphmerge import pipeline
 from graphmerge.testing.merging import Silent, plan_for
@@ -35,6 +36,7 @@ def models(mergekit_yaml, tmp_path_factory):
     for name in FAMILIES:
         write_models(folder, name)
     write_extremes(folder)
+    write_vocabularies(folder)
     return folder
 
 
