@@ -23,3 +23,20 @@ def paused_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+@contextmanager
+def known_objects_set_aside() -> Iterator[None]:
+    """Look for cycles among new objects only.
+
+    A plan of many tensors is a million objects without cycles, and every full search goes through
+    all of them. Objects that somebody else has set aside stay so.
+    """
+    is_ours = not gc.get_freeze_count()
+    if is_ours:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if is_ours:
+            gc.unfreeze()

@@ -10,7 +10,7 @@ import xxhash
 from attrs import frozen
 
 from graphmerge import calibration
-from graphmerge.collection import paused_collection
+from graphmerge.collection import known_objects_set_aside, paused_collection
 from graphmerge.compilation import Compiled, compile_recipe
 from graphmerge.execution.events import Listener, Progress
 from graphmerge.execution.peak import measured_peak_bytes
@@ -131,6 +131,7 @@ def check_output(compiled: Compiled, out: Path, *, overwrite: bool) -> None:
     check_replaceable(out.resolve(), overwrite=overwrite)
 
 
+@known_objects_set_aside()
 def run(
     compiled: Compiled, plan: Plan, out: Path, options: RunOptions, listener: Listener
 ) -> RunReport:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping  # noqa: TC003 - cattrs reads the types of the fields
+from itertools import starmap
+from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path  # noqa: TC003 - as above
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from cattrs import BaseValidationError, transform_error
 from cattrs.preconf.json import make_converter
 
@@ -15,6 +17,9 @@ from graphmerge.checkpoint.access import read_json_object
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.output.side_files import write_text
 from graphmerge.spec import DType  # noqa: TC001 - as above
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MANIFEST_NAME = "graphmerge.json"
 """Name of the manifest in the output folder."""
@@ -97,8 +102,37 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         MachineError: the file cannot be written.
     """
-    path = folder / MANIFEST_NAME
-    write_text(path, json.dumps(_CONVERTER.unstructure(manifest), indent=1) + "\n")
+    write_text(folder / MANIFEST_NAME, _text(manifest))
+
+
+def _text(manifest: Manifest) -> str:
+    """JSON with a line for each tensor, and for the parameters of each: there may be many."""
+    content = _CONVERTER.unstructure(evolve(manifest, parameters={}, tensors={}))
+    del content["parameters"], content["tensors"]
+    known: dict[int, str] = {}  # tensors of one kind have the very same parameters
+    parameters = []
+    for name, value in manifest.parameters.items():
+        if id(value) not in known:
+            known[id(value)] = json.dumps(value)
+        parameters.append(f"  {_quoted(name)}: {known[id(value)]}")
+    tensors = starmap(_tensor_line, manifest.tensors.items())
+    parts = (
+        json.dumps(content, indent=1).removesuffix("\n}"),
+        _object("parameters", parameters),
+        _object("tensors", tensors),
+    )
+    return ",\n".join(parts) + "\n}\n"
+
+
+def _tensor_line(name: str, tensor: ManifestTensor) -> str:
+    name, checksum, shard = map(_quoted, (name, tensor.checksum, tensor.shard))
+    rest = f'"dtype": "{tensor.dtype.value}", "shape": {list(tensor.shape)}, "shard": {shard}'
+    return f'  {name}: {{"checksum": {checksum}, {rest}}}'
+
+
+def _object(key: str, lines: Iterable[str]) -> str:
+    text = ",\n".join(lines)
+    return f' "{key}": {{\n{text}\n }}'
 
 
 def read_manifest(folder: Path) -> Manifest:
