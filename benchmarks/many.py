@@ -2,7 +2,9 @@
 
 Merges two models of N equal tensors by linear, with one worker and with two, and times a plain
 loop that reads both inputs of each tensor and writes its output, and nothing else. The overhead per
-tensor is the time of the run (without planning) less that of the loop, over N.
+tensor is the time of the run (without start and planning) less that of the loop, over N. In CPU
+time, of all threads, start and planning are what `graphmerge plan` of the same recipe takes; what
+the run does after the last tensor (manifest, model card) counts, which the clock leaves out.
 """
 
 from __future__ import annotations
@@ -12,14 +14,31 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from processes import run_or_exit
 from workloads import DEFAULT_FOLDER, discard, graphmerge, table
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
 COUNTS = (5_000, 50_000)
 TENSOR_BYTES = 4096
 MODELS = ("first", "second")
-HEADER = ["tensors", "workers", "run", "plain loop", "overhead per tensor"]
+HEADER = ["tensors", "workers", "run", "plain loop", "overhead", "CPU", "plain CPU", "CPU overhead"]
+KEYS = (
+    "tensors",
+    "workers",
+    "run_seconds",
+    "plain_seconds",
+    "overhead_microseconds",
+    "run_cpu_seconds",
+    "plain_cpu_seconds",
+    "cpu_overhead_microseconds",
+)
+
+Times = tuple[float, float]
+"""Seconds by the clock and of CPU time."""
 
 
 def main() -> None:
@@ -35,23 +54,34 @@ def main() -> None:
     for count in arguments.counts:
         folder = arguments.folder.absolute() / str(count)
         build(folder, count)
-        plain = min(plain_loop(folder, count) for _ in range(arguments.rounds))
+        rounds = range(arguments.rounds)
+        plain = least(plain_loop(folder, count) for _ in rounds)
         for workers in arguments.workers:
-            seconds = min(merge(folder, workers) for _ in range(arguments.rounds))
-            overhead = (seconds - plain) / count * 1e6
-            figures.append((count, int(workers), seconds, plain, overhead))
+            run = least(merge(folder, workers) for _ in rounds)
+            figures.append((count, int(workers), *both(run, plain, count)))
     print(table(HEADER, [row(*one) for one in figures]))
     if arguments.json:
-        keys = ("tensors", "workers", "run_seconds", "plain_seconds", "overhead_microseconds")
-        found = [dict(zip(keys, one, strict=True)) for one in figures]
+        found = [dict(zip(KEYS, one, strict=True)) for one in figures]
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def row(count: int, workers: int, seconds: float, plain: float, overhead: float) -> list[str]:
+def least(times: Iterable[Times]) -> Times:
+    """The least by the clock, and the least of CPU time."""
+    seconds, cpu_seconds = zip(*times, strict=True)
+    return min(seconds), min(cpu_seconds)
+
+
+def both(run: Times, plain: Times, count: int) -> Iterator[float]:
+    """Run, plain loop and overhead in microseconds: by the clock, and of CPU time."""
+    for one, other in zip(run, plain, strict=True):
+        yield from (one, other, (one - other) / count * 1e6)
+
+
+def row(count: int, workers: int, *times: float) -> list[str]:
     """One line of the table."""
-    return [
-        *(f"{count:,}", str(workers), f"{seconds:.2f} s", f"{plain:.2f} s", f"{overhead:.0f} us"),
-    ]
+    units = ("{:.2f} s", "{:.2f} s", "{:.0f} us") * 2
+    shown = [unit.format(time) for unit, time in zip(units, times, strict=True)]
+    return [f"{count:,}", str(workers), *shown]
 
 
 def build(folder: Path, count: int) -> None:
@@ -86,33 +116,34 @@ def write_zeros(file: Path, count: int) -> None:
     partial.rename(file)
 
 
-def merge(folder: Path, workers: str) -> float:
-    """Seconds of a run, as its manifest has them: without start and planning."""
-    out = folder / "out"
+def merge(folder: Path, workers: str) -> Times:
+    """What a run takes without start and planning; by the clock as its manifest has it."""
+    recipe, out = folder / "linear.yml", folder / "out"
     discard(out)
     limits = ("--memory-budget", "2GiB", "--workers", workers)
-    run_or_exit(graphmerge("run", folder / "linear.yml", out, *limits, "--quiet"), folder)
+    start = run_or_exit(graphmerge("plan", recipe, *limits), folder)
+    usage = run_or_exit(graphmerge("run", recipe, out, *limits, "--quiet"), folder)
     seconds: float = json.loads((out / "graphmerge.json").read_text())["seconds"]
     discard(out)
-    return seconds
+    return seconds, usage.cpu_seconds - start.cpu_seconds
 
 
-def plain_loop(folder: Path, count: int) -> float:
-    """Seconds of one thread that reads the inputs of each tensor and writes its output."""
+def plain_loop(folder: Path, count: int) -> Times:
+    """What one thread takes that reads the inputs of each tensor and writes its output."""
     out = folder / "plain"
     inputs = [os.open(folder / name / "model.safetensors", os.O_RDONLY) for name in MODELS]
     target = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     buffer = memoryview(bytearray(TENSOR_BYTES))
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     for offset in range(0, count * TENSOR_BYTES, TENSOR_BYTES):
         for descriptor in inputs:
             os.preadv(descriptor, [buffer], offset)
         os.pwrite(target, buffer, offset)
-    seconds = time.perf_counter() - began
+    times = time.perf_counter() - began, time.process_time() - began_cpu
     for descriptor in (*inputs, target):
         os.close(descriptor)
     discard(out)
-    return seconds
+    return times
 
 
 if __name__ == "__main__":

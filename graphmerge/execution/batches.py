@@ -1,7 +1,7 @@
-"""Small tensors of one pattern are worked on in batches: one turn at the engine for many of them.
+"""Small tensors are worked on in batches: one turn at the engine for many of them.
 
-A tensor that fits one tile and needs nothing but files has no state between tiles. All that tells
-one from the next is what is read, so nodes are made for none of them.
+Those of one work lie one behind the other and are made by one call. All that tells one from the
+next is what is read, so nodes are made for none of them.
 """
 
 from __future__ import annotations
@@ -12,84 +12,74 @@ from attrs import frozen
 
 from graphmerge.execution.tiles import TileTask
 from graphmerge.ops import LoadTensor
-from graphmerge.schedule.executors import Executor
+from graphmerge.schedule.batching import MOST_TENSORS, has_names, is_small
 
 if TYPE_CHECKING:
-    from graphmerge.graph import Output
+    from graphmerge.graph import Node, Output
     from graphmerge.schedule.plan import UnitPlan
-    from graphmerge.schedule.units import Pass, Unit
-
-MOST_TENSORS = 64
-"""Most tensors of a batch. What one turn costs is then small beside what each tensor costs, and a
-run that is killed loses no more than this many per worker."""
+    from graphmerge.schedule.units import Unit
 
 
 @frozen(eq=False)
-class SmallTensor:
-    """One tensor of a batch."""
+class Stack:
+    """Tensors that one program makes, each in one tile, lying one behind the other."""
 
-    outputs: tuple[Output, ...]
-    """Where it goes."""
-    sources: tuple[LoadTensor, ...]
-    """What is read for it, in the order of the program's loads."""
+    task: TileTask
+    """Work on all of them; its nodes are those of the pattern."""
+    outputs: tuple[tuple[Output, ...], ...]
+    """Where each of them goes."""
+    sources: tuple[tuple[LoadTensor, ...], ...]
+    """For each load of the program what is read for each tensor."""
 
 
 @frozen(eq=False)
 class Batch:
-    """Tensors that one program makes, each in one tile."""
+    """What a worker takes at once."""
 
-    task: TileTask
-    """The tile of any of them; its nodes are those of the pattern."""
-    tensors: tuple[SmallTensor, ...]
+    stacks: tuple[Stack, ...]
     """One or more."""
 
 
 def take_batch(waiting: list[UnitPlan], tile_elements: int) -> Batch | None:
-    """Take small tensors of one pattern off the end of the list; None if there is none."""
-    if not waiting or not _is_small(waiting[-1].unit, tile_elements):
-        return None
-    if _has_names(waiting[-1].unit):
-        unit = waiting.pop().unit.bound()
-        return _batch(unit.work.passes[0], [unit])
-    work = waiting[-1].unit.work
-    (part,) = work.passes
-    most = max(1, min(MOST_TENSORS, tile_elements // max(part.numel, 1)))
-    units: list[Unit] = []
-    while waiting and len(units) < most and waiting[-1].unit.work is work:
-        units.append(waiting.pop().unit)
-    return _batch(part, units)
+    """Take small tensors off the end of the list, a tile of them at most; None if there is none."""
+    alike: dict[int, list[Unit]] = {}
+    count = elements = 0
+    work, numel, is_named = None, 0, False
+    while waiting and count < MOST_TENSORS:
+        unit = waiting[-1].unit
+        if unit.work is not work:
+            work = unit.work
+            if not is_small(work, tile_elements):
+                break
+            numel, is_named = work.passes[0].numel, has_names(work)
+        if count and elements + numel > tile_elements:
+            break
+        waiting.pop()
+        if is_named:
+            alike[id(unit)] = [unit.bound()]
+        else:
+            alike.setdefault(id(work), []).append(unit)
+        count, elements = count + 1, elements + numel
+    return Batch(tuple(map(_stack, alike.values()))) if alike else None
 
 
-def _has_names(unit: Unit) -> bool:
-    """Whether more tells the tensors of its pattern apart than what is read: masks, for example."""
-    return unit.value is not None and bool(unit.value.tensors)
-
-
-def _batch(part: Pass, units: list[Unit]) -> Batch:
-    task = TileTask(part, 0, part.numel, frozenset(part.program.loads), {}, {})
-    return Batch(task, tuple(SmallTensor(unit.outputs, _sources(unit, part)) for unit in units))
-
-
-def _is_small(unit: Unit, tile_elements: int) -> bool:
-    """Whether one tile of one pass makes the outputs from files, and nothing else."""
-    work = unit.work
-    if len(work.passes) != 1 or work.needs or work.makes:
-        return False
-    (part,) = work.passes
-    return (
-        0 < part.numel <= part.tile_elements(tile_elements)
-        and part.executor is not Executor.TORCH
-        and part.result is not None
-        and not part.reductions
-        and not part.prologue
-        and all(isinstance(load.op, LoadTensor) for load in part.program.loads)
+def _stack(units: list[Unit]) -> Stack:
+    (part,) = units[0].work.passes
+    loads = part.program.loads
+    task = TileTask(part, 0, part.numel, frozenset(loads), {}, {}, len(units))
+    pattern = next((unit.value.pattern for unit in units if unit.value), None)
+    places = {leaf: place for place, leaf in enumerate(pattern.leaves if pattern else ())}
+    return Stack(
+        task,
+        tuple(unit.outputs for unit in units),
+        tuple(_sources(load, places.get(load.op), units) for load in loads),
     )
 
 
-def _sources(unit: Unit, part: Pass) -> tuple[LoadTensor, ...]:
-    """What is read for a unit, where the pass speaks of another unit of the pattern."""
-    ops = [load.op for load in part.program.loads]
-    if unit.value is not None:
-        own = dict(zip(unit.value.pattern.leaves, unit.value.leaves, strict=True))
-        ops = [own.get(op, op) for op in ops]
+def _sources(load: Node, place: int | None, units: list[Unit]) -> tuple[LoadTensor, ...]:
+    """What is read for each unit where the pass speaks of a load of the first of the pattern."""
+    ops = [
+        load.op if place is None or unit.value is None else unit.value.leaves[place]
+        for unit in units
+    ]
     return tuple(op for op in ops if isinstance(op, LoadTensor))

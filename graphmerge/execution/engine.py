@@ -21,6 +21,7 @@ from graphmerge.schedule.memory import tiles_of, worker_memory
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from graphmerge.execution.batches import Stack
     from graphmerge.execution.events import Progress
     from graphmerge.execution.reading import Bytes
     from graphmerge.execution.sink import Sink
@@ -94,7 +95,7 @@ class _Engine:
         self._made = MadeReaders(reader, native=Executor.NATIVE in plan.executors)
         self._strict = strict
         self._most_live_bytes = plan.memory.live_bytes - plan.order.shared_bytes
-        states = max((unit.unit.facts.state_bytes for unit in plan.units), default=0)
+        states = max((work.facts.state_bytes for work in plan.order.works), default=0)
         self._pool = BufferPool(self._most_live_bytes - plan.workers * states)
         tile, _ = worker_memory(tiles_of(plan.order.kinds, plan.tile_elements))
         self._arena_bytes = tile.arena_bytes
@@ -204,17 +205,32 @@ class _Engine:
         """Read, compute and write every tensor of a batch; note all of them as finished at once."""
         finished: list[str] = []
         read_bytes = written_bytes = 0
-        for tensor, result in zip(batch.tensors, worker.run_each(batch), strict=True):
+        for stack in batch.stacks:
+            result = worker.run_stack(stack)
             self._report(result.not_finite)
-            names = self._unfinished(tensor.outputs)
-            written_bytes += self._write(names, 0, result.outcome.output)
+            names, written = self._write_stack(stack, result.outcome.output)
             read_bytes += result.read_bytes
+            written_bytes += written
             finished += names
         with self._changed:
             self._sink.finish(tuple(finished))
         self._progress.add(
             read_bytes=read_bytes, written_bytes=written_bytes, finished_tensors=len(finished)
         )
+
+    def _write_stack(self, stack: Stack, output: Bytes | None) -> tuple[list[str], int]:
+        """Write tensors that lie one behind the other; the names and the bytes written."""
+        assert output is not None, "small tensors are made for outputs"
+        wanted = [self._unfinished(outputs) for outputs in stack.outputs]
+        names = [name for own in wanted for name in own]
+        size = output.nbytes // len(wanted)
+        if all(len(own) == 1 for own in wanted):
+            self._sink.write_whole(names, output)
+        else:
+            for number, own in enumerate(wanted):
+                for name in own:
+                    self._sink.write_whole((name,), output[number * size : (number + 1) * size])
+        return names, size * len(names)
 
     def _finish(self, unit: RunningUnit, task: TileTask, result: TileResult) -> None:
         """Write the tile's output and take up its partial results."""

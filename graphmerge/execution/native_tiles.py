@@ -29,12 +29,15 @@ class BoundCall:
         output: Bytes | None,
         scratch: Bytes,
         elements: int,
+        tensors: int = 1,
     ) -> None:
         assert program.fused is not None, "only programs with a layout are run as native code"
         self._program = program
         given = arguments_of(program, statistics)
         function = function_for(program, given)
-        self._call = PreparedCall(function, program.fused, given, output, scratch, elements)
+        self._call = PreparedCall(
+            function, program.fused, given, output, scratch, elements, tensors
+        )
 
     def bind(self, program: Program, statistics: Mapping[Node, Statistic]) -> None:
         """Take another program of the same structure, with its arguments."""
@@ -70,9 +73,12 @@ class NativeTiles:
         assert program.fused is not None, "only programs with a layout are run as native code"
         self._output: Bytes | None = None
         if task.part.result is not None:
-            self._output = arena.take(elements * task.part.result.spec.dtype.bits // 8)
+            bits = task.part.result.spec.dtype.bits
+            self._output = arena.take(task.tensors * elements * bits // 8)
         scratch = arena.take(program.fused.scratch_bytes)
-        self._call = BoundCall(program, task.statistics, self._output, scratch, elements)
+        self._call = BoundCall(
+            program, task.statistics, self._output, scratch, elements, task.tensors
+        )
 
     def bind(self, task: TileTask) -> None:
         """Take the program of another unit of the same structure, with its arguments."""

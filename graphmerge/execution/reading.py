@@ -7,8 +7,10 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphmerge.errors import CheckpointError, MachineError, Problem
+from graphmerge.neighbours import neighbours
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -59,6 +61,30 @@ class FileReader:
         except OSError as error:
             what = f"cannot read: {error.strerror}"
             raise MachineError(Problem(what, f"{entry.file}, tensor {entry.name}")) from error
+
+    def read_whole(self, entries: Sequence[TensorEntry], buffer: Bytes) -> None:
+        """Fill the buffer with tensors of one size, one behind the other, neighbours at once.
+
+        Raises:
+            CheckpointError: a file ends early.
+            MachineError: a file cannot be opened or read.
+        """
+        size, view = entries[0].spec.nbytes, buffer.data
+        places = [(entry.file, entry.offset) for entry in entries]
+        for first, stop in neighbours(places, size):
+            entry, wanted = entries[first], view[first * size : stop * size]
+            if stop - first > 1 and self._read_at_once(entry, wanted):
+                continue
+            for number in range(first, stop):  # which says whose bytes cannot be read
+                self.read(entries[number], 0, buffer[number * size : (number + 1) * size])
+
+    def _read_at_once(self, entry: TensorEntry, wanted: memoryview) -> bool:
+        """Whether as many bytes as wanted could be read from the beginning of a tensor on."""
+        try:
+            descriptor = self._descriptor(entry.file)
+            return os.preadv(descriptor, [wanted], entry.offset) == len(wanted)
+        except OSError:
+            return False
 
     def _descriptor(self, path: Path) -> int:
         known = self._descriptors.get(path)

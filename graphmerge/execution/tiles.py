@@ -31,6 +31,8 @@ class TileTask:
     """What the passes before have made."""
     in_memory: Mapping[Node, Bytes]
     """Tensors that are not read into a buffer of the worker."""
+    tensors: int = 1
+    """Tensors that one call works on: several small ones lie one behind the other, whole."""
 
 
 @frozen(eq=False)
@@ -40,7 +42,7 @@ class TileOutcome:
     partials: Mapping[Node, Partial]
     """Partial result of every reduction."""
     output: Bytes | None
-    """Bytes of the output tensor's tile, in the worker's memory: gone with the next tile."""
+    """Bytes of the output's tile, or of all tensors, in the worker's memory: gone with the next."""
     not_finite: tuple[Node, ...]
     """Loads in which NaN or infinity was seen."""
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from attrs import define
 
 from graphmerge.execution.buffers import Arena
-from graphmerge.execution.finite import not_finite
+from graphmerge.execution.finite import is_finite, not_finite
 from graphmerge.execution.tiles import TileOutcome
 from graphmerge.ops import LoadTensor
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.program import stored_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from graphmerge.execution.batches import Batch
+    from graphmerge.execution.batches import Stack
     from graphmerge.execution.made_reading import MadeReaders
     from graphmerge.execution.reading import Bytes, FileReader
     from graphmerge.execution.tiles import Tiles, TileTask
@@ -30,6 +31,7 @@ class _Views:
 
     program: Program
     elements: int
+    tensors: int
     tiles: Tiles
     buffers: tuple[Bytes | None, ...]
     """Of every load; None for those in memory."""
@@ -37,7 +39,7 @@ class _Views:
     def suits(self, task: TileTask) -> bool:
         """Whether a tile can be run as it is, or after `bind`."""
         program = task.part.program
-        if self.elements != task.stop - task.start:
+        if self.elements != task.stop - task.start or self.tensors != task.tensors:
             return False
         if self.program is program:
             return True
@@ -87,26 +89,29 @@ class Worker:
         bad = tuple(_source(load) for load in outcome.not_finite if load in task.first_reads)
         return TileResult(outcome, read_bytes, bad)
 
-    def run_each(self, batch: Batch) -> Iterator[TileResult]:
-        """Read, compute and hand back one small tensor after the other.
+    def run_stack(self, stack: Stack) -> TileResult:
+        """Read, compute and hand back small tensors that lie one behind the other.
 
         Raises:
             GraphmergeError: an input cannot be read or does not hold what its header says.
         """
-        task, loads = batch.task, batch.task.part.program.loads
+        task, loads = stack.task, stack.task.part.program.loads
         views = self._views_for(task)
-        stored = {
-            load: buffer
-            for load, buffer in zip(loads, views.buffers, strict=True)
-            if buffer is not None
-        }
+        stored: dict[Node, Bytes] = {}
+        for load, buffer, sources in zip(loads, views.buffers, stack.sources, strict=True):
+            assert buffer is not None, "no load of a small tensor is in memory"
+            self._reader.read_whole([source.entry for source in sources], buffer)
+            stored[load] = buffer
+        outcome = views.tiles.run(task, stored)
         read_bytes = sum(buffer.nbytes for buffer in stored.values())
-        for tensor in batch.tensors:
-            for source, buffer in zip(tensor.sources, stored.values(), strict=True):
-                self._reader.read(source.entry, 0, buffer)
-            outcome = views.tiles.run(task, stored)
-            bad = tuple(tensor.sources[loads.index(load)] for load in outcome.not_finite)
-            yield TileResult(outcome, read_bytes, bad)
+        bad = (
+            source
+            for load, sources in zip(loads, stack.sources, strict=True)
+            if load in outcome.not_finite
+            for source, piece in zip(sources, np.split(stored[load], task.tensors), strict=True)
+            if not is_finite(piece, load.spec.dtype)
+        )
+        return TileResult(outcome, read_bytes, tuple(bad))
 
     def _views_for(self, task: TileTask) -> _Views:
         """Views for this tile, those of the tile before if it had the same shape of work."""
@@ -122,10 +127,12 @@ class Worker:
         program, elements = task.part.program, task.stop - task.start
         tiles = _tiles(task, elements, self._arena)
         buffers = tuple(
-            None if load in task.in_memory else self._arena.take(_byte_range(load, 0, elements)[1])
+            None
+            if load in task.in_memory
+            else self._arena.take(task.tensors * _byte_range(load, 0, elements)[1])
             for load in program.loads
         )
-        return _Views(program, elements, tiles, buffers)
+        return _Views(program, elements, task.tensors, tiles, buffers)
 
     def _load(self, task: TileTask, views: _Views) -> tuple[dict[Node, Bytes], int]:
         """The stored bytes of every load, read where they are not in memory."""

@@ -29,6 +29,7 @@ from graphmerge.schedule.report import report
 from graphmerge.units import parse_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import torch
@@ -189,6 +190,10 @@ class _OneTensor:
         start = start_element * self._bits // 8
         with self._lock:
             self.content[start : start + data.nbytes] = data.tobytes()
+
+    def write_whole(self, names: Sequence[str], data: Bytes) -> None:
+        """Take the tensor."""
+        self.write(names[0], 0, data)
 
     def finish(self, names: tuple[str, ...]) -> None:
         """Nothing is left to do."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
-_SIGNATURE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 7, *[ctypes.c_int64] * 2)
+_SIGNATURE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 7, *[ctypes.c_int64] * 3)
 _lock = threading.Lock()
 _functions: dict[Hashable, NativeFunction] = {}
 
@@ -63,6 +63,7 @@ class PreparedCall:
         output: Bytes | None,
         scratch: Bytes,
         count: int,
+        tensors: int,
     ) -> None:
         """Prepare.
 
@@ -73,9 +74,11 @@ class PreparedCall:
             output: Where the bytes of a tile of the output go; None if the program only reduces.
             scratch: Memory of `layout.scratch_bytes`, aligned to 64 bytes.
             count: Elements of a tile.
+            tensors: Tiles that lie one behind the other in each input, each a whole tensor.
         """
         self._function = function
         self._count = count
+        self._tensors = tensors
         self._partials = _partials(layout, count)
         self._cleared = [
             self._partials[step.number]
@@ -105,14 +108,14 @@ class PreparedCall:
         """Run the program on one tile.
 
         Args:
-            inputs: Stored bytes of every load, for this tile.
+            inputs: Stored bytes of every load, for this tile, or for all of the tensors.
             start: Flat index of the tile's first element, a multiple of the numerics block.
         """
         for partial in self._cleared:
             partial.fill(0)
         self._flags.fill(0)
         self._point_to(inputs)
-        self._function.call(self._pointers, *self._addresses, start, self._count)
+        self._function.call(self._pointers, *self._addresses, start, self._count, self._tensors)
         seen, failed = self._flags.tolist()
         return Outcome(self._partials, _set_bits(seen), _set_bits(failed))
 

@@ -1,9 +1,10 @@
 """Emit the function of a program: chunks of a tile, loops over vectors, sums of blocks.
 
-    void region(inputs, output, partials, numbers, words, scratch, flags, start, count)
+    void region(inputs, output, partials, numbers, words, scratch, flags, start, count, tensors)
 
 `inputs` and `partials` are arrays of addresses, `numbers` float64, `words` 64-bit integers. `flags`
 are two sets of 64 bits: the loads with NaN or infinity, and the instructions whose check failed.
+Several tensors of `count` elements lie one behind the other; only where nothing is reduced.
 """
 
 from __future__ import annotations
@@ -62,11 +63,11 @@ class _RegionEmitter:
         self._layout = layout
         self._chunk = chunk
         self._scratch = Scratch.of(program, layout)
-        function_type = ir.FunctionType(_VOID, [POINTER] * 7 + [INT64] * 2)
+        function_type = ir.FunctionType(_VOID, [POINTER] * 7 + [INT64] * 3)
         function = ir.Function(module, function_type, "region")
-        self._inputs, self._output, self._partials = function.args[:3]
+        self._inputs, self._outputs, self._partials = function.args[:3]
         self._numbers, self._words, self._memory, self._flags = function.args[3:7]
-        self._start, self._count = function.args[7:]
+        self._start, self._count, self._tensors = function.args[7:]
         self._builder = ir.IRBuilder(function.append_basic_block("entry"))
         self._fold = _emit_fold(module)
         self._copy = copy
@@ -79,10 +80,22 @@ class _RegionEmitter:
     def emit(self) -> None:
         """Emit the function."""
         builder = self._builder
+        with loop(builder, self._tensors) as tensor:
+            self._tensor(builder.mul(tensor, self._count))
+        builder.ret_void()
+
+    def _tensor(self, before: Value) -> None:
+        """One tensor, or a tile of one, with so many elements before it."""
+        builder = self._builder
         loads = [
-            load_element(builder, self._inputs, integer(number), POINTER)
-            for number in range(len(self._loads))
+            self._element(
+                load_element(builder, self._inputs, integer(number), POINTER), dtype, before
+            )
+            for number, dtype in enumerate(self._loads)
         ]
+        self._output = self._outputs
+        if self._layout.result >= 0:
+            self._output = self._element(self._outputs, self._output_dtype, before)
         self._clear(self._scratch.memory, self._scratch.memory_bytes)
         with loop(builder, self._count, BLOCK_ELEMENTS) as block:
             self._clear(self._scratch.lanes, self._scratch.lanes_bytes)
@@ -100,7 +113,6 @@ class _RegionEmitter:
             with builder.if_then(builder.icmp_unsigned("!=", rest, integer(0)), likely=False):
                 self._staged(loads, builder.add(block, whole), rest)
             self._store_sums(builder.udiv(block, integer(BLOCK_ELEMENTS)))
-        builder.ret_void()
 
     def _staged(self, loads: list[Value], first: Value, count: Value) -> None:
         """The last chunk, copied to where a whole chunk may be read and written."""

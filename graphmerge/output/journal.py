@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import threading
+from json.encoder import encode_basestring_ascii as _quoted
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,7 @@ class Journal:
             finished = {} if is_new else {line["name"]: line["checksum"] for line in records[1:]}
             journal = cls(descriptor, path, finished, durable=durable)
             if is_new:
-                journal._write([asdict(identity)])
+                journal._write(json.dumps(asdict(identity)) + "\n")
         return journal
 
     @property
@@ -113,9 +114,12 @@ class Journal:
         Raises:
             MachineError: the journal cannot be written.
         """
-        records = [{"name": name, "checksum": checksum} for name, checksum in checksums.items()]
+        lines = (
+            f'{{"name": {_quoted(name)}, "checksum": {_quoted(checksum)}}}\n'
+            for name, checksum in checksums.items()
+        )
         with self._lock, write_errors(self._path):
-            self._write(records)
+            self._write("".join(lines))
             self._finished.update(checksums)
 
     def close(self) -> None:
@@ -133,8 +137,8 @@ class Journal:
     ) -> None:
         self.close()
 
-    def _write(self, records: list[dict[str, Any]]) -> None:
-        view = memoryview("".join(json.dumps(record) + "\n" for record in records).encode())
+    def _write(self, lines: str) -> None:
+        view = memoryview(lines.encode())
         while view:
             view = view[os.write(self._descriptor, view) :]
         if self._durable:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from graphmerge.output.checksums import TensorChecksum
+from graphmerge.output.buffers import byte_view
+from graphmerge.output.checksums import TensorChecksum, checksum_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,6 +35,7 @@ class CheckpointSink:
         self._journal = journal
         self._durable = durable
         self._open: dict[str, TensorChecksum] = {}
+        self._whole: dict[str, str] = {}
 
     def write(self, name: str, start_element: int, data: NDArray[Any]) -> None:
         """Write a tile of an output tensor.
@@ -46,6 +48,19 @@ class CheckpointSink:
         checksum = self._open.get(name) or self._open.setdefault(name, TensorChecksum(slot.spec))
         checksum.update(start_element, data)
 
+    def write_whole(self, names: Sequence[str], data: NDArray[Any]) -> None:
+        """Write output tensors of one size that lie one behind the other.
+
+        Raises:
+            MachineError: the file system refused the write.
+        """
+        slots = [self._layout.slots[name] for name in names]
+        self._writer.write_whole(slots, data)
+        view, size = byte_view(data), slots[0].spec.nbytes
+        for number, slot in enumerate(slots):
+            piece = view[number * size : (number + 1) * size]
+            self._whole[slot.name] = checksum_of(piece, slot.spec)
+
     def finish(self, names: tuple[str, ...]) -> None:
         """Note tensors as finished.
 
@@ -54,7 +69,7 @@ class CheckpointSink:
         """
         if self._durable:
             self._writer.fsync_all()
-        done = {name: self._taken(name).hexdigest() for name in names}
+        done = {name: self._whole.pop(name, "") or self._taken(name).hexdigest() for name in names}
         self._journal.append(done)
         self.checksums.update(done)
 

@@ -8,12 +8,14 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from graphmerge.neighbours import neighbours
 from graphmerge.output.buffers import byte_view
 from graphmerge.output.descriptors import DescriptorPool
 from graphmerge.output.failures import write_errors
 from graphmerge.units import format_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -78,6 +80,24 @@ class ShardWriter:
                 f"which has {format_bytes(slot.spec.nbytes)}"
             )
         self._write(slot.shard, slot.offset + start_byte, byte_view(data))
+
+    def write_whole(self, slots: Sequence[TensorSlot], data: NDArray[Any]) -> None:
+        """Write tensors of one size that lie one behind the other, neighbours at once.
+
+        Args:
+            slots: Their places.
+            data: The bytes of all of them, a C-contiguous array.
+
+        Raises:
+            MachineError: the file system refused the write.
+            ValueError: the bytes are not those of the tensors.
+        """
+        size, view = slots[0].spec.nbytes, byte_view(data)
+        if any(slot.spec.nbytes != size for slot in slots) or size * len(slots) != len(view):
+            raise ValueError(f"{len(view)} bytes are not {len(slots)} tensors of {size} bytes")
+        places = [(slot.shard, slot.offset) for slot in slots]
+        for first, stop in neighbours(places, size):
+            self._write(*places[first], view[first * size : stop * size])
 
     def fsync_all(self) -> None:
         """Wait until all writes so far are on the disk itself, not just in the page cache.

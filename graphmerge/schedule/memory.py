@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from attrs import frozen
 
 from graphmerge.graph import Graph, Node, Workspace
+from graphmerge.schedule.batching import most_at_once
 from graphmerge.schedule.plan import Memory, Reserved, UnitPlan
 from graphmerge.schedule.program import is_read
 
@@ -51,9 +52,14 @@ class TileMemory:
         return self.register_bytes + self.buffer_bytes
 
 
-def tile_memory(part: Pass, in_memory: Iterable[Node], tile_elements: int) -> TileMemory:
-    """What a worker needs for one tile of a pass, with these loads in memory."""
-    elements = min(part.tile_elements(tile_elements), part.numel)
+def tile_memory(
+    part: Pass, in_memory: Iterable[Node], tile_elements: int, tensors: int = 1
+) -> TileMemory:
+    """What a worker needs for one tile of a pass, with these loads in memory.
+
+    Several tensors that fit one tile each may lie one behind the other.
+    """
+    elements = tensors * min(part.tile_elements(tile_elements), part.numel)
     program, held = part.program, set(in_memory)
     buffers = [load.spec.dtype.bits for load in program.loads if load not in held]
     buffer_bytes = sum((bits * elements + 7) // 8 for bits in buffers)
@@ -98,7 +104,7 @@ Tiles: TypeAlias = "Sequence[tuple[UnitPlan, int, list[TileMemory]]]"
 
 def tiles_of(kinds: Kinds, tile_elements: int) -> Tiles:
     """What workers need for tiles of this size."""
-    return [(unit, count, unit_memory(unit, tile_elements)) for unit, count in kinds]
+    return [(unit, count, unit_memory(unit, tile_elements, count)) for unit, count in kinds]
 
 
 def worker_memory(tiles: Tiles) -> tuple[TileMemory, str]:
@@ -149,11 +155,12 @@ def _largest(
     return found
 
 
-def unit_memory(plan: UnitPlan, tile_elements: int) -> list[TileMemory]:
-    """What a worker needs for one tile of each pass of a unit."""
+def unit_memory(plan: UnitPlan, tile_elements: int, count: int) -> list[TileMemory]:
+    """What a worker needs for one tile of each pass of a unit, of which there are so many alike."""
     bound = plan.bound()
     in_memory = bound.in_memory
-    return [tile_memory(part, in_memory, tile_elements) for part in bound.unit.work.passes]
+    tensors = min(count, most_at_once(plan.unit.work, tile_elements))
+    return [tile_memory(part, in_memory, tile_elements, tensors) for part in bound.unit.work.passes]
 
 
 def graph_bytes(graph: Graph, order: Order) -> int:

@@ -149,19 +149,21 @@ class _Read:
 
 
 def _units(plan: Plan) -> Iterator[UnitReport]:
+    counts = {unit.kind: count for unit, count in plan.order.kinds}
     known: dict[int, list[tuple[int, int, int, int, int]]] = {}
     for member in plan.order.members:
         sizes = known.get(id(member.option))
         if sizes is None:
-            sizes = [_sizes(unit, plan.tile_elements) for unit in member.option]
-            known[id(member.option)] = sizes
+            option = member.option
+            sizes = [_sizes(unit, plan.tile_elements, counts[unit.kind]) for unit in option]
+            known[id(option)] = sizes
         for name, size in zip(member.names, sizes, strict=True):
             yield UnitReport(name, *size)
 
 
-def _sizes(unit: UnitPlan, tile_elements: int) -> tuple[int, int, int, int, int]:
+def _sizes(unit: UnitPlan, tile_elements: int, count: int) -> tuple[int, int, int, int, int]:
     """What a unit takes, in the order of the report's fields."""
-    tiles = unit_memory(unit, tile_elements)
+    tiles = unit_memory(unit, tile_elements, count)
     return (
         len(unit.unit.work.passes),
         unit.read_bytes,

@@ -19,7 +19,7 @@ from graphmerge.schedule.tiling import tile_shape
 from graphmerge.statistics import Statistic, fold, reduction, small
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from graphmerge.execution.reading import Bytes
     from graphmerge.spec import DType
@@ -154,6 +154,12 @@ class MemorySink:
         """Take a tile."""
         start = start_element * self._specs[name].dtype.bits // 8
         self._bytes[name][start : start + data.nbytes] = torch.from_numpy(data)
+
+    def write_whole(self, names: Sequence[str], data: Bytes) -> None:
+        """Take whole tensors, one behind the other."""
+        size = data.nbytes // len(names)
+        for number, name in enumerate(names):
+            self.write(name, 0, data[number * size : (number + 1) * size])
 
     def finish(self, names: tuple[str, ...]) -> None:
         """Note that tensors are complete."""

@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from graphmerge.errors import CheckpointError, MachineError
-from graphmerge.execution import batches
 from graphmerge.execution.batches import take_batch
 from graphmerge.ops import RandomDrop
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.pipeline import RunOptions
+from graphmerge.schedule.batching import MOST_TENSORS, most_at_once
 from graphmerge.schedule.executors import Kernels
 from graphmerge.testing.merging import compile_mapping, merge, plan_for
 from graphmerge.testing.stored_models import read_model, same_bytes, write_model
 
-COUNT = 2 * batches.MOST_TENSORS + 5
+COUNT = 2 * MOST_TENSORS + 5
 LINEAR = {
     "merge_method": "linear",
     "models": [{"model": name, "parameters": {"weight": 0.3}} for name in ("a", "b")],
@@ -74,29 +74,46 @@ def test_a_batch_of_copies_has_the_bytes_of_its_inputs(tmp_path, workers):
     assert all(same_bytes(copied[name], wanted[name]) for name in wanted)
 
 
-def test_a_batch_holds_tensors_of_one_work_in_order(tmp_path):
-    write_models(tmp_path)
+def test_a_batch_takes_units_in_order_and_stacks_those_of_one_work(tmp_path):
+    write_models(tmp_path, shapes=((7, 5), (3, 11)))
     plan = plan_for(compile_mapping(LINEAR, tmp_path / "recipe.yml"))
     made = list(batches_of(plan))
-    assert [len(batch.tensors) for batch in made] == [64, 64, 5]
-    names = [output.name for batch in made for one in batch.tensors for output in one.outputs]
-    assert names == [output.name for unit in plan.units for output in unit.unit.outputs]
-    for batch in made:
-        for tensor in batch.tensors:
-            assert {source.entry.name for source in tensor.sources} == {tensor.outputs[0].name}
-            assert [source.entry.file.parent.name for source in tensor.sources] == ["a", "b"]
+    numels = [[stack.task.stop for stack in batch.stacks] for batch in made]
+    assert numels == [[35, 33], [35, 33], [35, 33]]
+    counts = [[len(stack.outputs) for stack in batch.stacks] for batch in made]
+    assert counts == [[32, 32], [32, 32], [3, 2]]
+    names = [
+        {output.name for stack in batch.stacks for outputs in stack.outputs for output in outputs}
+        for batch in made
+    ]
+    in_order = [output.name for unit in plan.units for output in unit.unit.outputs]
+    assert names == [set(in_order[:64]), set(in_order[64:128]), set(in_order[128:])]
 
 
-def test_tensors_with_masks_of_their_own_are_in_batches_of_one(tmp_path):
+def test_every_tensor_of_a_stack_has_sources_of_its_own(tmp_path):
+    write_models(tmp_path)
+    plan = plan_for(compile_mapping(LINEAR, tmp_path / "recipe.yml"))
+    for batch in batches_of(plan):
+        (stack,) = batch.stacks
+        wanted = [outputs[0].name for outputs in stack.outputs]
+        for model, sources in zip("ab", stack.sources, strict=True):
+            assert [source.entry.name for source in sources] == wanted
+            assert {source.entry.file.parent.name for source in sources} == {model}
+
+
+def test_tensors_with_masks_of_their_own_are_in_stacks_of_one(tmp_path):
     write_models(tmp_path)
     plan = plan_for(compile_mapping(MASKED, tmp_path / "recipe.yml"))
-    assert len(plan.order.works) == 1
+    (work,) = plan.order.works
+    assert most_at_once(work, plan.tile_elements) == 1
     masks = set()
-    for batch in batches_of(plan):
-        (tensor,) = batch.tensors
-        nodes = [item.node for item in batch.task.part.program.instructions]
+    made = list(batches_of(plan))
+    assert [len(batch.stacks) for batch in made] == [64, 64, 5]
+    for stack in (stack for batch in made for stack in batch.stacks):
+        ((output,),) = stack.outputs
+        nodes = [item.node for item in stack.task.part.program.instructions]
         (mask,) = (node.op.key for node in nodes if isinstance(node.op, RandomDrop))
-        assert mask.tensor == tensor.outputs[0].name
+        assert mask.tensor == output.name
         masks.add(mask)
     assert len(masks) == COUNT
 
@@ -105,7 +122,24 @@ def test_a_batch_is_no_larger_than_a_tile(tmp_path):
     write_models(tmp_path, shapes=((BLOCK_ELEMENTS // 16, 3),))
     compiled = compile_mapping(LINEAR, tmp_path / "recipe.yml")
     plan = plan_for(compiled, tile_elements=BLOCK_ELEMENTS)
-    assert {len(batch.tensors) for batch in batches_of(plan)} == {5, COUNT % 5} - {0}
+    sizes = {len(stack.outputs) for batch in batches_of(plan) for stack in batch.stacks}
+    assert sizes == {5, COUNT % 5} - {0}
+    assert most_at_once(plan.units[0].unit.work, BLOCK_ELEMENTS) == 5
+
+
+def test_memory_for_the_tensors_of_a_stack_is_predicted(tmp_path):
+    tensors = {f"w{number}": torch.zeros(300, 100) for number in range(3)}
+    for model in ("a", "b"):
+        write_model(tmp_path / "three" / model, tensors)
+        write_model(tmp_path / "one" / model, {"w": torch.zeros(300, 100)})
+    of_three, of_one = (
+        plan_for(compile_mapping(LINEAR, tmp_path / name / "recipe.yml"), workers=1).memory
+        for name in ("three", "one")
+    )
+    output_bytes = 4 * 300 * 100
+    assert of_one.buffer_bytes == 2 * output_bytes
+    assert of_three.buffer_bytes == 3 * of_one.buffer_bytes
+    assert of_three.workspace_bytes == of_one.workspace_bytes + 2 * output_bytes
 
 
 def test_units_of_several_passes_or_tiles_are_no_batch(tmp_path):
@@ -139,7 +173,7 @@ def test_a_run_that_fails_in_a_batch_goes_on_after_the_batches_before(tmp_path, 
 
     def failing(descriptor, data, position):
         written.append(position)
-        if len(written) > 100:
+        if len(written) > 3:  # the lock, the header, and the first batch
             raise OSError(5, "broken")
         return write(descriptor, data, position)
 
@@ -148,5 +182,5 @@ def test_a_run_that_fails_in_a_batch_goes_on_after_the_batches_before(tmp_path, 
         with pytest.raises(MachineError, match="broken"):
             merge(LINEAR, tmp_path / "out")
     merged = merge(LINEAR, tmp_path / "out")
-    assert merged.report.continued_tensors == batches.MOST_TENSORS
+    assert merged.report.continued_tensors == MOST_TENSORS
     assert all(same_bytes(merged.tensors()[name], whole[name]) for name in whole)

@@ -78,6 +78,39 @@ def test_arrays_of_any_type_and_shape_are_taken_as_bytes(tmp_path):
     }
 
 
+def test_tensors_behind_one_another_are_written_at_once_where_they_are_neighbours(
+    tmp_path, monkeypatch
+):
+    tensors = [(name, FLOATS) for name in "abcdef"]
+    layout = layout_shards(tensors, max_shard_bytes=4 * FLOATS.nbytes)
+    data = {name: content(FLOATS, seed) for seed, (name, _) in enumerate(tensors)}
+    write, sizes = os.pwrite, []
+
+    def noting(descriptor, view, position):
+        sizes.append(len(view) / FLOATS.nbytes)
+        return write(descriptor, view, position)
+
+    with ShardWriter(tmp_path, layout) as writer:
+        monkeypatch.setattr(os, "pwrite", noting)
+        for names in ("abdef", "c"):
+            slots = [layout.slots[name] for name in names]
+            writer.write_whole(slots, np.concatenate([data[name] for name in names]))
+    assert sizes == [2, 1, 2, 1]  # a b, d, e f (in another file), c
+    found = stored(tmp_path, layout)
+    assert {name: bytes(found[name]["data"]) for name in data} == {
+        name: array.tobytes() for name, array in data.items()
+    }
+
+
+def test_too_few_bytes_for_whole_tensors_are_refused(tmp_path):
+    layout = layout_shards([("a", FLOATS), ("b", FLOATS)], max_shard_bytes=1000)
+    with (
+        ShardWriter(tmp_path, layout) as writer,
+        pytest.raises(ValueError, match="47 bytes are not 2 tensors of 24 bytes"),
+    ):
+        writer.write_whole(list(layout.slots.values()), np.zeros(47, np.uint8))
+
+
 def test_many_threads_write_more_shards_than_files_may_be_open(tmp_path, monkeypatch):
     opened = len(list(DESCRIPTORS.iterdir()))
     most = 0
