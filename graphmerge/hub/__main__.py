@@ -8,7 +8,7 @@ import sys
 from typing import Any, NoReturn
 
 from graphmerge.hub.channel import Channel
-from graphmerge.hub.downloading import download
+from graphmerge.hub.downloading import download, remove_half_loaded
 from graphmerge.hub.messages import Done, Download, Failed, Message, Open, Push, from_line
 from graphmerge.hub.opening import open_repository
 from graphmerge.hub.patience import set_up_client
@@ -25,14 +25,14 @@ def main() -> None:
     try:
         for line in sys.stdin:
             channel.send(_answer(from_line(line), channel))
-    except (KeyboardInterrupt, BrokenPipeError):
-        os._exit(1)  # the other process says why, if it still can
+    except BrokenPipeError:
+        _stop()  # nobody is there any more
 
 
 def _stop(*_: object) -> NoReturn:
-    """Let a download remove what it has half done; once is enough."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    """End at once, whatever downloads wait for; the other process says why, if it still can."""
+    remove_half_loaded()
+    os._exit(1)
 
 
 def _answer(request: Message, channel: Channel) -> Done | Failed:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import threading
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from graphmerge.hub.messages import WantedFile
 
 _AT_ONCE = 4
+_HALF_LOADED = ".incomplete"
+_MOST_DESCRIPTORS = 4096
+"""More than this process ever has open."""
 
 
 def download(files: Sequence[WantedFile], channel: Channel) -> None:
@@ -44,6 +49,20 @@ def download(files: Sequence[WantedFile], channel: Channel) -> None:
     finally:
         stop.set()  # those that run end at their next bytes, and remove what they have
         pool.shutdown(cancel_futures=True)
+
+
+def remove_half_loaded() -> None:
+    """Remove files that this process is still writing into the cache: nobody would go on with them.
+
+    huggingface_hub gives them names of their own, and removes them itself if it gets the time.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))  # from now on no thread opens another
+    for descriptor in range(min(soft, _MOST_DESCRIPTORS)):
+        with suppress(OSError):  # none of this number, or no file
+            path = Path(f"/proc/self/fd/{descriptor}").readlink()
+            if path.suffix == _HALF_LOADED:
+                path.unlink()
 
 
 def _raise_first(jobs: Sequence[Future[None]]) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
+from huggingface_hub import constants
 from huggingface_hub.utils import (
     disable_progress_bars,
     get_session,
@@ -30,6 +31,9 @@ MOST_WAITED_SECONDS = 330
 """The Hub counts requests over five minutes; whoever asks for more is not waited for."""
 _DEFAULT_WAIT_SECONDS = 5
 _TRIES = 3
+_CHUNK_BYTES = 2**20
+"""After so many bytes a download tells how far it is, and ends if another has failed; it would only
+every 10 MiB."""
 _REPEATABLE = frozenset({"GET", "HEAD", "POST"})
 """Methods whose requests hold no more than a few bytes of their own, which can be sent again."""
 
@@ -97,7 +101,8 @@ def persistently(action: Callable[[], T], *, despite: type[httpx.TransportError]
 
 
 def set_up_client(channel: Channel) -> None:
-    """Let huggingface_hub use a patient client, and tell what it logs."""
+    """Let huggingface_hub use a patient client, and tell what it does."""
+    constants.DOWNLOAD_CHUNK_SIZE = _CHUNK_BYTES
     hooks = get_session().event_hooks
     set_client_factory(
         lambda: PatientClient(channel, event_hooks=hooks, follow_redirects=True, timeout=None)

@@ -43,6 +43,9 @@ def place(server, tmp_path, monkeypatch):
     server.sent_bytes.clear()
     server.cuts.clear()
     server.limited, server.retry_after, server.ignores_ranges = 0, 1, False
+    server.stalled_file = None
+    server.is_stalled.clear()
+    server.may_go_on.clear()
     open_repository.cache_clear()
     return Place(tmp_path, server, f"org{next(_NUMBERS)}")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "hf_of_the_tests"
+STALLED_BYTES = 200_000
 LARGE = (".safetensors", ".bin")
 
 
@@ -62,6 +63,8 @@ class Hub:
         self.retry_after = 1
         self.cuts = {}
         self.ignores_ranges = False
+        self.stalled_file = None
+        self.is_stalled, self.may_go_on = threading.Event(), threading.Event()
         self.lock = threading.Lock()
         hub = self
 
@@ -318,6 +321,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             self._send(status, data, headers)
             return
+        if file == hub.stalled_file and len(data) > STALLED_BYTES:
+            self._stall(status, data, headers)
+            return
         with hub.lock:
             times, after_bytes = hub.cuts.get(file, (0, 0))
             hub.cuts[file] = (times - 1, after_bytes)
@@ -326,6 +332,13 @@ class _Handler(BaseHTTPRequestHandler):
             hub.sent_bytes[file] += len(cut)
         self._send(status, cut, headers, promised=len(data))
         self.close_connection = self.close_connection or len(cut) < len(data)
+
+    def _stall(self, status, data, headers):
+        """Send a part, and nothing more while the test looks at what the client does."""
+        self._send(status, data[:STALLED_BYTES], headers, promised=len(data))
+        self.server_hub.is_stalled.set()
+        self.server_hub.may_go_on.wait(30)
+        self.close_connection = True
 
     def _send(self, status, body, headers, promised=None):
         self.send_response(status)

@@ -1,6 +1,10 @@
 import errno
+import os
 import re
+import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -100,6 +104,26 @@ def test_a_connection_that_breaks_for_good_is_one_error(three):
     assert origin.is_missing(files[1])
     cache = files[0].resolve().parent
     assert [path.name for path in cache.iterdir() if "incomplete" in path.name] == []
+
+
+def test_ctrl_c_in_a_download_ends_at_once_and_leaves_nothing_half_loaded(three):
+    """The server holds one file back; huggingface_hub alone would wait for it."""
+    three.hub.stalled_file = "model-00002-of-00003.safetensors"
+    command = [sys.executable, "-m", "graphmerge.cli", "run", "ties.yml", "out"]
+    running = subprocess.Popen(command, cwd=three.path, stderr=subprocess.PIPE, text=True)
+    try:
+        assert three.hub.is_stalled.wait(60)
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=15)
+    finally:
+        running.kill()
+        three.hub.may_go_on.set()
+    assert running.returncode == 130
+    assert errors == "interrupted: run the same command again to continue\n"
+    cache = Path(os.environ["HF_HOME"]) / "hub" / f"models--{three.organisation}--base"
+    assert cache.exists()
+    assert list(cache.rglob("*.incomplete")) == []
+    assert not (three.path / "out.partial").exists()
 
 
 def test_an_unreachable_hub_is_one_error(three):
@@ -202,6 +226,14 @@ def test_a_corrupt_header_is_told_with_the_repository(place, models):
     name = f"{place.organisation}/corrupt"
     with pytest.raises(InputError, match=rf"invalid header @ {name}@{commit}/model.safetensors"):
         read_named(name)
+
+
+def test_a_file_outside_its_repository_is_not_made(three):
+    name = f"{three.organisation}/base"
+    three.hub.repositories[name].commits[three.commits["base"]]["../outside.txt"] = b"outside"
+    folder = read_named(name).origin.folder
+    assert not (folder.parent / "outside.txt").exists()
+    assert not list(folder.rglob("outside.txt"))
 
 
 def test_what_can_be_no_repository_is_not_asked_for(place):

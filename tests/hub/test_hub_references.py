@@ -4,6 +4,8 @@ import pytest
 import torch
 
 import graphmerge as gm
+from graphmerge import hub as graphmerge_hub
+from graphmerge.checkpoint import fingerprint
 from graphmerge.compilation import compile_recipe
 from graphmerge.output import read_manifest
 from graphmerge.places import read_named
@@ -35,6 +37,22 @@ def test_python_loads_computes_and_saves(three, models):
     assert weights_digest(three.path / "out") == weights_digest(three.path / "from-folders")
     first, _ = read_manifest(three.path / "out").inputs
     assert first.revision == three.commits["base"]
+
+
+def test_a_fingerprint_is_that_of_the_commit(three):
+    """Downloading changes nothing; another commit does, even where all headers are the same."""
+    name = f"{three.organisation}/chat"
+    before = read_named(name)
+    known = fingerprint(before)
+    graphmerge_hub.download((before.origin, file) for file in before.files)
+    assert all(file.is_symlink() for file in before.files)
+    assert fingerprint(before) == known
+    repository = three.hub.repositories[name]
+    files = dict(repository.commits[three.commits["chat"]])
+    last = max(file for file in files if file.endswith(".safetensors"))
+    files[last] = files[last][:-1] + bytes([files[last][-1] ^ 1])
+    repository.commit(files, branch="next")
+    assert fingerprint(read_named(f"{name}@next")) != known
 
 
 def test_an_adapter_of_the_hub_is_added_to_a_model_of_the_hub(three, models):
