@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from graphmerge.cli import options
-from graphmerge.cli.console import stdout_console
-from graphmerge.cli.explain import explanation
 from graphmerge.collection import paused_collection
 from graphmerge.pipeline import compile_recipe, make_plan
 from graphmerge.reporting.plan_json import plan_json
@@ -17,6 +15,10 @@ from graphmerge.reporting.plan_text import plan_lines
 from graphmerge.reporting.wording import shard_count
 from graphmerge.schedule.executors import Kernels
 from graphmerge.schedule.report import report
+
+if TYPE_CHECKING:
+    from graphmerge.reporting.plan_text import Line
+    from graphmerge.schedule.plan import Plan
 
 
 @paused_collection()
@@ -52,14 +54,35 @@ def plan(
     compiled = compile_recipe(recipe, seed=seed)
     made = make_plan(compiled, request, calibrate=False)
     if explain:
-        stdout_console().print(explanation(made, explain))
+        _draw(made, explain)
         return
     found = report(made, shards=shard_count(made, shard_bytes))
     if as_json:
         typer.echo(plan_json(compiled, found))
     else:
-        console = stdout_console()
-        for line in plan_lines(compiled, found, verbose=verbose):
-            style = "red" if line.is_error else "yellow" if line.is_warning else ""
-            console.print(Text(line.text, style=style), soft_wrap=True)
+        for style, lines in groupby(plan_lines(compiled, found, verbose=verbose), key=_style):
+            _print("\n".join(line.text for line in lines), style)
     made.validate()
+
+
+def _style(line: Line) -> str:
+    return "red" if line.is_error else "yellow" if line.is_warning else ""
+
+
+def _print(text: str, style: str) -> None:
+    if not style:
+        typer.echo(text)
+        return
+    from rich.text import Text  # noqa: PLC0415 - slow to import, and most plans need no colour
+
+    from graphmerge.cli.console import stdout_console  # noqa: PLC0415 - as above
+
+    stdout_console().print(Text(text, style=style), soft_wrap=True)
+
+
+def _draw(made: Plan, tensor: str) -> None:
+    """Print how one output tensor is computed."""
+    from graphmerge.cli.console import stdout_console  # noqa: PLC0415 - slow to import
+    from graphmerge.cli.explain import explanation  # noqa: PLC0415 - as above
+
+    stdout_console().print(explanation(made, tensor))
