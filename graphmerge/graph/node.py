@@ -90,8 +90,9 @@ def postorder(
         if node in done:
             stack.pop()
             continue
-        missing = [value for value in node.inputs if value not in done]
-        if missing and not (stop and stop(node)):
+        is_end = stop is not None and stop(node)
+        missing = [] if is_end else [value for value in node.inputs if value not in done]
+        if missing:
             stack.extend(reversed(missing))
         else:
             done.add(node)

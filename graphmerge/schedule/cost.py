@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from graphmerge.graph import Node
     from graphmerge.schedule.order import Kinds
     from graphmerge.schedule.plan import UnitPlan
+    from graphmerge.schedule.units import Pass
 
 READ_BYTES_PER_SECOND = 2e9
 """A fast local disk; a page-cached file is faster, a network file slower."""
@@ -51,22 +52,30 @@ def estimated_seconds(kinds: Kinds, *, workers: int, tile_elements: int) -> floa
 
 
 def _unit_seconds(unit: UnitPlan, tile_elements: int) -> float:
+    known: dict[object, tuple[float, float]] = {}
     seconds = 0.0
     for part in unit.unit.work.passes:
-        instructions = len(part.program.instructions)
-        nodes = [instruction.node for instruction in part.program.instructions]
-        tiles = -(-part.numel // part.tile_elements(tile_elements))
-        is_native = part.executor is Executor.NATIVE
-        calls = 1 if is_native else instructions
-        seconds += tiles * (TILE_OVERHEAD_SECONDS + calls * INSTRUCTION_OVERHEAD_SECONDS)
-        work = part.numel * computing_seconds(nodes, native=is_native)
-        if part.device == "cpu":
-            seconds += work
-        else:
-            moved = sum(load.spec.nbytes for load in part.program.loads)
-            moved += part.result.spec.nbytes if part.result else 0
-            seconds += work / DEVICE_SPEED + moved / TRANSFER_BYTES_PER_SECOND
+        if part.kind not in known:
+            known[part.kind] = _pass_seconds(part, tile_elements)
+        for duration in known[part.kind]:
+            seconds += duration
     return seconds + storing_seconds(unit.unit.facts.shared_traffic_bytes)
+
+
+def _pass_seconds(part: Pass, tile_elements: int) -> tuple[float, float]:
+    """What claiming tiles and calling kernels takes, and what the arithmetic does."""
+    instructions = len(part.program.instructions)
+    nodes = [instruction.node for instruction in part.program.instructions]
+    tiles = -(-part.numel // part.tile_elements(tile_elements))
+    is_native = part.executor is Executor.NATIVE
+    calls = 1 if is_native else instructions
+    overhead = tiles * (TILE_OVERHEAD_SECONDS + calls * INSTRUCTION_OVERHEAD_SECONDS)
+    work = part.numel * computing_seconds(nodes, native=is_native)
+    if part.device == "cpu":
+        return overhead, work
+    moved = sum(load.spec.nbytes for load in part.program.loads)
+    moved += part.result.spec.nbytes if part.result else 0
+    return overhead, work / DEVICE_SPEED + moved / TRANSFER_BYTES_PER_SECOND
 
 
 def storing_seconds(moved_bytes: int) -> float:

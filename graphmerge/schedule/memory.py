@@ -12,7 +12,7 @@ from graphmerge.schedule.plan import Memory, Reserved, UnitPlan
 from graphmerge.schedule.program import is_read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from graphmerge.schedule.order import Kinds, Order
     from graphmerge.schedule.units import Pass
@@ -158,9 +158,17 @@ def _largest(
 def unit_memory(plan: UnitPlan, tile_elements: int, count: int) -> list[TileMemory]:
     """What a worker needs for one tile of each pass of a unit, of which there are so many alike."""
     bound = plan.bound()
-    in_memory = bound.in_memory
     tensors = min(count, most_at_once(plan.unit.work, tile_elements))
-    return [tile_memory(part, in_memory, tile_elements, tensors) for part in bound.unit.work.passes]
+    in_memory = set(bound.in_memory)
+    known: dict[Hashable, TileMemory] = {}
+    found: list[TileMemory] = []
+    for part in bound.unit.work.passes:
+        held = tuple([load for load in part.program.loads if load in in_memory])
+        key = (part.kind, held)
+        if key not in known:
+            known[key] = tile_memory(part, held, tile_elements, tensors)
+        found.append(known[key])
+    return found
 
 
 def graph_bytes(graph: Graph, order: Order) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from graphmerge.graph import Access, Node, Output, Value
 from graphmerge.schedule.dependence import is_statistic, marked_below, tops_by_tensor
@@ -46,6 +46,8 @@ class Pass:
     """What its tiles are a multiple of, in elements."""
     folded: tuple[Node, ...] = ()
     """The reductions that the unit's statistic over many tensors takes in, and nothing else."""
+    kind: object = field(factory=object)
+    """What passes share that do the same on other nodes."""
 
     def tile_elements(self, wanted: int) -> int:
         """Elements of a tile: as many as wanted, or what the ops of the pass must have at once."""
