@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from graphmerge.methods.base import BaseRule, Method
+from graphmerge.methods.base import BaseRule, Method, StatisticsRule
 from graphmerge.methods.registry import BUILT_IN
 from graphmerge.recipe.signature import REQUIRED, ParameterSpec
 
@@ -26,13 +26,20 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def main() -> None:
     """Print the recipes."""
-    recipes = {name: recipe(method) for name, method in BUILT_IN.items()}
+    recipes = {
+        name: recipe(method)
+        for name, method in BUILT_IN.items()
+        if method.statistics is not StatisticsRule.GRAMS  # there are no such checkpoints
+    }
     recipes |= {name: recipe(BUILT_IN[of], own) for name, (of, own) in VARIANTS.items()}
     print(json.dumps(recipes))
 
 
 def recipe(method: Method, own: dict[str, Any] | None = None) -> str:
-    """The recipe of a method, on one line per model, as `workloads.shares` reads it."""
+    """The recipe of a method, on one line per model, as `workloads.shares` reads it.
+
+    Models stand for statistics of themselves.
+    """
     needs_base = method.base is BaseRule.REQUIRED
     most = method.most_models or len(TUNED) + 1
     listed = [*(() if needs_base else ("base",)), *TUNED][: most - needs_base]
@@ -41,7 +48,12 @@ def recipe(method: Method, own: dict[str, Any] | None = None) -> str:
     lines += ["base_model: base"] * needs_base
     lines.append("models:")
     inner = json.dumps(values_of(method, per_model=True))
-    lines += [f"  - {{model: {name}, parameters: {inner}}}" for name in listed]
+    has_statistics = method.statistics is not StatisticsRule.NONE
+    given = [f", statistics: {name}" if has_statistics else "" for name in listed]
+    lines += [
+        f"  - {{model: {name}{more}, parameters: {inner}}}"
+        for name, more in zip(listed, given, strict=True)
+    ]
     lines += [f"parameters: {json.dumps(settings)}", "dtype: bfloat16"]
     return "\n".join(lines) + "\n"
 

@@ -75,6 +75,21 @@ def test_every_method_takes_what_was_predicted(models, cache, method, shape, spa
     assert 0.5 * predicted <= peak <= predicted
 
 
+@pytest.mark.slow  # a process each
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_regression_takes_what_was_predicted(models, cache, shape, workers):
+    """Gram matrices of one layer are held for all models at once."""
+    columns = SHAPES[shape][1]
+    for number in range(3):
+        grams = {f"layers.{i}.w": torch.eye(columns) for i in range(2)}
+        write_model(models / f"{shape}{number}-gram", grams)
+    listed = [{"model": f"{shape}{n}", "statistics": f"{shape}{n}-gram"} for n in range(3)]
+    content = {"merge_method": "regmean", "models": listed}
+    peak, predicted = measured(models, cache, content, workers)
+    assert 0.5 * predicted <= peak <= predicted
+
+
 def test_a_budget_for_one_worker_gets_one_worker(models):
     """The workspace is needed once for each worker, and a matrix is never cut."""
     compiled = compile_mapping(recipe("iso_c", "square"), models / "budget.yml")

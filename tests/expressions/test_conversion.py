@@ -475,7 +475,8 @@ def slices(model):
 
 
 def modules(model, name, parameters):
-    source = st.builds(Source, model, st.none() | RANGE, PARAMETERS)
+    statistics = st.none() | model.filter(lambda reference: reference.lora is None)
+    source = st.builds(Source, model, st.none() | RANGE, PARAMETERS, statistics)
     whole = st.lists(source, min_size=1, max_size=3).map(
         lambda sources: ((Slice(tuple(sources)),), True)
     )
