@@ -14,6 +14,7 @@ from graphmerge.checkpoint.adapter import ADAPTER_WEIGHTS
 from graphmerge.checkpoint.adapter_config import ADAPTER_CONFIG
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.execution.reading import FileReader
+from graphmerge.execution.stored_bytes import is_same, pieces
 from graphmerge.execution.stored_values import Readable
 from graphmerge.output import ShardWriter, layout_shards, whole_folder, write_text
 from graphmerge.spec import DType, TensorSpec
@@ -79,13 +80,15 @@ def merge_adapters(
         MachineError: a file cannot be read or written.
     """
     modules = _modules(adapters, weights)
-    problems = [*_unsupported(adapters), *_misfits(modules, how)]
+    base_layers = _base_layers(adapters)
+    problems = [*_unsupported(adapters), *_misfits(modules, how), *_differing(base_layers)]
     if problems:
         raise CheckpointError(*problems[:20])
     ranks = {name: _rank(parts, how, rank) for name, parts in modules.items()}
     inputs = [adapter.checkpoint.path for adapter in adapters]
     with whole_folder(out, inputs=inputs, overwrite=overwrite) as folder:
-        _write(modules, ranks, how, folder)
+        kept = [entries[0] for entries in base_layers.values()]
+        _write(modules, ranks, how, kept, folder)
         config = _config(adapters[0], ranks)
         write_text(folder / ADAPTER_CONFIG, json.dumps(config, indent=2) + "\n")
     return ranks
@@ -123,7 +126,8 @@ def _unsupported(adapters: Sequence[Adapter]) -> Iterator[Problem]:
     for adapter in adapters:
         where = str(adapter.checkpoint.path)
         biases = [f"{name}.bias" for name, own in adapter.factors.items() if own.bias]
-        whole = [*adapter.whole, *biases]
+        layers = adapter.base_layers
+        whole = [*(name for name, own in adapter.whole.items() if own not in layers), *biases]
         if whole:
             hint = "merge the models (BASE+ADAPTER), and extract an adapter from the result"
             what = "an adapter with whole tensors or biases is not merged into an adapter"
@@ -133,6 +137,25 @@ def _unsupported(adapters: Sequence[Adapter]) -> Iterator[Problem]:
             yield Problem("the adapters are not of one base model", where, got)
         if adapter.config.is_transposed != adapters[0].config.is_transposed:
             yield Problem("the adapters differ in fan_in_fan_out", where)
+
+
+def _base_layers(adapters: Sequence[Adapter]) -> dict[str, list[TensorEntry]]:
+    """What adapters have stored of the base model beside factors, by name."""
+    found: dict[str, list[TensorEntry]] = {}
+    for adapter in adapters:
+        for entry in adapter.base_layers:
+            found.setdefault(entry.name, []).append(entry)
+    return found
+
+
+def _differing(base_layers: Mapping[str, Sequence[TensorEntry]]) -> Iterator[Problem]:
+    """Stored tensors of the base model that adapters do not agree on."""
+    with FileReader() as reader:
+        for name, (first, *others) in base_layers.items():
+            for other in others:
+                if not is_same(first, other, reader):
+                    got = f"{first.spec} in {first.file}, {other.spec} in {other.file}"
+                    yield Problem("the adapters are of different bases", f"tensor {name}", got)
 
 
 def _misfits(modules: Mapping[str, Sequence[_Part]], how: How) -> Iterator[Problem]:
@@ -158,16 +181,25 @@ def _rank(parts: Sequence[_Part], how: How, rank: int | None) -> int:
 
 
 def _write(
-    modules: Mapping[str, Sequence[_Part]], ranks: Mapping[str, int], how: How, folder: Path
+    modules: Mapping[str, Sequence[_Part]],
+    ranks: Mapping[str, int],
+    how: How,
+    kept: Sequence[TensorEntry],
+    folder: Path,
 ) -> None:
+    """Write merged factors, and tensors of the base model as they are."""
     specs: list[tuple[str, TensorSpec]] = []
     for name, parts in modules.items():
         a, b = parts[0].factors.a, parts[0].factors.b
         rank = ranks[name]
         specs.append((a.name, TensorSpec((rank, *a.spec.shape[1:]), DType.F32)))
         specs.append((b.name, TensorSpec((b.spec.shape[0], rank, *b.spec.shape[2:]), DType.F32)))
+    specs += [(entry.name, entry.spec) for entry in kept]
     layout = layout_shards(specs, max_shard_bytes=sum(spec.nbytes for _, spec in specs))
     with FileReader() as reader, ShardWriter(folder, layout) as writer:
+        for entry in kept:
+            for start_byte, data in pieces(entry, reader):
+                writer.write(layout.slots[entry.name], start_byte, data)
         for name, parts in modules.items():
             pairs = [_pair(part.factors, reader) for part in parts]
             made = merged_factors(pairs, [part.weight for part in parts], how, ranks[name])

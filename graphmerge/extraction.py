@@ -16,6 +16,7 @@ from graphmerge.checkpoint.quantisation import find_quantisation
 from graphmerge.checkpoint.vocabulary import find_embeddings
 from graphmerge.errors import BudgetError, CheckpointError, Problem
 from graphmerge.execution.reading import FileReader
+from graphmerge.execution.stored_bytes import is_same
 from graphmerge.execution.stored_values import Readable
 from graphmerge.output import ShardWriter, layout_shards, whole_folder, write_text
 from graphmerge.schedule.executors import Executor
@@ -36,7 +37,6 @@ _CHANGE_BYTES = 28
 """Bytes per element of a matrix: both as stored and converted, and their difference in float64."""
 _GRAM_BYTES = 48
 """Bytes per element of the Gram matrix: itself, its eigenvectors, and what LAPACK takes."""
-_COMPARED_ELEMENTS = 1 << 20
 
 
 @frozen
@@ -231,22 +231,8 @@ def _changed(
 ) -> Iterator[str]:
     """Tensors outside the adapter that are not the same in both models."""
     for name, entry in tuned.tensors.items():
-        if name not in held and not _is_equal(entry, base.tensors[name], reader):
+        if name not in held and not is_same(entry, base.tensors[name], reader):
             yield name
-
-
-def _is_equal(first: TensorEntry, second: TensorEntry, reader: FileReader) -> bool:
-    if first.spec.dtype is not second.spec.dtype:
-        return False
-    step = _COMPARED_ELEMENTS
-    for start in range(0, first.spec.numel, step):
-        count = min(step, first.spec.numel - start)
-        own, other = (np.empty(count * first.spec.dtype.bits // 8, np.uint8) for _ in range(2))
-        reader.read(first, start, own)
-        reader.read(second, start, other)
-        if not np.array_equal(own, other):
-            return False
-    return True
 
 
 def _config(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PICKLE = "adapter_model.bin"
+_BASE_LAYER = ".base_layer."
+"""What names of the base model's tensors have where an adapter stores them."""
 _PREFIX = "base_model.model."
 """What PEFT puts before the names of the base model."""
 _PARTS = {
@@ -62,6 +64,18 @@ class Adapter:
     """By the name of the module in the base model."""
     whole: Mapping[str, TensorEntry] = field(hash=False)
     """Tensors that stand in the place of the base model's, by their names in it."""
+
+    @property
+    def base_layers(self) -> tuple[TensorEntry, ...]:
+        """Those of `whole` that have factors: what the adapter has been trained on, unchanged.
+
+        PEFT stores embeddings with their factors, as the vocabulary may have grown.
+        """
+        return tuple(
+            entry
+            for name, entry in self.whole.items()
+            if _BASE_LAYER in entry.name and name.removesuffix(".weight") in self.factors
+        )
 
 
 def is_adapter(path: Path) -> bool:
@@ -123,7 +137,7 @@ def _sorted(checkpoint: Checkpoint, config: AdapterConfig) -> Adapter:
         elif "lora_" in name or not name.endswith((".weight", ".bias")):
             unknown.append(stored)
         else:
-            whole[name.replace(".base_layer.", ".")] = entry
+            whole[name.replace(_BASE_LAYER, ".")] = entry
     where = str(checkpoint.files[0])
     problems = [_unknown(name, where) for name in unknown]
     factors: dict[str, Factors] = {}

@@ -1,15 +1,18 @@
 """Adapters merged into an adapter: the sum of their products, exactly or at its best."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from adapter_models import merged_by_peft, write_adapter, write_llama
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from graphmerge.adapter_merging import How, merged_factors
 from graphmerge.cli.app import app
 from graphmerge.testing.merging import merge
-from graphmerge.testing.stored_models import read_model
+from graphmerge.testing.stored_models import read_model, weights_digest
 
 WEIGHTS = (0.7, -0.4)
 
@@ -52,6 +55,62 @@ def test_merged_adapters_are_the_sum_of_their_changes(models, tmp_path, options)
         got["model.layers.0.mlp.down_proj.weight"],
         read_model(models / "base")["model.layers.0.mlp.down_proj.weight"],
     )
+
+
+@pytest.mark.parametrize("options", [["--method", "cat"], ["--method", "svd"]])
+def test_embeddings_are_merged_and_what_is_stored_of_the_base_is_kept(tmp_path, options):
+    base = write_llama(tmp_path / "base")
+    write_adapter(tmp_path / "first", base, target_modules=["embed_tokens", "q_proj"], r=3)
+    write_adapter(tmp_path / "second", base, target_modules=["embed_tokens"], r=2, seed=2)
+    weights = [f"--weight={weight}" for weight in WEIGHTS]
+    rank = ["--rank", "5"] if "svd" in options else []
+    both = (tmp_path / "first", tmp_path / "second")
+    result = run(tmp_path / "out", *both, *weights, *options, *rank)
+    assert result.exit_code == 0, result.output
+    got = merged_by_peft(base, tmp_path / "out")
+    for name, tensor in by_task_arithmetic(tmp_path, tmp_path).items():
+        torch.testing.assert_close(got[name], tensor, atol=2e-6, rtol=1e-5, msg=name)
+    stored = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    embedding = "model.embed_tokens.weight"
+    kept = stored["base_model.model.model.embed_tokens.base_layer.weight"]
+    assert torch.equal(kept, read_model(base)[embedding])
+    assert not torch.equal(got[embedding], read_model(base)[embedding])
+
+
+def test_adapters_whose_stored_bases_differ_are_refused(tmp_path):
+    for seed, name in enumerate(("first", "second")):
+        base = write_llama(tmp_path / f"base{seed}", seed=seed)
+        write_adapter(tmp_path / name, base, target_modules=["embed_tokens"], r=3)
+        config = tmp_path / name / "adapter_config.json"
+        config.write_text(config.read_text().replace(f"base{seed}", "base"))
+    result = run(tmp_path / "out", tmp_path / "first", tmp_path / "second")
+    assert result.exit_code == 2
+    assert "the adapters are of different bases @ tensor" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["merge-lora", "merge"])
+def test_adapters_of_torch_files_are_those_of_safetensors(models, tmp_path, command):
+    """adapter_model.bin, as PEFT wrote it before it had safetensors."""
+    for name in ("first", "second"):
+        shutil.copytree(models / name, tmp_path / name)
+        file = tmp_path / name / "adapter_model.safetensors"
+        torch.save(load_file(file), file.with_name("adapter_model.bin"))
+        file.unlink()
+    digests = []
+    for root in (models, tmp_path):
+        out = tmp_path / f"{root.name}-out"
+        if command == "merge-lora":
+            result = run(out, root / "first", root / "second")
+            assert result.exit_code == 0, result.output
+        else:
+            listed = [{"model": f"{models}/base+{root}/{name}"} for name in ("first", "second")]
+            merge(
+                {"merge_method": "model_stock", "base_model": f"{models}/base", "models": listed},
+                out,
+            )
+        digests.append(weights_digest(out))
+    assert digests[0] == digests[1]
 
 
 def factors(seed, rank=4, rows=12, columns=9):
