@@ -13,6 +13,7 @@ from graphmerge.execution.tiles import TileOutcome
 from graphmerge.ops import LoadTensor
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.program import stored_inputs
+from graphmerge.schedule.tiling import tile_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,11 +127,10 @@ class Worker:
     def _carve(self, task: TileTask) -> _Views:
         program, elements = task.part.program, task.stop - task.start
         tiles = _tiles(task, elements, self._arena)
+        sizes = {load: tile_bytes(load, task.part, elements) for load in program.loads}
         buffers = tuple(
-            None
-            if load in task.in_memory
-            else self._arena.take(task.tensors * _byte_range(load, 0, elements)[1])
-            for load in program.loads
+            None if load in task.in_memory else self._arena.take(task.tensors * size)
+            for load, size in sizes.items()
         )
         return _Views(program, elements, task.tensors, tiles, buffers)
 
@@ -142,8 +142,9 @@ class Worker:
             if own is not None:
                 buffer, wanted = own, True
             else:
-                first, last = _byte_range(load, task.start, task.stop)
-                buffer, wanted = task.in_memory[load][first:last], load in task.first_reads
+                held, size = task.in_memory[load], tile_bytes(load, task.part, views.elements)
+                first = task.start * load.spec.dtype.bits // 8
+                buffer, wanted = held[first : first + size], load in task.first_reads
             if wanted:
                 self._read(load, task.start, buffer)
                 read_bytes += buffer.nbytes
@@ -191,8 +192,3 @@ def _source(load: Node) -> LoadTensor:
     op = stored_inputs(load)[0].op
     assert isinstance(op, LoadTensor)
     return op
-
-
-def _byte_range(load: Node, start: int, stop: int) -> tuple[int, int]:
-    bits = load.spec.dtype.bits
-    return start * bits // 8, (stop * bits + 7) // 8

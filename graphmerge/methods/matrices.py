@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.graph import make_node
+from graphmerge.methods.factors import merged_factors
 from graphmerge.methods.parameters import SCALE
 from graphmerge.methods.task_vectors import add_to_base, task_vector
 from graphmerge.ops import AddDelta, MergeMatrices, WeightedSum
@@ -60,7 +61,9 @@ def merged_delta(merge: MergeInputs, rule: MatrixRule) -> Node:
     deltas = [task_vector(merge, model) for model in merge.fine_tunes]
     if not is_matrix(merge):
         return mean(deltas)
-    return make_node(MergeMatrices(rule, merge.parameters["space"] == "core"), *deltas)
+    in_core = merge.parameters["space"] == "core"
+    factored = merged_factors(merge, rule) if in_core else None
+    return factored or make_node(MergeMatrices(rule, in_core), *deltas)
 
 
 def mean(nodes: Iterable[Node]) -> Node:

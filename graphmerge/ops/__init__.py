@@ -20,6 +20,7 @@ from graphmerge.ops.consensus import (
 )
 from graphmerge.ops.custom import CustomElementwise, CustomRows, CustomWhole
 from graphmerge.ops.dequantise import Dequantise
+from graphmerge.ops.factors import MergeFactors
 from graphmerge.ops.fisher import FisherAverage
 from graphmerge.ops.importance import (
     Importance,
@@ -103,6 +104,7 @@ __all__ = [
     "MaskKey",
     "MeanOfNonzero",
     "MedianCoefficients",
+    "MergeFactors",
     "MergeMatrices",
     "NearSwap",
     "OverlapFactors",

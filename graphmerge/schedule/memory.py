@@ -10,6 +10,7 @@ from graphmerge.graph import Graph, Node, Workspace
 from graphmerge.schedule.batching import most_at_once
 from graphmerge.schedule.plan import Memory, Reserved, UnitPlan
 from graphmerge.schedule.program import is_read
+from graphmerge.schedule.tiling import tile_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -61,8 +62,8 @@ def tile_memory(
     """
     elements = tensors * min(part.tile_elements(tile_elements), part.numel)
     program, held = part.program, set(in_memory)
-    buffers = [load.spec.dtype.bits for load in program.loads if load not in held]
-    buffer_bytes = sum((bits * elements + 7) // 8 for bits in buffers)
+    buffers = [tile_bytes(load, part, elements) for load in program.loads if load not in held]
+    buffer_bytes = sum(buffers)
     reading = max(map(_reading_bytes, program.loads), default=0)
     output = part.result.spec.dtype.bits * elements // 8 if part.result else 0
     if program.staged is not None:

@@ -11,6 +11,7 @@ from graphmerge.ops.blocks import BLOCK_ELEMENTS
 if TYPE_CHECKING:
     from graphmerge.graph import Node
     from graphmerge.schedule.program import Program
+    from graphmerge.schedule.units import Pass
 
 ROW_GROUP = 64
 """Tiles of rows are a multiple of this many rows."""
@@ -40,6 +41,16 @@ def row_elements(node: Node) -> int:
     """Elements of a row of a node's first input: its last axis; 1 for a single number."""
     shape = node.inputs[0].spec.shape
     return max(shape[-1], 1) if shape else 1
+
+
+def tile_bytes(load: Node, part: Pass, elements: int) -> int:
+    """Bytes of a load in a tile of this many elements.
+
+    Where an op looks at whole tensors, they may be of other lengths than the result.
+    """
+    if load.spec.numel != part.numel and part.tile_step >= part.numel:
+        return load.spec.nbytes
+    return (load.spec.dtype.bits * elements + 7) // 8
 
 
 def tile_shape(node: Node, elements: int) -> tuple[int, ...]:

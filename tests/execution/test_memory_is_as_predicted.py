@@ -208,10 +208,28 @@ class Ties:
         return {"merge_method": "ties", "base_model": self.base, "models": listed}
 
 
+class InCore(Ties):
+    """The same models, merged by factors, and the embedding of 32,000 rows with them."""
+
+    def __str__(self):
+        return "core"
+
+    def recipe(self, _):
+        listed = [{"model": name} for name in self.tuned]
+        recipe = {"merge_method": "iso_c", "base_model": self.base, "models": listed}
+        return recipe | {"parameters": {"space": "core", "exclude": ""}}
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_adapters_take_what_was_predicted(adapted_models, reserved, workers):
     row = Ties("base", ("base+tuned1", "base+tuned2"))
     peak, predicted, budget = measured(adapted_models, row, None, workers, reserved)
+    assert peak <= predicted <= budget
+
+
+def test_factors_of_adapters_take_what_was_predicted(adapted_models, reserved):
+    row = InCore("base", ("base+tuned1", "base+tuned2"))
+    peak, predicted, budget = measured(adapted_models, row, None, 1, reserved)
     assert peak <= predicted <= budget
 
 
