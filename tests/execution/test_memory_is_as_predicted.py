@@ -198,6 +198,7 @@ class Ties:
     base: str
     tuned: tuple[str, ...]
     counts = (3,)
+    statistics = ""
 
     def __str__(self):
         return "ties-" + "-".join(self.tuned).replace("+", "-")
