@@ -20,7 +20,7 @@ from graphmerge.testing.checkpoints import write_base, write_fine_tune
 from graphmerge.testing.llama_shapes import LLAMA_0_1B, LlamaShape
 from graphmerge.testing.merging import plan_for
 from graphmerge.testing.scaled_checkpoints import write_block_scaled
-from graphmerge.testing.stored_models import read_model, write_model
+from graphmerge.testing.stored_models import read_model, weights_digest, write_model
 from graphmerge.units import GIB, MIB
 
 sys.path.append(str(Path(__file__).parents[1] / "methods"))
@@ -175,6 +175,54 @@ def test_a_tensor_larger_than_the_budget_is_merged_within_it(
     rest = budget - known.base_bytes - known.worker_bytes
     assert rest < 40 * MIB
     assert peak <= predicted <= budget
+
+
+MANY_ROWS = LlamaShape(1, 256, 512, vocabulary=32_000, heads=4, kv_heads=4, tied=True)
+"""An embedding of 16 MiB, less than its tokenizer takes while it is read."""
+
+
+@frozen
+class Union:
+    """Three vocabularies merged token by token, as a row of the table of methods would give it."""
+
+    counts = (3,)
+    statistics = ""
+
+    def __str__(self):
+        return "union"
+
+    def recipe(self, labels):
+        listed = [{"model": name, "parameters": {"weight": 1}} for name in labels]
+        section = {"source": "union", "pad_to_multiple_of": 64}
+        return {"merge_method": "linear", "models": listed, "tokenizer": section}
+
+
+@pytest.fixture(scope="module")
+def vocabularies(tmp_path_factory):
+    """Three models whose tokenizers share two thirds of their tokens, 3 MB of JSON each."""
+    root = tmp_path_factory.mktemp("vocabularies")
+    write_models(root, MANY_ROWS)
+    for number, name in enumerate(("base", "tuned1", "tuned2")):
+        first = number * 5000
+        tokens = {f"token{i}": i - first for i in range(first, first + MANY_ROWS.vocabulary)}
+        merges = [["token", f"{i}"] for i in range(first, first + 2 * MANY_ROWS.vocabulary)]
+        model = {"type": "BPE", "vocab": tokens, "merges": merges}
+        text = json.dumps({"added_tokens": [], "model": model})
+        (root / name / "tokenizer.json").write_text(text)
+    return root
+
+
+def test_a_union_of_vocabularies_takes_what_was_predicted(vocabularies, reserved):
+    """Reading and writing tokenizers is part of it; no byte depends on the limits."""
+    for budget, workers, kernels in ((None, 1, Kernels.AUTO), (GIB, 2, Kernels.TORCH)):
+        limits = (budget, workers, reserved)
+        peak, predicted, limit = measured(vocabularies, Union(), *limits, kernels=kernels)
+        assert 0.7 * predicted <= peak <= predicted <= limit
+    outputs = [path.parent for path in vocabularies.glob("union-*/graphmerge.json")]
+    assert len(outputs) == 2
+    assert len({weights_digest(out) for out in outputs}) == 1
+    assert len({(out / "tokenizer.json").read_bytes() for out in outputs}) == 1
+    assert len(json.loads((outputs[0] / "tokenizer.json").read_text())["model"]["vocab"]) == 42_000
 
 
 RANK = 32

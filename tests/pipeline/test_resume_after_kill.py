@@ -1,5 +1,6 @@
 """A run that is killed leaves no output, and continues to the same bytes."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import yaml
 
 from graphmerge.errors import OutputError
 from graphmerge.output.journal import JOURNAL_NAME
+from graphmerge.testing.byte_tokenizer import write_tokenizer
 from graphmerge.testing.checkpoints import write_base, write_fine_tune
 from graphmerge.testing.llama_shapes import LlamaShape
 from graphmerge.testing.merging import merge
@@ -92,6 +94,25 @@ def test_statistics_of_the_whole_model_are_the_same_when_a_run_is_continued(mode
     continued = merge(content, out)
     assert continued.report.continued_tensors == done
     assert weights_digest(out) == weights_digest(whole.out)
+
+
+def test_a_union_of_vocabularies_is_continued_to_the_same_bytes(models):
+    listed = []
+    for number in (1, 2):
+        folder = shutil.copytree(models / f"tuned{number}", models / f"speaks{number}")
+        write_tokenizer(folder, extra_tokens=[f"<{number}>", "<both>"])
+        listed.append({"model": folder.name, "parameters": {"weight": 0.5}})
+    content = {"merge_method": "linear", "base_model": "base", "models": listed}
+    content |= {"tokenizer": {"source": "union"}, "parameters": {"weight": 0.3}}
+    whole = merge(content, models / "spoken-whole")
+    path, out = models / "spoken.yml", models / "spoken"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    killed_after(len(whole.tensors()) // 2, path, out)
+    continued = merge(content, out)
+    assert continued.report.continued_tensors > 0
+    assert weights_digest(out) == weights_digest(whole.out)
+    for name in ("tokenizer.json", "config.json"):
+        assert (out / name).read_bytes() == (whole.out / name).read_bytes()
 
 
 def test_a_finished_part_is_not_computed_again(models):
