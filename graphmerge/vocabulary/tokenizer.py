@@ -42,7 +42,8 @@ class Tokenizer:
 
     def ids(self, tokens: Iterable[str]) -> NDArray[np.int64]:
         """The id of each token, or NO_ID."""
-        return np.fromiter(map(self.tokens.get, tokens, repeat(NO_ID)), np.int64)
+        wanted = list(tokens)
+        return np.fromiter(map(self.tokens.get, wanted, repeat(NO_ID)), np.int64, len(wanted))
 
 
 def share_ids(tokenizers: Iterable[Tokenizer], rows: int) -> bool:
