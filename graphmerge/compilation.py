@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from graphmerge.build.adapters import adapted_model
+from graphmerge.build.chat_template import choose_template
 from graphmerge.build.graph import Build, build_graph
 from graphmerge.build.models import Model, open_model
 from graphmerge.checkpoint.adapter import is_adapter
@@ -21,7 +22,6 @@ from graphmerge.recipe.cursor import Cursor
 from graphmerge.recipe.graph_section import load_recipe_graph, with_cropped_embeddings
 from graphmerge.recipe.tokenizer import read_chat_template
 from graphmerge.recipe.values import ModelReference
-from graphmerge.vocabulary.chat_templates import chosen_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -109,8 +109,7 @@ def compile_graph(
     models = {reference: open_one(reference) for reference in recipe.stored()}
     fetch_vocabularies(recipe, models.values())
     build = build_graph(recipe, models, seed=seed)
-    template = _chat_template(recipe.chat_template, models, build)
-    return Compiled(recipe, models, build, seed, template)
+    return _with_template(Compiled(recipe, models, build, seed), recipe.chat_template)
 
 
 def with_chat_template(compiled: Compiled, wanted: str) -> Compiled:
@@ -123,20 +122,24 @@ def with_chat_template(compiled: Compiled, wanted: str) -> Compiled:
     read_chat_template(place)
     if place.problems:
         raise RecipeError(*place.problems)
-    return evolve(
-        compiled,
-        recipe=compiled.recipe.with_chat_template(wanted),
-        chat_template=_chat_template(wanted, compiled.models, compiled.build),
+    return _with_template(
+        evolve(compiled, recipe=compiled.recipe.with_chat_template(wanted)), wanted
     )
 
 
-def _chat_template(wanted: str | None, models: Mapping[ModelReference, Model], build: Build) -> str:
-    """The chat template that a recipe asks for; empty if it does not, or no model has one."""
+def _with_template(compiled: Compiled, wanted: str | None) -> Compiled:
+    """The merge with the chat template that it asks for."""
     if wanted is None:
-        return ""
-    donor = build.model.checkpoint
-    inputs = [model.checkpoint for model in models.values()]
-    return chosen_template(wanted, [donor, *(one for one in inputs if one is not donor)]) or ""
+        return compiled
+    build = compiled.build
+    chosen = choose_template(wanted, compiled.models.values(), build.model)
+    graph = evolve(
+        build.graph,
+        notes=(*build.graph.notes, *chosen.notes),
+        warnings=(*build.graph.warnings, *chosen.warnings),
+        reading_bytes=build.graph.reading_bytes + chosen.reading_bytes,
+    )
+    return evolve(compiled, build=evolve(build, graph=graph), chat_template=chosen.text)
 
 
 def _unknown(entry: Entry) -> tuple[Problem, ...]:

@@ -107,13 +107,15 @@ class MergePlan:
         strict: bool = False,
     ) -> RunReport:
         """Compute it and publish the checkpoint: see `Expression.save`."""
-        compiled = self._compiled
+        compiled, plan = self._compiled, self._plan
         if chat_template is not None:
             compiled = _with_chat_template(compiled, chat_template)
-        self._plan.validate()
+            told = compiled.build.graph.warnings
+            plan = evolve(plan, graph=evolve(plan.graph, warnings=told))
+        plan.validate()
         check_output(compiled, out, overwrite=overwrite)
         options = RunOptions(overwrite=overwrite, strict=strict)
-        return run(compiled, self._plan, out, options, _Warnings())
+        return run(compiled, plan, out, options, _Warnings())
 
 
 class _Warnings:

@@ -39,6 +39,32 @@ def written(folder, template):
 
 def test_auto_is_the_most_common(folder):
     assert written(folder, "auto").chat_template == "two"
+    assert notes(folder) == ["chat template: that of b, which 2 of 3 models have"]
+
+
+def test_auto_without_any_template_is_told(folder):
+    for name in "abc":
+        (folder / name / "chat_template.jinja").unlink()
+    recipe(folder, "auto")
+    assert notes(folder) == ["chat template: none, as no model has one"]
+    assert not compile_recipe(folder / "recipe.yml").chat_template
+
+
+def notes(folder):
+    found = compile_recipe(folder / "recipe.yml").build.graph.notes
+    return [note for note in found if note.startswith("chat template")]
+
+
+def test_tokens_that_the_tokenizer_lacks_are_told(folder):
+    recipe(folder, "chatml")
+    assert notes(folder) == ["chat template: chatml"]
+    (warning,) = compile_recipe(folder / "recipe.yml").build.graph.warnings
+    assert "writes <|im_start|>, <|im_end|>, of which" in warning
+    content = json.loads((folder / "recipe.yml").read_text())
+    zero = {"source": {"kind": "zero"}}
+    content["tokenizer"] = {"tokens": {"<|im_start|>": zero, "<|im_end|>": zero}}
+    (folder / "recipe.yml").write_text(json.dumps(content))
+    assert not compile_recipe(folder / "recipe.yml").build.graph.warnings
 
 
 @pytest.mark.parametrize(

@@ -82,24 +82,30 @@ def test_embeddings_are_cropped_and_extended(folder):
 
 
 def test_templates_are_those_of_the_merge_or_of_save(folder):
-    union(chat_template="chatml").save("a")
-    union(chat_template="chatml").cast("float16").save("b")
-    value = union(chat_template="chatml")
+    union(chat_template="alpaca").save("a")
+    union(chat_template="alpaca").cast("float16").save("b")
+    value = union(chat_template="alpaca")
     value.save("c", plan=value.plan(), chat_template="{{ messages }}")
-    wanted = {"a": BUILT_IN["chatml"], "b": BUILT_IN["chatml"], "c": "{{ messages }}"}
+    wanted = {"a": BUILT_IN["alpaca"], "b": BUILT_IN["alpaca"], "c": "{{ messages }}"}
     for name, template in wanted.items():
         assert (folder / name / "chat_template.jinja").read_text() == template
     assert gm.from_recipe((folder / "c" / "graphmerge_recipe.yml").read_text())
     assert "chat_template: '{{ messages }}'" in (folder / "c" / "graphmerge_recipe.yml").read_text()
 
 
+def test_a_template_without_its_tokens_is_warned_of(folder):
+    with pytest.warns(UserWarning, match="chat template writes <|im_start|>"):
+        union().save("out", chat_template="chatml")
+    assert (folder / "out" / "chat_template.jinja").read_text() == BUILT_IN["chatml"]
+
+
 def test_templates_of_operations_are_stored_in_their_recipe(folder):
     x, y = gm.load("x"), gm.load("y")
-    (x + 0.5 * (y - x)).save("out", chat_template="llama3")
+    (x + 0.5 * (y - x)).save("out", chat_template="mistral")
     text = (folder / "out" / "graphmerge_recipe.yml").read_text()
     out, _ = merge(folder, text)
     for name in ("out", out):
-        assert (folder / name / "chat_template.jinja").read_text() == BUILT_IN["llama3"]
+        assert (folder / name / "chat_template.jinja").read_text() == BUILT_IN["mistral"]
 
 
 MISTAKES = {
@@ -152,7 +158,7 @@ graph:
     parameters: {weight: 1}}
   saved: {op: cast, inputs: [both], out_dtype: float16}
 output: saved
-chat_template: chatml
+chat_template: alpaca
 """
 
 
@@ -160,5 +166,5 @@ def test_graphs_have_the_tokenizer_of_their_entries(folder):
     out, notes = merge(folder, GRAPH)
     assert load_file(out / "model.safetensors")[EMBEDDING].shape == (6, 8)
     assert len(Tokenizer.from_file(str(out / "tokenizer.json")).get_vocab()) == 6
-    assert (out / "chat_template.jinja").read_text() == BUILT_IN["chatml"]
+    assert (out / "chat_template.jinja").read_text() == BUILT_IN["alpaca"]
     assert any("entry both: vocabulary: 6 rows" in note for note in notes)
