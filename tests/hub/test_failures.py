@@ -213,7 +213,9 @@ def test_a_repository_without_weights_is_named(place):
     (place.path / "empty").mkdir()
     (place.path / "empty" / "notes.txt").write_text("nothing here")
     commit = place.add("empty", place.path / "empty")
-    message = rf"no safetensors files @ {place.organisation}/empty@{commit}: got notes\.txt"
+    message = (
+        rf"no safetensors or torch files @ {place.organisation}/empty@{commit}: got notes\.txt"
+    )
     with pytest.raises(InputError, match=message):
         read_named(f"{place.organisation}/empty")
 
