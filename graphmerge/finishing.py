@@ -12,7 +12,7 @@ from graphmerge.checkpoint.language_config import language_values
 from graphmerge.checkpoint.quantisation import find_quantisation
 from graphmerge.checkpoint.side_files import is_tokenizer_file
 from graphmerge.checkpoint.values import component_of
-from graphmerge.checkpoint.vocabulary import find_embeddings, stored_head, untied
+from graphmerge.checkpoint.vocabulary import find_embeddings, stored_head, untied, vocabulary_rows
 from graphmerge.describing import card_of
 from graphmerge.machine import installed_version
 from graphmerge.output import (
@@ -143,10 +143,12 @@ def _with_dtype(
 def _vocabulary_size(build: Build) -> int | None:
     """Rows of the output's vocabulary tensors where they are not those of the donor."""
     donor = build.model.checkpoint
-    rows = {output.name: output.spec.shape[:1] for output in build.graph.outputs}
+    specs = {output.name: output.spec for output in build.graph.outputs}
     for name in find_embeddings(donor):
-        if name in rows and rows[name] != donor.tensors[name].spec.shape[:1]:
-            return rows[name][0]
+        stored = vocabulary_rows(name, donor.tensors[name].spec.shape)
+        rows = vocabulary_rows(name, specs[name].shape) if name in specs else stored
+        if rows != stored:
+            return rows
     return None
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from graphmerge.checkpoint.card import CARD_NAME
-from graphmerge.checkpoint.vocabulary import find_embeddings
+from graphmerge.checkpoint.vocabulary import find_embeddings, vocabulary_rows
 from graphmerge.hub import download
 from graphmerge.vocabulary.chat_templates import TEMPLATE_FILE
 from graphmerge.vocabulary.reading import OPAQUE, READABLE, SETTINGS, SPECIAL_TOKENS
@@ -69,7 +69,7 @@ def _speaks_of_tokens(recipe: RecipeGraph) -> bool:
 
 def _differ_in_tokens(checkpoints: Iterable[Checkpoint]) -> bool:
     rows = {
-        checkpoint.tensors[name].spec.shape[0]
+        vocabulary_rows(name, checkpoint.tensors[name].spec.shape)
         for checkpoint in checkpoints
         for name in find_embeddings(checkpoint)
     }

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from graphmerge.build.models import ModelTensor
-from graphmerge.checkpoint.vocabulary import find_embeddings
+from graphmerge.checkpoint.vocabulary import find_embeddings, is_flat, vocabulary_rows
+from graphmerge.errors import CheckpointError, Problem
 from graphmerge.graph import Pattern, make_node
 from graphmerge.ops import GatherRows
 from graphmerge.vocabulary.reading import has_vocabulary, read_tokenizer, vocabulary_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from graphmerge.build.matching import Models
     from graphmerge.build.models import Model
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from graphmerge.ops import RowMap
     from graphmerge.vocabulary.combining import OutputVocabulary
     from graphmerge.vocabulary.tokenizer import Tokenizer
+
+_IMAGES_IN_ROWS = ("mllama",)
+"""By the config's model_type."""
 
 
 @frozen(eq=False)
@@ -51,13 +55,31 @@ class Aligned:
 def row_counts(model: Model) -> dict[str, int]:
     """Rows of every vocabulary tensor of a model."""
     names = find_embeddings(model.checkpoint)
-    return {name: model.tensors[name].shape[0] for name in names if name in model.tensors}
+    return {
+        name: vocabulary_rows(name, model.tensors[name].shape)
+        for name in names
+        if name in model.tensors
+    }
 
 
-def gathered(rows: RowMap, nodes: Sequence[Node], own: ModelTensor) -> ModelTensor:
+def refuse_rows_for_images(models: Iterable[Model]) -> None:
+    """Refuse models whose embedding has rows after those of the vocabulary, for images.
+
+    Raises:
+        CheckpointError: there are such models: where their rows change, these would be lost.
+    """
+    found = [model.label for model in models if model.config.get("model_type") in _IMAGES_IN_ROWS]
+    if found:
+        what = "the embedding has rows for images after those for tokens, and cannot change in size"
+        hint = "merge models of this kind with one vocabulary, without a tokenizer section"
+        raise CheckpointError(Problem(what, ", ".join(found), hint=hint))
+
+
+def gathered(name: str, rows: RowMap, nodes: Sequence[Node], own: ModelTensor) -> ModelTensor:
     """The tensor whose rows a map takes from stored tensors; saved in the dtype that `own` has."""
     what = f"{rows.rows:,} rows of {len(nodes)} model{'s' if len(nodes) > 1 else ''}"
-    return ModelTensor(Pattern(make_node(GatherRows(rows, what), *nodes)), (), own.stored)
+    op = GatherRows(rows, what, is_flat=is_flat(name))
+    return ModelTensor(Pattern(make_node(op, *nodes)), (), own.stored)
 
 
 def origin_of(model: Model) -> TokenizerOrigin:

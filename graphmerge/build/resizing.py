@@ -11,6 +11,7 @@ from graphmerge.build.alignment import (
     gathered,
     has_tokenizer,
     origin_of,
+    refuse_rows_for_images,
     row_counts,
     tokenizer_of,
 )
@@ -51,6 +52,7 @@ def align_by_rows(recipe: Recipe, inputs: Models, donor: Model) -> Aligned:
     if policy == "error" or (policy == "auto" and not _is_proven(ends.values(), least)):
         raise CheckpointError(_unequal(shown))
     _refuse_results(ends, counts, target)
+    refuse_rows_for_images(ends.values())
     changed = {ref: _resized(model, counts[ref], target) for ref, model in ends.items()}
     fitting = [model for model in ends.values() if _fits(model, target)]
     done = "extended" if policy == "extend" else "cropped"
@@ -109,7 +111,7 @@ def _resized(model: Model, counts: Mapping[str, int], rows: int) -> Model:
     for name, count in counts.items():
         if count != rows:
             made = cropped(rows) if count > rows else extended(count, rows)
-            tensors[name] = gathered(made, [tensors[name].value.node], tensors[name])
+            tensors[name] = gathered(name, made, [tensors[name].value.node], tensors[name])
     return evolve(model, tensors=tensors)
 
 

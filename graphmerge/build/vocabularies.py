@@ -13,9 +13,11 @@ from graphmerge.build.alignment import (
     digest_of,
     gathered,
     origin_of,
+    refuse_rows_for_images,
     row_counts,
 )
 from graphmerge.build.resizing import align_by_rows
+from graphmerge.checkpoint.vocabulary import vocabulary_rows
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.vocabulary.reading import reading_bytes
 from graphmerge.vocabulary.settings import combine_models
@@ -64,6 +66,7 @@ def _by_tokens(
         hint = "give the section to the entries that read the checkpoints"
         what = "the vocabularies of results cannot be combined"
         raise CheckpointError(Problem(what, "$.tokenizer", ", ".join(derived), hint=hint))
+    refuse_rows_for_images(inputs.values())
     combined = combine_models(
         settings,
         {ref: model.checkpoint for ref, model in inputs.items()},
@@ -134,7 +137,7 @@ class _Gathering:
 
     def _tensor(self, number: int, name: str) -> ModelTensor | None:
         found = [table.find(name) for table in self._tables]
-        counts = tuple(tensor.shape[0] if tensor else 0 for tensor in found)
+        counts = tuple(vocabulary_rows(name, tensor.shape) if tensor else 0 for tensor in found)
         place = (number, counts)
         if place not in self._known:
             self._known[place] = self._rows(number, counts)
@@ -143,7 +146,7 @@ class _Gathering:
             return None
         rows, used = known
         nodes = [tensor.value.node for index in used if (tensor := found[index])]
-        return gathered(rows, nodes, own)
+        return gathered(name, rows, nodes, own)
 
     def _rows(self, number: int, counts: tuple[int, ...]) -> tuple[RowMap, tuple[int, ...]] | None:
         """The map over the tables that it needs, and which these are; None if nothing changes."""

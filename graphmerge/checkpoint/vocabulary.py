@@ -25,9 +25,11 @@ _HEAD = re.compile(
     r"|vocab_projector|decoder)\.weight"
 )
 _HEAD_BIAS = re.compile(
-    r"(?:.*\.)?(lm_head(\.decoder)?|embed_out|output|predictions(\.decoder)?|vocab_projector"
-    r"|decoder)\.bias"
+    r"(?:.*\.)?((generator_)?lm_head(\.decoder)?|embed_out|output|predictions(\.decoder)?"
+    r"|vocab_projector|decoder)\.bias"
 )
+_FLAT_BIAS = re.compile(r"(?:.*\.)?final_logits_bias")
+"""Of shape (1, rows)."""
 _OTHER_HEADS = {
     "bert": "cls.predictions.decoder.weight",
     "roberta": "lm_head.decoder.weight",
@@ -57,7 +59,7 @@ def find_embeddings(checkpoint: Checkpoint) -> tuple[str, ...]:
         if component_of(name, checkpoint.components) == WHOLE
     }
     rows = {
-        name: shape[0]
+        name: vocabulary_rows(name, shape)
         for name, shape in shapes.items()
         if shape and len(shape) == _axes_if_vocabulary(name)
     }
@@ -66,6 +68,16 @@ def find_embeddings(checkpoint: Checkpoint) -> tuple[str, ...]:
     if embedding in rows:
         sizes.add(rows[embedding])
     return tuple(name for name, count in rows.items() if count in sizes)
+
+
+def vocabulary_rows(name: str, shape: tuple[int, ...]) -> int:
+    """How many tokens a vocabulary tensor has a row, or an element of its only row, for."""
+    return shape[-1] if is_flat(name) else shape[0]
+
+
+def is_flat(name: str) -> bool:
+    """Whether a vocabulary tensor is a single row with an element for each token."""
+    return _FLAT_BIAS.fullmatch(name) is not None
 
 
 def tied_head(names: Iterable[str], config: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -113,7 +125,7 @@ def _axes_if_vocabulary(name: str) -> int:
     """Number of axes of the vocabulary tensor that a name stands for; 0 for other names."""
     if in_tower(name):
         return 0
-    if _INPUT.fullmatch(name) or _HEAD.fullmatch(name):
+    if _INPUT.fullmatch(name) or _HEAD.fullmatch(name) or is_flat(name):
         return 2
     return 1 if _HEAD_BIAS.fullmatch(name) else 0
 

@@ -35,7 +35,7 @@ class RowReader:
         assert isinstance(node.op, GatherRows)
         self._rows: RowMap = node.op.rows
         self._dtype = node.spec.dtype
-        self._row_elements = node.spec.numel // max(node.spec.shape[0], 1)
+        self._row_elements = node.spec.numel // max(self._rows.rows, 1)
         self._entries = inputs
         self._mean: NDArray[np.float64] | None = None
         self._lock = threading.Lock()

@@ -108,6 +108,8 @@ class GatherRows(Op):
 
     rows: RowMap = field(eq=False, repr=False)
     """Where the rows come from."""
+    is_flat: bool = field(default=False, kw_only=True)
+    """Whether the inputs are one row each, (1, rows): then its elements are what is gathered."""
     digest: str = field(init=False)
     """What the map's content is known by."""
     what: str = field(default="", eq=False)
@@ -124,12 +126,12 @@ class GatherRows(Op):
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """As many rows as the map has, of the inputs' common length."""
         first = inputs[0]
-        lengths = {spec.shape[1:] for spec in inputs}
+        lengths = {spec.shape[:1] if self.is_flat else spec.shape[1:] for spec in inputs}
         if not first.shape or len(lengths) > 1:
             got = ", ".join(str(list(spec.shape)) for spec in inputs)
             raise GraphError(Problem("rows of different lengths", got=got))
         dtypes = {spec.dtype for spec in inputs}
-        shape = (self.rows.rows, *first.shape[1:])
+        shape = (1, self.rows.rows) if self.is_flat else (self.rows.rows, *first.shape[1:])
         if len(dtypes) == 1 and self.rows.is_copied:
             return TensorSpec(shape, first.dtype)
         if not dtypes <= _WIDER.keys():
@@ -144,7 +146,7 @@ class GatherRows(Op):
 
     def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
         """A chunk as it is stored, converted and summed, and single rows of float64."""
-        row = inputs[0].numel // max(inputs[0].shape[0], 1)
+        row = 1 if self.is_flat else inputs[0].numel // max(inputs[0].shape[0], 1)
         return Workspace(fixed_bytes=8 * (4 * GATHER_ELEMENTS + _WORKSPACE_ROWS * row))
 
     def settings(self) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from graphmerge.checkpoint.language_config import language_sections
 from graphmerge.output.failures import write_errors
 
 if TYPE_CHECKING:
@@ -96,7 +97,10 @@ def _set_dtype(config: dict[str, Any], torch_name: str) -> None:
 
 
 def _set_vocabulary_size(config: dict[str, Any], size: int) -> None:
+    """Set it in the config and in its text config, and where other parts have the same number."""
     text_config = config.get("text_config")
     sections = [config, text_config] if isinstance(text_config, dict) else [config]
-    for section in [s for s in sections if "vocab_size" in s] or sections[-1:]:
+    stated = [section["vocab_size"] for section in sections if "vocab_size" in section]
+    shared = [s for _, s in language_sections(config) if s.get("vocab_size") in stated]
+    for section in cast("list[dict[str, Any]]", shared) or sections[-1:]:
         section["vocab_size"] = size

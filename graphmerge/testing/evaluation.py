@@ -39,8 +39,8 @@ def _gathered(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
     """Row by row, in float64 where anything is computed."""
     assert isinstance(node.op, GatherRows)
     rows, dtype = node.op.rows, TORCH_DTYPES[node.spec.dtype]
-    stored = zip(inputs, node.inputs, strict=True)
-    tables = [tensor.reshape(value.spec.shape[0], -1) for tensor, value in stored]
+    width = node.spec.numel // rows.rows
+    tables = [tensor.reshape(-1, width) for tensor in inputs]
     sums = rows.combinations
     made: list[torch.Tensor] = []
     for source, row in zip(rows.source.tolist(), rows.row.tolist(), strict=True):
