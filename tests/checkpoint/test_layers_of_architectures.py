@@ -84,7 +84,7 @@ TABLE = {
     "bart": (
         "model.encoder.layers.*3 < encoder_layers, model.decoder.layers.*2 < decoder_layers",
         HEAD,
-        ("model.shared.weight",),
+        ("final_logits_bias", "model.shared.weight"),
     ),
     "whisper": (
         "model.encoder.layers.*3 < encoder_layers, model.decoder.layers.*2 < decoder_layers",
