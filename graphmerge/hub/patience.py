@@ -34,6 +34,9 @@ _TRIES = 3
 _CHUNK_BYTES = 2**20
 """After so many bytes a download tells how far it is, and ends if another has failed; it would only
 every 10 MiB."""
+_FAILING = frozenset({502, 503, 504})
+"""What a server answers that will be there again in a moment."""
+_READING = frozenset({"GET", "HEAD"})
 _REPEATABLE = frozenset({"GET", "HEAD", "POST"})
 """Methods whose requests hold no more than a few bytes of their own, which can be sent again."""
 
@@ -54,7 +57,7 @@ class PatientClient(httpx.Client):
         self._channel = channel
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-        """Send a request, again after a wait if the Hub counts too many.
+        """Send a request, again after a wait if the Hub counts too many or is out for a moment.
 
         Raises:
             RateLimitedError: it asks to wait for too long.
@@ -65,17 +68,23 @@ class PatientClient(httpx.Client):
             kind: timeouts.get(kind) or TIMEOUT_SECONDS
             for kind in ("connect", "read", "write", "pool")
         }
-        waited = 0
+        waited, failures = 0, 0
         while True:
             response = super().send(request, **options)
-            if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+            if response.status_code in _FAILING and request.method in _READING:
+                failures += 1
+                if failures == _TRIES:
+                    return response
+                seconds, why = failures, f"HTTP {response.status_code}"
+            elif response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                seconds, why = _wanted_wait(response), "too many requests"
+            else:
                 return response
-            seconds = _wanted_wait(response)
             response.close()
             waited += seconds
             if waited > MOST_WAITED_SECONDS or request.method not in _REPEATABLE:
                 raise RateLimitedError(str(request.url), seconds)
-            self._channel.note(f"the Hub asks to wait for {seconds} s (too many requests)")
+            self._channel.note(f"asking the Hub again in {seconds} s ({why})")
             time.sleep(seconds)
 
 

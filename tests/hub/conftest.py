@@ -42,7 +42,8 @@ def place(server, tmp_path, monkeypatch):
     server.requests.clear()
     server.sent_bytes.clear()
     server.cuts.clear()
-    server.limited, server.retry_after, server.ignores_ranges = 0, 1, False
+    server.limited, server.retry_after, server.unavailable = 0, 1, 0
+    server.ignores_ranges = False
     server.stalled_file = None
     server.is_stalled.clear()
     server.may_go_on.clear()

@@ -60,6 +60,7 @@ class Hub:
         self.requests = []
         self.sent_bytes = Counter()
         self.limited = 0
+        self.unavailable = 0
         self.retry_after = 1
         self.cuts = {}
         self.ignores_ranges = False
@@ -142,8 +143,13 @@ class _Handler(BaseHTTPRequestHandler):
             hub.requests.append((self.command, path))
             is_limited = hub.limited > 0
             hub.limited -= is_limited
+            is_out = hub.unavailable > 0
+            hub.unavailable -= is_out
         if is_limited:
             self._send(429, b"", {"Retry-After": str(hub.retry_after)})
+            return
+        if is_out:
+            self._send(503, b"", {})
             return
         for pattern, method in ROUTES:
             if found := re.fullmatch(pattern, path):

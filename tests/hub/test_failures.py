@@ -68,7 +68,13 @@ def test_a_branch_and_a_commit_can_be_named(three):
 def test_too_many_requests_are_waited_out(three, caplog):
     three.hub.limited = 1
     assert read_named(f"{three.organisation}/base").tensors
-    assert "note: the Hub asks to wait for 1 s (too many requests)" in caplog.messages
+    assert "note: asking the Hub again in 1 s (too many requests)" in caplog.messages
+
+
+def test_a_server_that_is_out_for_a_moment_is_asked_again(three, caplog):
+    three.hub.unavailable = 1
+    assert read_named(f"{three.organisation}/base").tensors
+    assert "note: asking the Hub again in 1 s (HTTP 503)" in caplog.messages
 
 
 def test_nobody_waits_for_a_day(three):
