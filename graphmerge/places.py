@@ -10,7 +10,7 @@ from attrs import evolve, field, frozen
 
 from graphmerge.checkpoint.adapter import read_adapter
 from graphmerge.errors import InputError, Problem
-from graphmerge.hub import is_repository, open_repository, told_as
+from graphmerge.hub import download, is_repository, open_repository, told_as
 from graphmerge.plugins.readers import read_any_checkpoint
 from graphmerge.recipe.references import parse_reference, resolve_local
 
@@ -35,6 +35,8 @@ class HubUse:
 
 PLANNING = HubUse()
 """Nothing is downloaded but headers and small files."""
+LOADING = HubUse(fetches_weights=True)
+"""Weights will be read in any case."""
 
 
 @frozen
@@ -105,7 +107,41 @@ def read_named(text: str) -> Checkpoint:
         InputError: there is none, or it is not what it should be.
         MachineError: a file cannot be read, or the Hub cannot be reached.
     """
+    return _named(text, PLANNING).checkpoint()
+
+
+def load_named(text: str) -> Checkpoint:
+    """The same with its weights on this machine; those of the Hub are downloaded.
+
+    Raises:
+        InputError: there is none, or it is not what it should be.
+        MachineError: a file cannot be read, the Hub cannot be reached, or the disk is full.
+    """
+    found = _named(text, LOADING).checkpoint()
+    _download_weights(found)
+    return found
+
+
+def load_named_adapter(text: str) -> Adapter:
+    """The adapter that a path or the name of a repository stands for, its weights on this machine.
+
+    Raises:
+        InputError: there is none, or it is not what it should be.
+        MachineError: a file cannot be read, the Hub cannot be reached, or the disk is full.
+    """
+    found = _named(text, LOADING).adapter()
+    _download_weights(found.checkpoint)
+    return found
+
+
+def _named(text: str, hub: HubUse) -> Place:
     reference = parse_reference(text, recipe_folder=None)
     if reference.lora is None and is_repository(reference.path):
-        return find_place(reference, Path()).checkpoint()
-    return read_any_checkpoint(Path(text))
+        return find_place(reference, Path(), hub)
+    return Place(Path(text))
+
+
+def _download_weights(checkpoint: Checkpoint) -> None:
+    origin = checkpoint.origin
+    if origin:
+        download((origin, file) for file in checkpoint.files)

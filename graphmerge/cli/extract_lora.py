@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,10 +11,10 @@ from graphmerge.cli import options
 from graphmerge.errors import InputError, Problem
 from graphmerge.extraction import extract
 from graphmerge.machine import auto_budget_bytes
-from graphmerge.plugins import read_any_checkpoint
+from graphmerge.places import load_named
 
-_Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Fine-tune.", show_default=False)]
-_Base = Annotated[Path, typer.Argument(metavar="BASE", help="Its base.", show_default=False)]
+_Model = Annotated[str, typer.Argument(metavar="MODEL", help="Fine-tune.", show_default=False)]
+_Base = Annotated[str, typer.Argument(metavar="BASE", help="Its base.", show_default=False)]
 
 
 def extract_lora(
@@ -38,10 +37,10 @@ def extract_lora(
         problem = Problem("not a regular expression", "--modules", f"{modules}: {error}")
         raise InputError(problem) from error
     found = extract(
-        read_any_checkpoint(model),
-        read_any_checkpoint(base),
+        load_named(model),
+        load_named(base),
         out,
-        base_name=str(base),
+        base_name=base,
         rank=rank,
         modules=modules,
         budget_bytes=budget,

@@ -8,13 +8,16 @@ from typing import Annotated
 import typer
 
 from graphmerge.adapter_merging import How, merge_adapters
-from graphmerge.checkpoint.adapter import read_adapter
 from graphmerge.cli import options
 from graphmerge.errors import InputError, Problem
+from graphmerge.places import load_named_adapter
 
 _Out = Annotated[Path, typer.Argument(metavar="OUT", help="New adapter.", show_default=False)]
 _Adapters = Annotated[
-    list[Path], typer.Argument(metavar="ADAPTER...", help="Adapters.", show_default=False)
+    list[str],
+    typer.Argument(
+        metavar="ADAPTER...", help="Folders, or repositories of the Hub.", show_default=False
+    ),
 ]
 
 
@@ -39,7 +42,7 @@ def merge_lora(
         raise InputError(Problem("not one weight for each adapter", "--weight", got, wanted))
     if rank is not None and method is not How.SVD:
         raise InputError(Problem("only svd takes a rank", "--rank", f"{rank}"))
-    found = [read_adapter(path) for path in adapters]
+    found = [load_named_adapter(name) for name in adapters]
     ranks = merge_adapters(found, weights, out, how=method, rank=rank, overwrite=overwrite)
     least, most = min(ranks.values()), max(ranks.values())
     shown = f"rank {most}" if least == most else f"ranks {least} to {most}"

@@ -74,6 +74,20 @@ def test_an_adapter_of_the_hub_is_added_to_a_model_of_the_hub(three, models):
     assert one.revision == f"{three.commits['base']}+{commit}"
 
 
+def test_adapters_are_merged_and_extracted_from_the_hub(three, models, invoke):
+    """The same bytes as from folders."""
+    write_adapter(three.path / "adapter", models / "base", rank=4, seed=0)
+    three.add("adapter", three.path / "adapter")
+    for out, name in (("a", "adapter"), ("b", f"{three.organisation}/adapter")):
+        assert invoke("merge-lora", out, name, name, "--weight", 1, "--weight", 2).exit_code == 0
+    assert weights_digest(three.path / "a") == weights_digest(three.path / "b")
+    for out, folder in (("c", models), ("d", three.organisation)):
+        options = ("--rank", 2, "--modules", "layers.0.mlp.up")
+        result = invoke("extract-lora", f"{folder}/code", f"{folder}/base", out, *options)
+        assert result.exit_code == 0, result.output
+    assert weights_digest(three.path / "c") == weights_digest(three.path / "d")
+
+
 def test_tokenizers_are_fetched_where_vocabularies_differ(place):
     """The files prove that the common ids mean the same tokens, so rows are cropped."""
     for name, shape in (("small", TINY), ("wide", WIDER)):
