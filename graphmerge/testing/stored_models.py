@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,6 +36,18 @@ def write_model(
     if config is not None:
         (folder / "config.json").write_text(json.dumps(dict(config)), encoding="utf-8")
     return folder
+
+
+def write_torch_copy(folder: Path, source: Path) -> None:
+    """Write the model of a folder as `pytorch_model.bin`, with its config.json.
+
+    Args:
+        folder: created; it must not exist.
+        source: a checkpoint folder.
+    """
+    folder.mkdir(parents=True)
+    torch.save(read_model(source), folder / "pytorch_model.bin")
+    shutil.copyfile(source / "config.json", folder / "config.json")
 
 
 def read_model(folder: Path) -> dict[str, torch.Tensor]:

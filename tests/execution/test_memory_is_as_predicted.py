@@ -1,7 +1,6 @@
 """Fresh processes take what was predicted, and predictions are within the budget."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ from graphmerge.testing.checkpoints import write_base, write_fine_tune
 from graphmerge.testing.llama_shapes import LLAMA_0_1B, LlamaShape
 from graphmerge.testing.merging import plan_for
 from graphmerge.testing.scaled_checkpoints import write_block_scaled
-from graphmerge.testing.stored_models import read_model, weights_digest, write_model
+from graphmerge.testing.stored_models import weights_digest, write_model, write_torch_copy
 from graphmerge.units import GIB, MIB
 
 sys.path.append(str(Path(__file__).parents[1] / "methods"))
@@ -286,10 +285,7 @@ def test_factors_of_adapters_take_what_was_predicted(adapted_models, reserved):
 def stored_otherwise(small_models):
     """The fine-tunes as FP8 with scales, and as torch files."""
     write_block_scaled(small_models / "scaled", small_models / "tuned1")
-    folder = small_models / "torch"
-    folder.mkdir()
-    torch.save(read_model(small_models / "tuned2"), folder / "pytorch_model.bin")
-    shutil.copy(small_models / "tuned2" / "config.json", folder)
+    write_torch_copy(small_models / "torch", small_models / "tuned2")
     return small_models
 
 

@@ -16,7 +16,8 @@ from graphmerge.testing.byte_tokenizer import write_tokenizer
 from graphmerge.testing.checkpoints import write_base, write_fine_tune
 from graphmerge.testing.llama_shapes import LlamaShape
 from graphmerge.testing.merging import merge
-from graphmerge.testing.stored_models import weights_digest
+from graphmerge.testing.scaled_checkpoints import write_block_scaled
+from graphmerge.testing.stored_models import weights_digest, write_torch_copy
 
 SHAPE = LlamaShape(6, 128, 384, vocabulary=1024, heads=4, kv_heads=2)
 SCRIPT = Path(__file__).with_name("killed_merge.py")
@@ -79,6 +80,23 @@ def test_a_killed_merge_leaves_no_output_and_continues_to_the_same_bytes(models)
     assert weights_digest(out) == weights_digest(whole.out)
     assert not partial.exists()
     assert not (out / JOURNAL_NAME).exists()
+
+
+def test_torch_files_and_codes_with_scales_are_merged_on_where_a_run_was_killed(models):
+    write_torch_copy(models / "torch-base", models / "base")
+    write_torch_copy(models / "torch-tuned", models / "tuned1")
+    write_block_scaled(models / "scaled", models / "tuned2")
+    content = recipe("ties") | {"base_model": "torch-base"}
+    for model, name in zip(content["models"], ("torch-tuned", "scaled"), strict=True):
+        model["model"] = name
+    whole = merge(content, models / "other-formats-whole")
+    path, out = models / "other-formats.yml", models / "other-formats"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    killed_after(len(whole.tensors()) // 2, path, out)
+    assert not out.exists()
+    continued = merge(content, out)
+    assert continued.report.continued_tensors >= len(whole.tensors()) // 2
+    assert weights_digest(out) == weights_digest(whole.out)
 
 
 def test_statistics_of_the_whole_model_are_the_same_when_a_run_is_continued(models):
