@@ -12,11 +12,12 @@ from graphmerge.checkpoint.layers import find_layers
 from graphmerge.checkpoint.name_set import NameSet, name_set
 from graphmerge.checkpoint.names import in_tower, natural_sorted
 from graphmerge.checkpoint.quantisation import find_quantisation, without_quantisation
+from graphmerge.checkpoint.scaled_weights import ScaledWeight
 from graphmerge.checkpoint.values import WHOLE
 from graphmerge.checkpoint.vocabulary import tied_head
 from graphmerge.errors import CheckpointError
 from graphmerge.graph import Pattern, Value, make_node
-from graphmerge.ops import Dequantise, LoadTensor
+from graphmerge.ops import Dequantise, DequantisePacked, LoadTensor
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:
@@ -164,14 +165,16 @@ def _dequantised(
     patterns: dict[Hashable, Pattern] = {}
     made: dict[str, ModelTensor] = {}
     for name, weight in quantisation.weights.items():
-        op = Dequantise(*weight.block)
+        op: Op = DequantisePacked()
+        if isinstance(weight, ScaledWeight):
+            op = Dequantise(*weight.block)
         loads = (LoadTensor(label, weight.codes), LoadTensor(label, weight.scales))
         kind = (op, weight.codes.spec, weight.scales.spec)
         if kind not in patterns:
             patterns[kind] = Pattern(make_node(op, *map(make_node, loads)), loads)
         made[name] = ModelTensor(patterns[kind], loads, DEQUANTISED)
-    parts = quantisation.parts
-    return {name: made.get(name, own) for name, own in tensors.items() if name not in parts}
+    plain = {name: own for name, own in tensors.items() if name not in quantisation.parts}
+    return {name: made.get(name) or plain[name] for name in natural_sorted(plain | made)}
 
 
 def derived_model(

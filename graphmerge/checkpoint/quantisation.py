@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from graphmerge.checkpoint.language_config import language_values
+from graphmerge.checkpoint.packed_weights import (
+    BLOCKS_END,
+    SCALES_END,
+    PackedWeight,
+    find_packed_weights,
+)
 from graphmerge.checkpoint.scaled_weights import (
     FLOAT8,
     ScaledWeight,
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
 
     from graphmerge.checkpoint.values import Checkpoint
 
+_PACKED = "MXFP4"
 _SCALED = ("block-scaled FP8", "scaled FP8 or INT8")
 _PARTS = {
     ".qweight": "GPTQ or AWQ",
@@ -32,14 +39,14 @@ _PARTS = {
     ".weight_packed": "packed integers of compressed-tensors",
     ".weight_zero_point": "integers of compressed-tensors",
     "_scale": _SCALED[1],
-    "_blocks": "MXFP4",
+    BLOCKS_END: _PACKED,
 }
 """What the end of a tensor's name says; `_scale` only beside codes of 8-bit floats, `_blocks` only
 with `_scales`."""
 _WAYS_OUT = {
     _SCALED[0]: "use the bfloat16 version of the model, or convert it with the script that "
     "its publisher provides (DeepSeek: fp8_cast_bf16.py)",
-    "MXFP4": "AutoModelForCausalLM.from_pretrained(PATH, quantization_config=Mxfp4Config("
+    _PACKED: "AutoModelForCausalLM.from_pretrained(PATH, quantization_config=Mxfp4Config("
     "dequantize=True)).save_pretrained(NEW)",
 }
 _WAY_OUT = (
@@ -63,7 +70,7 @@ class Quantisation:
     """How to get a model of plain numbers."""
     why_refused: str = ""
     """Why its weights cannot be computed; empty if they can."""
-    weights: Mapping[str, ScaledWeight] = field(factory=dict)
+    weights: Mapping[str, ScaledWeight | PackedWeight] = field(factory=dict)
     """What they are computed from, by name; empty for a model that is refused."""
     activation_scales: tuple[str, ...] = ()
     """Tensors that say nothing of weights."""
@@ -71,8 +78,9 @@ class Quantisation:
     @property
     def parts(self) -> frozenset[str]:
         """Tensors that are no weights by themselves."""
-        scales = (weight.scales.name for weight in self.weights.values())
-        return frozenset((*scales, *self.activation_scales))
+        weights = self.weights.values()
+        found = {part.name for weight in weights for part in (weight.codes, weight.scales)}
+        return frozenset((found | {*self.activation_scales}) - self.weights.keys())
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -106,23 +114,38 @@ def find_quantisation(checkpoint: Checkpoint) -> Quantisation | None:
     example = foreign or next(iter(found))
     method = settings.get("quant_method")
     kind = method if isinstance(method, str) and method else found[example]
-    way_out = _WAYS_OUT.get(found[example], _WAY_OUT)
-    if foreign:
-        return Quantisation(kind, example, way_out)
+    refused = Quantisation(kind, example, _WAYS_OUT.get(found[example], _WAY_OUT))
+    is_packed = method == "mxfp4" and set(found.values()) == {_PACKED}
+    if foreign and not is_packed:
+        return refused
     try:
-        scaled = find_scaled_weights(checkpoint.tensors, settings)
+        return _computed(checkpoint, settings, refused, found, is_packed=is_packed)
     except UnknownScalingError as error:
-        return Quantisation(kind, example, way_out, str(error))
+        return evolve(refused, why_refused=str(error))
+
+
+def _computed(
+    checkpoint: Checkpoint,
+    settings: Mapping[str, Any],
+    refused: Quantisation,
+    found: Mapping[str, str],
+    *,
+    is_packed: bool,
+) -> Quantisation:
+    """The quantisation with the weights that it stands for.
+
+    Raises:
+        UnknownScalingError: something of it is not understood.
+    """
+    if is_packed:
+        packed = find_packed_weights(checkpoint.tensors)
+        return evolve(refused, way_out=_DEQUANTISE, weights=packed)
+    scaled = find_scaled_weights(checkpoint.tensors, settings)
     lone = found.keys() - {weight.scales.name for weight in scaled.weights.values()}
     if lone:
-        return Quantisation(kind, min(lone), way_out, "it belongs to no codes of 8-bit floats")
-    return Quantisation(
-        kind,
-        example,
-        _DEQUANTISE,
-        weights=scaled.weights,
-        activation_scales=scaled.activation_scales,
-    )
+        raise UnknownScalingError(f"{min(lone)} belongs to no codes of 8-bit floats")
+    scales = scaled.activation_scales
+    return evolve(refused, way_out=_DEQUANTISE, weights=scaled.weights, activation_scales=scales)
 
 
 def without_quantisation(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,7 +163,7 @@ def _kind(name: str, checkpoint: Checkpoint) -> str:
     tensors, stem = checkpoint.tensors, name[: -len(end)]
     if end == "_scale" and (stem not in tensors or tensors[stem].spec.dtype not in FLOAT8):
         return ""
-    return "" if end == "_blocks" and f"{stem}_scales" not in tensors else _PARTS[end]
+    return "" if end == BLOCKS_END and stem + SCALES_END not in tensors else _PARTS[end]
 
 
 def _settings(checkpoint: Checkpoint) -> Mapping[str, Any]:

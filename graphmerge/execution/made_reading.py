@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from graphmerge.execution.dequantised_reading import DequantisingReader
 from graphmerge.execution.low_rank_reading import LowRankReader
+from graphmerge.execution.packed_reading import PackedReader
 from graphmerge.execution.row_reading import RowReader
 from graphmerge.execution.stored_values import Readable
-from graphmerge.ops import AddLowRank, Dequantise, GatherRows, LoadTensor
+from graphmerge.ops import AddLowRank, Dequantise, DequantisePacked, GatherRows, LoadTensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from graphmerge.execution.reading import FileReader
     from graphmerge.graph import Node, Op
 
-Reader: TypeAlias = RowReader | LowRankReader | DequantisingReader
+Reader: TypeAlias = RowReader | LowRankReader | DequantisingReader | PackedReader
 
 
 class MadeReaders:
@@ -40,6 +41,7 @@ class MadeReaders:
             GatherRows: RowReader,
             AddLowRank: partial(LowRankReader, native=native),
             Dequantise: DequantisingReader,
+            DequantisePacked: PackedReader,
         }
         self._kept: dict[Node, Reader] = {}
         self._lock = threading.RLock()  # what is made may be made from what is made

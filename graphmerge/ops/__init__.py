@@ -19,7 +19,7 @@ from graphmerge.ops.consensus import (
     Unify,
 )
 from graphmerge.ops.custom import CustomElementwise, CustomRows, CustomWhole
-from graphmerge.ops.dequantise import Dequantise
+from graphmerge.ops.dequantise import Dequantise, DequantisePacked
 from graphmerge.ops.factors import MergeFactors
 from graphmerge.ops.fisher import FisherAverage
 from graphmerge.ops.importance import (
@@ -79,6 +79,7 @@ __all__ = [
     "CustomRows",
     "CustomWhole",
     "Dequantise",
+    "DequantisePacked",
     "DigitHistogram",
     "DigitsOverTensors",
     "DirectionCoefficients",

@@ -1,4 +1,4 @@
-"""A tensor stored as codes of 8 bits and scales: what a quantised checkpoint has of a weight."""
+"""A tensor stored as codes and scales: what a quantised checkpoint has of a weight."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
+from graphmerge.checkpoint.packed_weights import BLOCK_BYTES
+from graphmerge.checkpoint.scaled_weights import FLOAT8
 from graphmerge.errors import GraphError, Problem
 from graphmerge.graph import Access, Op, Space, Workspace
 from graphmerge.spec import DType, TensorSpec
@@ -21,8 +23,13 @@ _CHUNK_BYTES = 24
 read, decoded and repeated."""
 _TABLE_BYTES = 2**19 + 2**11
 """The values of all pairs of codes, and of all codes."""
-FLOAT8 = (DType.F8_E4M3, DType.F8_E5M2)
-"""Dtypes of codes."""
+PACKED_READ_BYTES = 2**20
+"""Packed codes that are read at a time, where rows are not longer."""
+PACKED_DECODED_BYTES = 2**16
+"""Packed codes that are decoded at a time, where a block of each row is not more."""
+PACKED_CHUNK_BYTES = 40 * PACKED_DECODED_BYTES
+"""A copy of these, the indices that numpy makes of them, two numbers of 4 bytes for each, the same
+times scales, and scales as they are read and decoded."""
 
 
 @frozen(cache_hash=True)
@@ -81,3 +88,39 @@ class Dequantise(Op):
     def settings(self) -> str:
         """The size of a block."""
         return f"{self.block_rows} x {self.block_columns}"
+
+
+@frozen(cache_hash=True)
+class DequantisePacked(Op):
+    """Codes of 4-bit floats, two in a byte, times powers of two; transposed; in float32.
+
+    The format is MXFP4 of the OCP microscaling specification 1.0. Inputs are the codes, of shape
+    (matrices, rows, blocks, 16), and exponents (matrices, rows, blocks); the result has the shape
+    (matrices, 32 * blocks, rows). Both are read from files, as with `Dequantise`.
+    """
+
+    kind: ClassVar[str] = "dequantise"
+    access: ClassVar[Access] = Access.ELEMENTWISE
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """The transposed shape, in float32."""
+        codes, scales = inputs
+        fits = len(scales.shape) == 3 and codes.shape == (*scales.shape, BLOCK_BYTES)
+        if not fits or {codes.dtype, scales.dtype} != {DType.U8}:
+            got = f"{codes} and {scales}"
+            raise GraphError(Problem("no codes of 4-bit floats with their exponents", got=got))
+        matrices, rows, blocks = scales.shape
+        return TensorSpec((matrices, 2 * BLOCK_BYTES * blocks, rows), DType.F32)
+
+    def space(self, inputs: tuple[Space, ...]) -> Space:
+        """What is stored is a weight."""
+        return Space.WEIGHT
+
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
+        """Some rows as they are stored, and what is decoded of them."""
+        row = math.prod(inputs[0].shape[2:])
+        return Workspace(fixed_bytes=max(PACKED_READ_BYTES, row) + PACKED_CHUNK_BYTES)
+
+    def settings(self) -> str:
+        """The format."""
+        return "MXFP4"

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from graphmerge.graph import Access, Node, Workspace
-from graphmerge.ops import AddLowRank, Dequantise, GatherRows, LoadTensor, StackLayer
+from graphmerge.ops import (
+    AddLowRank,
+    Dequantise,
+    DequantisePacked,
+    GatherRows,
+    LoadTensor,
+    StackLayer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Set
@@ -16,6 +23,10 @@ if TYPE_CHECKING:
     from graphmerge.schedule.fusion import FusedLayout
     from graphmerge.schedule.staging import Staged
     from graphmerge.spec import DType
+
+
+_READ = (LoadTensor, GatherRows, AddLowRank, Dequantise, DequantisePacked)
+"""Ops whose values come from files."""
 
 
 @frozen(eq=False)
@@ -94,7 +105,7 @@ def look_through(node: Node) -> Node:
 
 def is_read(node: Node) -> bool:
     """Whether the node's values come from files: as they are stored, or made in reading."""
-    return isinstance(node.op, LoadTensor | GatherRows | AddLowRank | Dequantise)
+    return isinstance(node.op, _READ)
 
 
 def stored_inputs(load: Node) -> tuple[Node, ...]:

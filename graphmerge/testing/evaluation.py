@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from graphmerge.graph import Access, Graph, Node
 from graphmerge.kernels import ReducedTile, Tile, kernel, update
 from graphmerge.kernels.dtypes import TORCH_DTYPES
-from graphmerge.ops import AddLowRank, Dequantise, GatherRows, LoadTensor
+from graphmerge.ops import AddLowRank, Dequantise, DequantisePacked, GatherRows, LoadTensor
 from graphmerge.ops.rows import COMBINED_ROW, ZERO_ROW
 from graphmerge.schedule.program import look_through
 from graphmerge.schedule.tiling import tile_shape
@@ -84,7 +84,24 @@ def _dequantised(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
     return codes.float() * repeated.reshape(-1)
 
 
-_MADE_IN_READING = {AddLowRank: _with_product, Dequantise: _dequantised, GatherRows: _gathered}
+def _unpacked(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
+    """Two numbers of every byte, times powers of two; transposed."""
+    codes, exponents = inputs
+    sizes = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+    values = torch.cat([sizes, -sizes])
+    pairs = torch.stack([values[(codes & 15).long()], values[(codes >> 4).long()]], dim=-1)
+    powers = torch.pow(2.0, exponents.double() - 127).float()
+    numbers = pairs.reshape(len(powers), -1) * powers[:, None]
+    matrices, columns, rows = node.spec.shape
+    return numbers.reshape(matrices, rows, columns).transpose(1, 2).reshape(-1)
+
+
+_MADE_IN_READING = {
+    AddLowRank: _with_product,
+    Dequantise: _dequantised,
+    DequantisePacked: _unpacked,
+    GatherRows: _gathered,
+}
 
 
 def _evaluate(node: Node, values: dict[Node, Value]) -> Value:

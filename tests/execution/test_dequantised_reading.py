@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from graphmerge.checkpoint.header import read_header
 from graphmerge.errors import GraphError
@@ -16,7 +17,7 @@ from graphmerge.execution.float8 import decode_float8
 from graphmerge.execution.made_reading import MadeReaders
 from graphmerge.execution.reading import FileReader
 from graphmerge.graph import Graph, Output, make_node
-from graphmerge.ops import AddLowRank, Dequantise, LoadTensor
+from graphmerge.ops import AddLowRank, Dequantise, DequantisePacked, LoadTensor
 from graphmerge.spec import DType
 from graphmerge.testing.evaluation import evaluate
 
@@ -107,6 +108,49 @@ def test_every_element_is_its_code_times_the_scale_of_its_block(loads, kind):
     of_block = scales[(*outer, row // block_rows, column // block_columns)]
     wanted = (stored["codes"].double() * of_block).float().numpy()
     np.testing.assert_array_equal(got.reshape(shape), wanted)
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """Packed codes and exponents, by the number of blocks of a row; two matrices of 37 rows."""
+    folder = tmp_path_factory.mktemp("packed")
+    generator = torch.Generator().manual_seed(0)
+    found = {}
+    for blocks in (1, 3, 20):
+        shape = (2, 37, blocks)
+        tensors = {
+            "codes": torch.randint(256, (*shape, 16), generator=generator, dtype=torch.uint8),
+            "scales": torch.randint(100, 140, shape, generator=generator, dtype=torch.uint8),
+        }
+        file = folder / f"{blocks}.safetensors"
+        save_file(tensors, file)
+        entries = read_header(file).tensors
+        found[blocks] = [make_node(LoadTensor("m", entries[name])) for name in tensors]
+    return found
+
+
+@given(blocks=st.sampled_from([1, 3, 20]), cuts=st.lists(st.floats(0, 1), max_size=6))
+def test_any_tiles_of_packed_codes_give_the_same_bytes(packed, blocks, cuts):
+    node = make_node(DequantisePacked(), *packed[blocks])
+    edges = sorted({0, node.spec.numel, *(int(cut * node.spec.numel) for cut in cuts)})
+    np.testing.assert_array_equal(read(node, edges), whole(node))
+
+
+def test_packed_codes_are_unpacked_as_transformers_does(packed):
+    for nodes in packed.values():
+        stored = load_file(nodes[0].op.entry.file)
+        wanted = convert_moe_packed_tensors(stored["codes"], stored["scales"])
+        node = make_node(DequantisePacked(), *nodes)
+        assert node.spec.shape == tuple(wanted.shape)
+        got = torch.from_numpy(read(node, (0, node.spec.numel))).reshape(wanted.shape)
+        assert torch.equal(got, wanted.float())
+
+
+def test_packed_codes_of_other_shapes_are_refused(packed):
+    codes, scales = packed[3]
+    for pair in ((scales, codes), (codes, codes), (codes, packed[1][1])):
+        with pytest.raises(GraphError, match="no codes of 4-bit floats"):
+            make_node(DequantisePacked(), *pair)
 
 
 def test_a_product_is_added_to_it(loads, tmp_path):

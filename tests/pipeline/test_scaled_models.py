@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.checkpoint.summary import summarise
@@ -206,6 +207,53 @@ def test_what_config_does_not_explain_is_refused_with_the_reason(tmp_path, name)
     with pytest.raises(CheckpointError, match=f"the model is quantised.*{told}.*bfloat16|{told}"):
         merge(recipe, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def packed_experts(seed):
+    """Experts as GPT-OSS stores them, and as transformers dequantises them."""
+    generator = torch.Generator().manual_seed(seed)
+    stored, plain = {}, {}
+    for name, rows, blocks in (("gate_up_proj", 40, 3), ("down_proj", 96, 2)):
+        shape = (4, rows, blocks)
+        codes = torch.randint(256, (*shape, 16), generator=generator, dtype=torch.uint8)
+        scales = torch.randint(110, 130, shape, generator=generator, dtype=torch.uint8)
+        full = f"model.layers.0.mlp.experts.{name}"
+        stored |= {f"{full}_blocks": codes, f"{full}_scales": scales}
+        plain[full] = convert_moe_packed_tensors(codes, scales)
+        bias = torch.randn(4, rows, generator=generator).bfloat16()
+        stored[f"{full}_bias"] = plain[f"{full}_bias"] = bias
+    return stored, plain
+
+
+@pytest.mark.parametrize("other", ["packed", "plain"])
+def test_packed_experts_are_merged_as_what_transformers_makes_of_them(tmp_path, other):
+    config = {"model_type": "gpt_oss", "quantization_config": {"quant_method": "mxfp4"}}
+    numbers = []
+    for seed, name in enumerate(("a", "b")):
+        stored, plain = packed_experts(seed)
+        is_packed = name == "a" or other == "packed"
+        write_model(tmp_path / name, stored if is_packed else plain, config=config)
+        numbers.append(plain)
+    merged = merge(linear("a", "b"), tmp_path / "out", tile_elements=65536)
+    assert merged.tensors().keys() == numbers[0].keys()
+    for name, tensor in merged.tensors().items():
+        wanted = (0.3 * numbers[0][name].double() + 1.3 * numbers[1][name].double()) / 1.6
+        torch.testing.assert_close(tensor.double(), wanted, atol=1e-7, rtol=1e-6)
+    assert "quantization_config" not in json.loads((tmp_path / "out" / "config.json").read_text())
+    assert not merged.plan.graph.omissions
+    assert len(summarise(read_checkpoint(tmp_path / "a")).dequantised) == 2
+
+
+def test_packed_codes_of_another_layout_are_refused(tmp_path):
+    stored, _ = packed_experts(0)
+    name = "model.layers.0.mlp.experts.down_proj_blocks"
+    config = {"quantization_config": {"quant_method": "mxfp4"}}
+    write_model(tmp_path / "m", stored | {name: stored[name][..., :8]}, config=config)
+    recipe = {"merge_method": "passthrough", "models": [{"model": "m"}]}
+    with pytest.raises(
+        CheckpointError, match=r"mxfp4.*U8\[4, 96, 2, 8\] and .* instead of.*dequant"
+    ):
+        merge(recipe, tmp_path / "out")
 
 
 def test_stacked_experts_have_scales_of_their_own(tmp_path):
