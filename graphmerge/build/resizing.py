@@ -47,7 +47,8 @@ def align_by_rows(recipe: Recipe, inputs: Models, donor: Model) -> Aligned:
     if len(sizes) < 2:
         return Aligned(inputs, donor.tokenizer)
     shown = {ends[reference].label: size for reference, size in most.items()}
-    policy, least = recipe.embeddings, min(sizes)
+    policy = recipe.embeddings
+    least = min(count for rows in counts.values() for count in rows.values())
     target = max(sizes) if policy == "extend" else least
     if policy == "error" or (policy == "auto" and not _is_proven(ends.values(), least)):
         raise CheckpointError(_unequal(shown))

@@ -9,6 +9,7 @@ import xxhash
 from graphmerge.checkpoint.access import machine_errors, read_json_object
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.vocabulary.tokenizer import Tokenizer
+from graphmerge.vocabulary.tokenizer_json import read_tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -106,7 +107,7 @@ def _missing(checkpoint: Checkpoint) -> Problem:
 
 
 def _from_json(path: Path) -> tuple[str, dict[str, int], dict[str, Mapping[str, Any]]]:
-    content = read_json_object(path)
+    content = read_tokens_of(path)
     model: Any = content.get("model")
     listed = content.get("added_tokens") or []
     try:

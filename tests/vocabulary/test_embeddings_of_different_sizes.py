@@ -3,10 +3,12 @@
 import json
 
 import pytest
+import torch
 from vocabulary_models import bpe, config_of, embedding, merge, write_model
 
 from graphmerge.errors import InputError
 from graphmerge.pipeline import compile_recipe
+from graphmerge.testing.stored_models import write_model as write_tensors
 
 
 def write(folder, *, other="abc", rows=None):
@@ -68,3 +70,20 @@ def test_wrong_values_are_named(tmp_path):
     recipe(tmp_path, embeddings="crop", tokenizer={"source": "union"}, base_model="base")
     with pytest.raises(InputError, match="no effect beside a tokenizer section"):
         compile_recipe(tmp_path / "recipe.yml")
+
+
+def test_padding_of_an_embedding_is_cropped_to_the_rows_of_its_head(tmp_path):
+    """No tensor is extended where rows are only to be left out."""
+    for name, rows, heads in (("base", 8, 6), ("x", 9, 7)):
+        tensors = {
+            "model.embed_tokens.weight": torch.arange(rows)[:, None] + torch.zeros(4),
+            "model.layers.0.norm.weight": torch.ones(4),
+            "lm_head.weight": torch.arange(heads)[:, None] + torch.zeros(4),
+        }
+        config = {"model_type": "llama", "vocab_size": heads, "num_hidden_layers": 1}
+        write_tensors(tmp_path / name, tensors, config=config)
+    out, _ = merge(tmp_path, recipe(tmp_path, embeddings="crop"))
+    assert (
+        embedding(out).tolist() == embedding(out, "lm_head.weight").tolist() == [0, 2, 4, 6, 8, 10]
+    )
+    assert config_of(out)["vocab_size"] == 6
