@@ -1,6 +1,7 @@
 """Fresh processes take what was predicted, and predictions are within the budget."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -279,6 +280,25 @@ def test_factors_of_adapters_take_what_was_predicted(adapted_models, reserved):
     row = InCore("base", ("base+tuned1", "base+tuned2"))
     peak, predicted, budget = measured(adapted_models, row, None, 1, reserved)
     assert peak <= predicted <= budget
+
+
+def test_extracting_an_adapter_takes_what_the_refusal_says(tmp_path, reserved):
+    """A matrix that takes more than the process; rows and columns are told apart."""
+    reserved(Executor.COPY)
+    matrix = torch.randn(1200, 6000, generator=torch.Generator().manual_seed(0))
+    for name, tensor in (("base", matrix), ("tuned", matrix + 0.01 * matrix.flip(0))):
+        write_model(tmp_path / name, {"l.weight": tensor.bfloat16()}, config={})
+    arguments = ["extract-lora", "tuned", "base", "out", "--rank", "8", "--memory-budget"]
+    command = [sys.executable, str(SCRIPT), "0", *arguments]
+    options = {"cwd": tmp_path, "capture_output": True, "text": True, "check": False}
+    refused = subprocess.run([*command, "1MiB"], **options)
+    assert refused.returncode == 3, refused.stderr
+    needed = re.search(r"at least ([\d.]+) (MiB|GiB)", refused.stderr)
+    budget_bytes = int(float(needed[1]) * (GIB if needed[2] == "GiB" else MIB)) + MIB
+    done = subprocess.run([*command, f"{budget_bytes}"], **options)
+    assert done.returncode == 0, done.stderr
+    peak = int(done.stderr.split("VmHWM ")[1])
+    assert 0.7 * budget_bytes <= peak <= budget_bytes
 
 
 @pytest.fixture(scope="module")
