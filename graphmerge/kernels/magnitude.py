@@ -93,11 +93,6 @@ def later_digit(digit: int, tile: ReducedTile, place: int | tuple[int, int] = 0)
 
 @register_update(TieCutoff)
 def tie_cutoff(op: TieCutoff, tile: ReducedTile) -> Partial:
-    """Ties in each block of the tile."""
-    return ties_of_blocks(tile)
-
-
-def ties_of_blocks(tile: ReducedTile) -> Partial:
     """How many magnitudes of each block have the bits that the statistic begins with."""
     bits = magnitude_bits(tile.inputs[0], out=tile.scratch[0])
     ties = _equal(bits, int(tile.statistics[0][0]))

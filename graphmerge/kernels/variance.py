@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from graphmerge.kernels.magnitude import later_digit, magnitude_bits, ties_of_blocks
+from graphmerge.kernels.magnitude import later_digit, magnitude_bits
 from graphmerge.kernels.registry import ReducedTile, Tile, register_kernel, register_update
-from graphmerge.ops import EnergyConsensus, ShareCutoff, ShareDigits, Variance, Where
+from graphmerge.ops import EnergyConsensus, ShareDigits, Variance, Where
 from graphmerge.ops.sparsify import DIGIT_BITS
 from graphmerge.ops.variance import ZERO_BIN
 from graphmerge.spec import DType
@@ -48,12 +48,6 @@ def share_digits(op: ShareDigits, tile: ReducedTile) -> Partial:
     wide.copy_(bits.bitwise_right_shift_(sum(widths[1:]))).masked_fill_(is_zero, ZERO_BIN)
     counts: Partial = torch.bincount(wide, minlength=ZERO_BIN + 1).cpu().numpy()
     return counts
-
-
-@register_update(ShareCutoff)
-def share_cutoff(op: ShareCutoff, tile: ReducedTile) -> Partial:
-    """Ties in each block of the tile."""
-    return ties_of_blocks(tile)
 
 
 @register_kernel(Where)

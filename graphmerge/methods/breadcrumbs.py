@@ -25,7 +25,16 @@ from graphmerge.methods.task_vectors import (
 if TYPE_CHECKING:
     from graphmerge.graph import Node
 
-GAMMA = of_each("gamma", 0.01, "Fraction of the largest entries to leave out as outliers.")
+PARAMETERS = (
+    WEIGHT,
+    DENSITY,
+    of_each("gamma", 0.01, "Fraction of the largest entries to leave out as outliers."),
+    normalize(default=False),
+    rescale(default=False),
+    SCALE,
+    INT8_MASK,
+)
+"""With or without signs that vote."""
 
 
 def keep_middle(merge: MergeInputs, model: ModelInput, delta: Node) -> Node:
@@ -47,14 +56,6 @@ METHOD = Method(
     build=build,
     base=BaseRule.REQUIRED,
     group=Group.TASK_VECTORS,
-    parameters=(
-        WEIGHT,
-        DENSITY,
-        GAMMA,
-        normalize(default=False),
-        rescale(default=False),
-        SCALE,
-        INT8_MASK,
-    ),
+    parameters=PARAMETERS,
     least_models=2,
 )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.methods.breadcrumbs import GAMMA, keep_middle
-from graphmerge.methods.parameters import DENSITY, INT8_MASK, SCALE, WEIGHT, normalize, rescale
+from graphmerge.methods.breadcrumbs import PARAMETERS, keep_middle
 from graphmerge.methods.task_vectors import add_elected, sparse_task_vectors
 
 if TYPE_CHECKING:
@@ -27,14 +26,6 @@ METHOD = Method(
     build=build,
     base=BaseRule.REQUIRED,
     group=Group.TASK_VECTORS,
-    parameters=(
-        WEIGHT,
-        DENSITY,
-        GAMMA,
-        normalize(default=False),
-        rescale(default=False),
-        SCALE,
-        INT8_MASK,
-    ),
+    parameters=PARAMETERS,
     least_models=2,
 )

@@ -14,8 +14,8 @@ from graphmerge.ops import (
     EnergyShares,
     Gram,
     KeepLargest,
-    ShareCutoff,
     ShareDigits,
+    TieCutoff,
     Variance,
     Where,
 )
@@ -45,7 +45,7 @@ def most_varied(deltas: tuple[Node, ...], share: float) -> Node:
     statistic: tuple[Node, ...] = ()
     for digit in range(len(DIGIT_BITS[variance.spec.dtype])):
         statistic = (make_node(ShareDigits(share, digit), variance, *statistic),)
-    return make_node(KeepLargest(share), variance, make_node(ShareCutoff(), variance, *statistic))
+    return make_node(KeepLargest(share), variance, make_node(TieCutoff(), variance, *statistic))
 
 
 METHOD = Method(

@@ -79,7 +79,7 @@ def cutoff(delta: Node, keep: int) -> Node:
     statistic: tuple[Node, ...] = ()
     for digit in range(len(DIGIT_BITS[delta.spec.dtype])):
         statistic = (make_node(MagnitudeDigits(keep, digit), delta, *statistic),)
-    return make_node(TieCutoff(keep), delta, *statistic)
+    return make_node(TieCutoff(), delta, *statistic)
 
 
 def without_outliers(delta: Node, density: float, gamma: float) -> Node:

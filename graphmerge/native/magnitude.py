@@ -71,13 +71,13 @@ def _digits_of_model(op: DigitHistogram, statistics: Sequence[Statistic]) -> Arg
     return Arguments(words=tuple(int(statistic[op.place, 0]) for statistic in statistics))
 
 
-def count_ties(op: Op, code: VectorCode) -> None:
+def _count_ties(op: Op, code: VectorCode) -> None:
     """1 for each tie, into the block's sum."""
     is_tie = _equal(code, code.magnitude_bits(code.inputs[0]))
     code.accumulate(0, code.only_inside(code.builder.uitofp(is_tie, vector_type(DOUBLE))))
 
 
-def bits_of_cutoff(op: Op, statistics: Sequence[Statistic]) -> Arguments:
+def _bits_of_cutoff(op: Op, statistics: Sequence[Statistic]) -> Arguments:
     """The bits at which there are ties."""
     return Arguments(words=(int(statistics[0][0]),))
 
@@ -149,6 +149,6 @@ def _cutoff(op: KeepLargest | DropLargest, statistics: Sequence[Statistic]) -> A
 
 register_lowering(MagnitudeDigits, Lowering(chunk=count_digits, arguments=digits_so_far))
 register_lowering(DigitHistogram, Lowering(chunk=count_digits, arguments=_digits_of_model))
-register_lowering(TieCutoff, Lowering(count_ties, arguments=bits_of_cutoff))
+register_lowering(TieCutoff, Lowering(_count_ties, arguments=_bits_of_cutoff))
 register_lowering(KeepLargest, Lowering(_keep_largest, _end_of_ties, _cutoff))
 register_lowering(DropLargest, Lowering(_drop_largest, _end_of_ties, _cutoff))

@@ -5,15 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.native.loops import integer, loop
-from graphmerge.native.magnitude import (
-    bits_of_cutoff,
-    count_digits,
-    count_in,
-    count_ties,
-    digits_so_far,
-)
+from graphmerge.native.magnitude import count_digits, count_in, digits_so_far
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
-from graphmerge.ops import EnergyConsensus, ShareCutoff, ShareDigits, Variance, Where
+from graphmerge.ops import EnergyConsensus, ShareDigits, Variance, Where
 from graphmerge.ops.sparsify import DIGIT_BITS
 from graphmerge.ops.variance import ZERO_BIN
 
@@ -92,6 +86,5 @@ def _energies(op: EnergyConsensus, statistics: Sequence[Statistic]) -> Arguments
 
 register_lowering(Variance, Lowering(_variance))
 register_lowering(ShareDigits, Lowering(chunk=_share_digits, arguments=digits_so_far))
-register_lowering(ShareCutoff, Lowering(count_ties, arguments=bits_of_cutoff))
 register_lowering(Where, Lowering(_where))
 register_lowering(EnergyConsensus, Lowering(_energy_consensus, arguments=_energies))

@@ -44,7 +44,6 @@ from graphmerge.ops.spherical import Combine, Gram, SphericalCoefficients
 from graphmerge.ops.variance import (
     EnergyConsensus,
     EnergyShares,
-    ShareCutoff,
     ShareDigits,
     Variance,
     Where,
@@ -123,7 +122,6 @@ __all__ = [
     "RowGram",
     "RowMap",
     "Scale",
-    "ShareCutoff",
     "ShareDigits",
     "Shares",
     "SignBalance",

@@ -9,6 +9,7 @@ from attrs import frozen
 from graphmerge.graph import Access, Fusion, Op, Space, Workspace
 from graphmerge.ops.blocks import SUM_WORKSPACE, blocks
 from graphmerge.ops.checks import all_in, same_compute_spec
+from graphmerge.ops.elementwise import OfDeltas
 from graphmerge.ops.rescale import SCALAR
 from graphmerge.spec import DType
 
@@ -108,23 +109,11 @@ class SignBalance(Op):
 
 
 @frozen(cache_hash=True)
-class MeanOfNonzero(Op):
+class MeanOfNonzero(OfDeltas):
     """The mean of those inputs that are not zero, element by element; 0 where all are."""
 
     kind: ClassVar[str] = "mean-of-nonzero"
-    access: ClassVar[Access] = Access.ELEMENTWISE
-
-    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """The common spec."""
-        return same_compute_spec(inputs)
-
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """Arithmetic in the loop."""
-        return Fusion()
-
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A delta."""
-        return all_in(Space.DELTA, inputs, "sparse task vectors are stitched")
+    why: ClassVar[str] = "sparse task vectors are stitched"
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
         """The count, and which entries count."""
@@ -132,26 +121,14 @@ class MeanOfNonzero(Op):
 
 
 @frozen(cache_hash=True)
-class Unify(Op):
+class Unify(OfDeltas):
     """s max_i max(s d_i, 0) with s the sign of sum_i d_i, zero counting as negative.
 
     The unified task vector of EMR-Merging, arXiv 2405.17461.
     """
 
     kind: ClassVar[str] = "unify"
-    access: ClassVar[Access] = Access.ELEMENTWISE
-
-    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """The common spec."""
-        return same_compute_spec(inputs)
-
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """Arithmetic in the loop."""
-        return Fusion()
-
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A delta."""
-        return all_in(Space.DELTA, inputs, "task vectors are unified")
+    why: ClassVar[str] = "task vectors are unified"
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
         """The sign, and one task vector times it."""
@@ -159,23 +136,11 @@ class Unify(Op):
 
 
 @frozen(cache_hash=True)
-class KeepAgreeing(Op):
+class KeepAgreeing(OfDeltas):
     """x where y is not zero and has its sign, else 0; of inputs (x, y)."""
 
     kind: ClassVar[str] = "keep-agreeing"
-    access: ClassVar[Access] = Access.ELEMENTWISE
-
-    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """The common spec."""
-        return same_compute_spec(inputs)
-
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """Arithmetic in the loop."""
-        return Fusion()
-
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A delta."""
-        return all_in(Space.DELTA, inputs, "signs of task vectors are compared")
+    why: ClassVar[str] = "signs of task vectors are compared"
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
         """The mask as factors."""

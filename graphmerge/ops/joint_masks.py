@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Fusion, Op, Space, Workspace
-from graphmerge.ops.checks import all_in, same_compute_spec
+from graphmerge.graph import Workspace
+from graphmerge.ops.elementwise import OfDeltas
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -16,26 +16,14 @@ if TYPE_CHECKING:
 
 
 @frozen(cache_hash=True)
-class LargestOf(Op):
+class LargestOf(OfDeltas):
     """Of each entry the one of largest magnitude (MagMax, arXiv 2407.06322).
 
     Of opposite entries of one magnitude the positive one, so that the order of inputs is nothing.
     """
 
     kind: ClassVar[str] = "largest-of"
-    access: ClassVar[Access] = Access.ELEMENTWISE
-
-    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """The common spec."""
-        return same_compute_spec(inputs)
-
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """Comparisons in the loop."""
-        return Fusion()
-
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A delta."""
-        return all_in(Space.DELTA, inputs, "the largest is chosen among task vectors")
+    why: ClassVar[str] = "the largest is chosen among task vectors"
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
         """The most and the least so far, and what is chosen next."""
@@ -47,7 +35,7 @@ class LargestOf(Op):
 
 
 @frozen(cache_hash=True)
-class TallMaskSum(Op):
+class TallMaskSum(OfDeltas):
     """The sum of deltas where enough of them have a say in it, else zero.
 
     With t = sum_i x_i an input has a say where |x_i| > thresholds[i] * |t - x_i| (TALL masks,
@@ -55,7 +43,7 @@ class TallMaskSum(Op):
     """
 
     kind: ClassVar[str] = "tall-mask-sum"
-    access: ClassVar[Access] = Access.ELEMENTWISE
+    why: ClassVar[str] = "masks are taken of task vectors"
 
     thresholds: tuple[float, ...]
     """One per input, at least 0."""
@@ -65,18 +53,6 @@ class TallMaskSum(Op):
     def structure(self) -> Hashable:
         """The class: settings are numbers."""
         return type(self)
-
-    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """The common spec."""
-        return same_compute_spec(inputs)
-
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """Arithmetic in the loop."""
-        return Fusion()
-
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A delta."""
-        return all_in(Space.DELTA, inputs, "masks are taken of task vectors")
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
         """The sum, the number of masks, and both sides of a comparison."""

@@ -46,8 +46,8 @@ class MagnitudeDigits(Op):
     """One more digit of the k-th largest magnitude.
 
     Inputs are the delta and, after the first digit, the statistic of the digit before. The
-    statistic holds three integers: the bits of the k-th largest magnitude so far, how many
-    magnitudes are surely above it, and how many have these bits.
+    statistic holds four integers: the bits of the k-th largest magnitude so far, how many
+    magnitudes are surely above it, how many have these bits, and k.
     """
 
     kind: ClassVar[str] = "magnitude-digits"
@@ -63,13 +63,13 @@ class MagnitudeDigits(Op):
         return (type(self), self.digit)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """Three 64-bit integers."""
+        """Four 64-bit integers."""
         spec = same_compute_spec(inputs[:1])
         if not 0 < self.keep <= spec.numel:
             raise GraphError(
                 Problem("cannot keep this many", got=str(self.keep), wanted=f"1 to {spec.numel}")
             )
-        return TensorSpec((3,), DType.I64)
+        return TensorSpec((4,), DType.I64)
 
     def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
         """The histogram of a chunk at a time."""
@@ -104,18 +104,11 @@ class TieCutoff(Op):
 
     Inputs are the delta and the statistic of its last digit. The statistic holds three integers:
     the bits of the k-th largest magnitude, the numerics block with the last kept tie, and the
-    number of ties kept in that block.
+    number of ties kept in that block. Where k is 0 nothing is kept.
     """
 
     kind: ClassVar[str] = "tie-cutoff"
     access: ClassVar[Access] = Access.REDUCE
-
-    keep: int
-    """k, as in the digits."""
-
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Three 64-bit integers."""

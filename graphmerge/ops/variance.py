@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import frozen
 
 from graphmerge.graph import Access, Fusion, Op, Space, Workspace
-from graphmerge.ops.blocks import blocks
 from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
+from graphmerge.ops.elementwise import OfDeltas
 from graphmerge.ops.sparsify import BITS_DTYPE, DIGIT_BITS, HISTOGRAM_BYTES
 from graphmerge.spec import DType, TensorSpec
 
@@ -30,26 +30,14 @@ def _of_a_delta(inputs: tuple[Space, ...]) -> Space:
 
 
 @frozen(cache_hash=True)
-class Variance(Op):
+class Variance(OfDeltas):
     """N times the variance of each entry over n deltas; exactly zero where all are equal.
 
     With e_i = x_i - x_1 and m = sum_i e_i / n it is sum_i (e_i - m)^2.
     """
 
     kind: ClassVar[str] = "variance"
-    access: ClassVar[Access] = Access.ELEMENTWISE
-
-    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """The common spec."""
-        return same_compute_spec(inputs)
-
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """Arithmetic in the loop."""
-        return Fusion()
-
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A delta: what is selected by is of the kind that is selected from."""
-        return all_in(Space.DELTA, inputs, "a variance is taken over task vectors")
+    why: ClassVar[str] = "a variance is taken over task vectors"
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
         """The mean and a part."""
@@ -61,7 +49,7 @@ class ShareDigits(Op):
     """One more digit of the k-th largest magnitude, k = int(share * number that are not zero).
 
     Inputs are the tensor and, after the first digit, the statistic of the digit before. The
-    statistic holds four integers: those of `MagnitudeDigits`, and k.
+    statistic is that of `MagnitudeDigits`.
     """
 
     kind: ClassVar[str] = "share-digits"
@@ -109,59 +97,14 @@ class ShareDigits(Op):
 
 
 @frozen(cache_hash=True)
-class ShareCutoff(Op):
-    """Where the ties at that magnitude end, as `TieCutoff` says it."""
-
-    kind: ClassVar[str] = "share-cutoff"
-    access: ClassVar[Access] = Access.REDUCE
-
-    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """Three 64-bit integers."""
-        same_compute_spec(inputs[:1])
-        return TensorSpec((3,), DType.I64)
-
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """Ties are counted as a sum."""
-        return Fusion(sum_columns=1)
-
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic of a delta."""
-        return _of_a_delta(inputs)
-
-    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
-        """The magnitude's bits."""
-        return (BITS_DTYPE[inputs[0].dtype],)
-
-    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """A mask."""
-        return Workspace(1)
-
-    def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
-        """One count per block."""
-        return 8 * blocks(inputs[0])
-
-
-@frozen(cache_hash=True)
-class Where(Op):
+class Where(OfDeltas):
     """The first input where another one is not zero, or where all others are zero; else zero."""
 
     kind: ClassVar[str] = "where"
-    access: ClassVar[Access] = Access.ELEMENTWISE
+    why: ClassVar[str] = "entries are selected from task vectors by task vectors"
 
     others_are_zero: bool
     """Which of the two."""
-
-    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """The common spec."""
-        return same_compute_spec(inputs)
-
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """Comparisons in the loop."""
-        return Fusion()
-
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A delta."""
-        return all_in(Space.DELTA, inputs, "entries are selected from task vectors by task vectors")
 
     def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
         """Two masks."""

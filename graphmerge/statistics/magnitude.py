@@ -24,7 +24,7 @@ EVERYWHERE = np.iinfo(np.int64).max // BLOCK_ELEMENTS
 class MagnitudeDigitsReduction(Reduction):
     """A histogram of one digit over the magnitudes that share the digits before it.
 
-    The statistic is (bits so far, magnitudes surely above, magnitudes with these bits so far).
+    The statistic is (bits so far, magnitudes surely above, magnitudes with these bits so far, k).
     """
 
     def begin(self, op: MagnitudeDigits, inputs: tuple[TensorSpec, ...]) -> Statistic:
@@ -40,8 +40,9 @@ class MagnitudeDigitsReduction(Reduction):
         self, op: MagnitudeDigits, state: Statistic, statistics: Sequence[Statistic]
     ) -> Statistic:
         """The digit that the k-th largest magnitude has."""
-        bits, above, _ = (int(value) for value in statistics[0]) if op.digit else (0, 0, 0)
-        return np.array(next_digit(state.astype(np.int64), bits, above, op.keep), dtype=np.int64)
+        bits, above = (int(value) for value in statistics[0][:2]) if op.digit else (0, 0)
+        found = next_digit(state.astype(np.int64), bits, above, op.keep)
+        return np.array([*found, op.keep], dtype=np.int64)
 
 
 class TieCutoffReduction(BlockReduction):
@@ -53,15 +54,20 @@ class TieCutoffReduction(BlockReduction):
 
     def finish(self, op: TieCutoff, state: Statistic, statistics: Sequence[Statistic]) -> Statistic:
         """Where the ties that are kept end."""
-        bits, above, _ = (int(value) for value in statistics[0])
-        return cutoff_of(state, bits, op.keep - above)
+        bits, above, _, keep = (int(value) for value in statistics[0])
+        return cutoff_of(state, bits, keep - above) if keep else _no_cutoff(bits)
 
     def known(self, op: TieCutoff, statistics: Sequence[Statistic]) -> Statistic | None:
-        """Where every tie is kept there is no cutoff to look for."""
-        bits, above, ties = (int(value) for value in statistics[0])
-        if op.keep - above == ties:
-            return np.array([bits, EVERYWHERE, 0], dtype=np.int64)
-        return None
+        """Where every tie is kept, or nothing at all, there is no cutoff to look for."""
+        bits, above, ties, keep = (int(value) for value in statistics[0])
+        if keep == 0:
+            return _no_cutoff(bits)
+        return np.array([bits, EVERYWHERE, 0], dtype=np.int64) if keep - above == ties else None
+
+
+def _no_cutoff(bits: int) -> Statistic:
+    """The statistic where nothing is kept."""
+    return np.array([bits, 0, 0], dtype=np.int64)
 
 
 def next_digit(counts: Statistic, bits: int, above: int, keep: int) -> tuple[int, int, int]:

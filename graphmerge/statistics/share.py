@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphmerge.ops import EnergyShares, ShareCutoff, ShareDigits
-from graphmerge.ops.blocks import blocks
+from graphmerge.ops import EnergyShares, ShareDigits
 from graphmerge.ops.sparsify import DIGIT_BITS
 from graphmerge.ops.variance import ZERO_BIN
-from graphmerge.statistics.magnitude import EVERYWHERE, cutoff_of, next_digit
+from graphmerge.statistics.magnitude import next_digit
 from graphmerge.statistics.registry import (
     Partial,
     Reduction,
@@ -18,7 +17,6 @@ from graphmerge.statistics.registry import (
     register_reduction,
     register_small,
 )
-from graphmerge.statistics.sums import BlockReduction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,11 +27,6 @@ if TYPE_CHECKING:
 def _nothing(bits_so_far: int) -> Statistic:
     """The statistic of a digit where k is zero: bits are all set, which is above any magnitude."""
     return np.array([bits_so_far << 16 | 0xFFFF, 0, 0, 0], dtype=np.int64)
-
-
-def _no_cutoff(bits: int) -> Statistic:
-    """The statistic where nothing is kept."""
-    return np.array([bits, 0, 0], dtype=np.int64)
 
 
 class ShareDigitsReduction(Reduction):
@@ -69,30 +62,7 @@ class ShareDigitsReduction(Reduction):
         return _nothing(int(statistics[0][0])) if nothing else None
 
 
-class ShareCutoffReduction(BlockReduction):
-    """Ties per block; the statistic is that of a TieCutoff, which keeps nothing where k is 0."""
-
-    def begin(self, op: ShareCutoff, inputs: tuple[TensorSpec, ...]) -> Statistic:
-        """A zero per block."""
-        return np.zeros(blocks(inputs[0]), dtype=np.int64)
-
-    def finish(
-        self, op: ShareCutoff, state: Statistic, statistics: Sequence[Statistic]
-    ) -> Statistic:
-        """Where the ties that are kept end."""
-        bits, above, _, keep = (int(value) for value in statistics[0])
-        return cutoff_of(state, bits, keep - above) if keep else _no_cutoff(bits)
-
-    def known(self, op: ShareCutoff, statistics: Sequence[Statistic]) -> Statistic | None:
-        """Where every tie is kept, or nothing at all, there is no cutoff to look for."""
-        bits, above, ties, keep = (int(value) for value in statistics[0])
-        if keep == 0:
-            return _no_cutoff(bits)
-        return np.array([bits, EVERYWHERE, 0], dtype=np.int64) if keep - above == ties else None
-
-
 register_reduction(ShareDigits, ShareDigitsReduction())
-register_reduction(ShareCutoff, ShareCutoffReduction())
 
 
 @register_small(EnergyShares)

@@ -54,7 +54,7 @@ def keep_largest(delta: Node, keep: int) -> Node:
     statistic: tuple[Node, ...] = ()
     for digit in range(len(DIGIT_BITS[delta.spec.dtype])):
         statistic = (make_node(MagnitudeDigits(keep, digit), delta, *statistic),)
-    return make_node(KeepLargest(0.5), delta, make_node(TieCutoff(keep), delta, *statistic))
+    return make_node(KeepLargest(0.5), delta, make_node(TieCutoff(), delta, *statistic))
 
 
 def rescaled(dense: Node, sparse: Node) -> Node:

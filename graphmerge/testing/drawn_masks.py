@@ -27,7 +27,6 @@ from graphmerge.ops import (
     RankedMask,
     RegionMean,
     RowDivergence,
-    ShareCutoff,
     ShareDigits,
     TallMaskSum,
     TieCutoff,
@@ -56,7 +55,7 @@ def drop_largest(draw: st.DrawFn, known: list[Node]) -> Node | None:
         if delta.spec.numel:
             keep = draw(st.integers(1, delta.spec.numel))
             digits = _digits(partial(MagnitudeDigits, keep), delta)
-            return make_node(DropLargest(0.5), delta, make_node(TieCutoff(keep), delta, digits))
+            return make_node(DropLargest(0.5), delta, make_node(TieCutoff(), delta, digits))
     return None
 
 
@@ -90,7 +89,7 @@ def energy_consensus(draw: st.DrawFn, known: list[Node]) -> Node | None:
     share = draw(st.sampled_from((0.0, 1e-5, 0.3, 1.0)))
     variance = make_node(Variance(), *deltas)
     digits = _digits(partial(ShareDigits, share), variance)
-    cutoff = make_node(ShareCutoff(), variance, digits)
+    cutoff = make_node(TieCutoff(), variance, digits)
     varied = make_node(KeepLargest(share), variance, cutoff)
     kept = [make_node(Where(draw(st.booleans())), delta, varied) for delta in deltas]
     weights = make_node(EnergyShares(), *(make_node(Gram(), delta) for delta in kept))

@@ -216,7 +216,7 @@ def test_specs_of_statistics_do_not_depend_on_the_length():
         delta = make_node(TaskVector(), x, y)
         digits = make_node(MagnitudeDigits(1, 0), delta)
         assert make_node(Gram(), x, y).spec.shape == (2, 2)
-        assert make_node(TieCutoff(1), delta, digits).spec.shape == (3,)
+        assert make_node(TieCutoff(), delta, digits).spec.shape == (3,)
         assert make_node(AbsoluteSum(), delta).spec.shape == ()
 
 
