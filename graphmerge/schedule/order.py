@@ -145,21 +145,33 @@ def _stored_bytes(
     sharing = {key: _sharing(option) for key, option in options.items()}
     if not any(sharing.values()):
         return [0] * count
-    first: dict[tuple[int, Node], int] = {}
-    last: dict[tuple[int, Node], int] = {}
+    spans = {key: list(_spans(0, found).items()) for key, found in sharing.items()}
+    own: dict[Node, tuple[int, int]] = {}
+    changes = [0] * (count + in_flight)
     start = 0
-    for number, member in enumerate(members):
-        # Nodes of another output of the pattern stand for those of each output.
-        own = 0 if member.output is None else number + 1
-        for place, node, is_made in sharing[id(member.option)]:
-            first.setdefault((own, node), start + place if is_made else 0)
-            last[own, node] = start + place
+    for member in members:
+        key = id(member.option)
+        if member.output is None:
+            for node, (first, last) in _spans(start, sharing[key]).items():
+                own[node] = (own[node][0] if node in own else first, last)
+        else:  # what is stored for one output of a pattern is stored for no other
+            for node, (first, last) in spans[key]:
+                changes[start + first] += node.spec.nbytes
+                changes[start + last + in_flight] -= node.spec.nbytes
         start += len(member.option)
-    changes = [0] * (count + 1)
-    for key, index in first.items():
-        changes[index] += key[1].spec.nbytes
-        changes[min(last[key] + in_flight, count)] -= key[1].spec.nbytes
-    return list(accumulate(changes))
+    for node, (first, last) in own.items():
+        changes[first] += node.spec.nbytes
+        changes[last + in_flight] -= node.spec.nbytes
+    return list(accumulate(changes[:count]))
+
+
+def _spans(start: int, sharing: Iterable[tuple[int, Node, bool]]) -> dict[Node, tuple[int, int]]:
+    """From which and to which unit tensors are stored, if the first unit has the number `start`."""
+    found: dict[Node, tuple[int, int]] = {}
+    for place, node, is_made in sharing:
+        first = found[node][0] if node in found else (start + place if is_made else 0)
+        found[node] = (first, start + place)
+    return found
 
 
 def _sharing(option: Option) -> list[tuple[int, Node, bool]]:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import time
 
 import pytest
@@ -67,6 +68,21 @@ def test_shards_of_an_index(sharded):
     assert list(checkpoint.tensors) == ["a", "b", "c"]
     assert checkpoint.tensors["c"].file == sharded / "two.safetensors"
     assert [file.name for file in checkpoint.files] == ["one.safetensors", "two.safetensors"]
+
+
+def test_checkpoints_share_what_equal_files_say(sharded, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    for file in sharded.iterdir():
+        shutil.copy(file, other)
+    first, second = read_checkpoint(sharded), read_checkpoint(other)
+    assert all(one is two for one, two in zip(first.shared, second.shared, strict=True))
+    assert first.names is second.names
+    assert {entry.file.parent for entry in second.tensors.values()} == {other}
+    create(other / "two.safetensors", "d")
+    with pytest.raises(CheckpointError, match="1 tensors of the index are not in their file"):
+        read_checkpoint(other)
+    write_index(other, {"a": "one.safetensors", "d": "two.safetensors"})
+    assert list(read_checkpoint(other).tensors) == ["a", "d"]
 
 
 def test_index_under_another_name(tmp_path):
