@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
 INSTRUCTION_BYTES = 950
 """Python objects of one instruction with its share of graph and plan; outputs of one pattern share
-theirs. Measured on a 70B-shaped dare_ties of four models, where no two masks are the same: beside
-what follows the resident set grew by 21.5 MB over 23,100 instructions."""
-OUTPUT_BYTES = 1800
-"""Python objects of one output in graph, plan, layout, journal and manifest. Measured on mixtures
-of experts with 5,000 and 50,000 outputs: 1,050 bytes when planned, the rest when run."""
+theirs. Measured on a 70B-shaped dare_ties of four models when each of its outputs had nodes of its
+own: beside what follows the resident set grew by 21.5 MB over 23,100 instructions."""
+OUTPUT_BYTES = 2000
+"""Python objects of one output in graph, plan, layout, journal and manifest. Measured on a mixture
+of experts with 50,000 outputs: 1,210 to 1,320 bytes when planned, some 750 when run."""
+FURTHER_UNIT_BYTES = 150
+"""Python objects of one more unit for an output: 133 bytes, measured on the same by della."""
 INPUT_BYTES = 850
 """Python objects of one stored tensor, used or not: its name, its place and its load. Measured on
-the same: 816 bytes for each of 100,000 and of 200,000."""
+the same: 810 bytes where models have other headers, 565 where they have equal ones."""
 ALIGNMENT = 64
 """Registers and buffers begin at multiples of this many bytes."""
 DEVICE_CONTEXT_BYTES = 600 * 2**20
@@ -177,7 +179,8 @@ def graph_bytes(graph: Graph, order: Order) -> int:
     instructions = sum(work.facts.instructions for work in order.works)
     outputs, inputs = len(graph.outputs), graph.source_count + len(graph.omissions)
     objects = INSTRUCTION_BYTES * instructions + OUTPUT_BYTES * outputs + INPUT_BYTES * inputs
-    return graph.reading_bytes + objects
+    further_units = max(0, sum(count for _, count in order.kinds) - outputs)
+    return graph.reading_bytes + objects + FURTHER_UNIT_BYTES * further_units
 
 
 def estimate(
