@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from graphmerge.errors import CheckpointError, Problem
+from attrs import evolve
+
+from graphmerge.errors import CheckpointError, GraphmergeError, Problem
 from graphmerge.execution.allocator import keep_freed_pages
 from graphmerge.execution.batches import Batch, take_batch
 from graphmerge.execution.buffers import BufferPool
@@ -149,7 +151,7 @@ class _Engine:
                     self._run_batch(claimed, worker)
                 else:
                     unit, task = claimed
-                    self._finish(unit, task, worker.run(task))
+                    self._finish(unit, task, _run(worker, unit, task))
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             self._stop(error)
         finally:
@@ -289,3 +291,13 @@ def _remaining(plan: Plan, finished: set[str]) -> list[UnitPlan]:
         if wanted[index]:
             needed.update(unit.needs)
     return [unit for unit, is_wanted in zip(plan.units, wanted, strict=True) if is_wanted]
+
+
+def _run(worker: Worker, unit: RunningUnit, task: TileTask) -> TileResult:
+    """Run a tile; what goes wrong in arithmetic is told with the tensor."""
+    try:
+        return worker.run(task)
+    except GraphmergeError as error:
+        where = f"tensor {unit.plan.unit.name}"
+        located = (evolve(problem, where=problem.where or where) for problem in error.problems)
+        raise type(error)(*located) from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from graphmerge.errors import CheckpointError, Problem
 from graphmerge.kernels.factorise import with_ridge
 from graphmerge.kernels.matrix_rules import zeros
 from graphmerge.kernels.registry import ReducedTile, Tile, register_kernel, register_update
@@ -26,7 +27,12 @@ def collect_matrices(op: CollectMatrices, tile: ReducedTile) -> Partial:
 
 @register_kernel(RegressByGrams)
 def regress_by_grams(op: RegressByGrams, tile: Tile) -> None:
-    """The merged weight; NaN throughout where anything is not finite, as LAPACK refuses that."""
+    """The merged weight; NaN throughout where anything is not finite, as LAPACK refuses that.
+
+    Raises:
+        CheckpointError: a statistic is no Gram matrix.
+        MachineError: the equations cannot be solved.
+    """
     torch.set_num_threads(1)  # the last bits depend on the number of threads
     weights = [x.view(tile.shape) for x in tile.inputs]
     grams = torch.from_numpy(tile.statistics[0]).to(weights[0].device)
@@ -34,6 +40,9 @@ def regress_by_grams(op: RegressByGrams, tile: Tile) -> None:
     if not all(bool(x.isfinite().all()) for x in (*weights, *grams.unbind())):
         output.fill_(torch.nan)
         return
+    if bool((grams.diagonal(dim1=1, dim2=2) < 0).any()):
+        what, wanted = "a Gram matrix has a negative diagonal", "X^T X of the inputs of the layer"
+        raise CheckpointError(Problem(what, wanted=wanted))
     output.copy_(_solution(op, weights, grams).add_(weights[0]))
 
 

@@ -259,6 +259,23 @@ def test_statistics_that_do_not_fit_are_refused(models, method, changes, message
     assert any(re.search(message, line) for line in refused(models, recipe(method)))
 
 
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (
+            -torch.eye(20),
+            "a Gram matrix has a negative diagonal @ tensor layers.0.q.weight; wanted",
+        ),
+        (5 - 4 * torch.eye(20), "equations cannot be solved @ tensor layers.0.q.weight: got"),
+    ],
+)
+def test_what_is_no_gram_matrix_is_refused_in_the_run(models, matrix, message):
+    for name in NAMES:
+        change(models, "regmean", name, layers_0_q_weight=matrix)
+    with pytest.raises(GraphmergeError, match=message):
+        merge(recipe("regmean"), models / "refused")
+
+
 def test_names_of_another_kind_are_refused(models):
     folder = models / folder_of("m1", GRAMS)
     write_model(folder, {f"model.{name}": x for name, x in read_model(folder).items()})
