@@ -17,7 +17,7 @@ from graphmerge.testing.merging import compile_mapping, merge
 from graphmerge.testing.scaled_checkpoints import block_scaled, write_block_scaled
 from graphmerge.testing.stored_models import read_model, weights_digest, write_model
 
-SHAPE = LlamaShape(2, 96, 1400, vocabulary=300, heads=4, kv_heads=2)
+SHAPE = LlamaShape(1, 96, 1400, vocabulary=300, heads=4, kv_heads=2)
 """No length is a multiple of the blocks below; some matrices have several tiles of 65,536."""
 BLOCK = 64
 Q = "model.layers.0.self_attn.q_proj.weight"
@@ -87,14 +87,14 @@ PLANS = {
 
 def changed(method, tuned, **more):
     """A recipe over the plain base and one fine-tune."""
-    own = {"weight": 0.7, "density": 0.5} if method in ("ties", "dare_ties") else {}
+    own = {"weight": 0.7, "density": 0.5} if method == "ties" else {}
     parameters = {"t": 0.3} if method == "slerp" else {}
     listed = [{"model": tuned, "parameters": own}]
     base = {"merge_method": method, "base_model": "base", "models": listed}
     return base | {"parameters": parameters} | more
 
 
-@pytest.mark.parametrize("method", ["ties", "dare_ties", "slerp", "tsv_m"])
+@pytest.mark.parametrize("method", ["ties", "slerp", "tsv_m"])
 def test_the_same_bytes_whatever_the_plan(models, method):
     recipe = changed(method, "tuned8", dtype="bfloat16")
     whole = weights_digest(merge(recipe, models / method).out)
@@ -122,7 +122,7 @@ def test_the_plan_and_inspect_show_it(models):
     ]
     assert node.op.settings() == "64 x 64"
     assert summarise(read_checkpoint(models / "base8")).quantisation == "fp8"
-    assert len(summarise(read_checkpoint(models / "base8")).dequantised) == 14
+    assert len(summarise(read_checkpoint(models / "base8")).dequantised) == 7
 
 
 def scaled(shape, style, dtype=torch.float32):
