@@ -6,6 +6,7 @@ import pytest
 import transformers
 from safetensors.torch import load_file
 from vocabulary_models import (
+    EMBEDDING,
     bpe,
     by_token,
     config_of,
@@ -16,7 +17,6 @@ from vocabulary_models import (
     write_named,
 )
 
-EMBEDDING = "model.embed_tokens.weight"
 BERT = "bert.embeddings.word_embeddings.weight"
 LAYOUTS = {
     "head": ({EMBEDDING: (1, 2), "lm_head.weight": (-1, 2)}, "llama"),

@@ -5,12 +5,11 @@ import json
 import pytest
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from vocabulary_models import bpe, by_token, embedding, merge, write_named
+from vocabulary_models import EMBEDDING, bpe, by_token, embedding, merge, write_named
 
 import graphmerge as gm
 from graphmerge.vocabulary.chat_templates import BUILT_IN
 
-EMBEDDING = "model.embed_tokens.weight"
 ROLES = {EMBEDDING: (1, 2), "lm_head.weight": (-1, 2)}
 
 

@@ -12,6 +12,7 @@ from graphmerge.testing.merging import Silent, plan_for
 from graphmerge.testing.stored_models import write_model as write_tensors
 
 WIDTH = 8
+EMBEDDING = "model.embed_tokens.weight"
 
 
 def bpe(letters, merges):
@@ -93,13 +94,13 @@ def merge(folder, text, **options):
     return out, compiled.build.graph.notes
 
 
-def embedding(out, name="model.embed_tokens.weight"):
+def embedding(out, name=EMBEDDING):
     """The first column of a vocabulary tensor, or all of one that has a single axis."""
     found = load_file(out / "model.safetensors")[name].double()
     return found if found.ndim == 1 else found[:, 0]
 
 
-def by_token(out, name="model.embed_tokens.weight"):
+def by_token(out, name=EMBEDDING):
     """The row of every token of an output, by its tokenizer.json."""
     rows = embedding(out, name).tolist()
     vocabulary = Tokenizer.from_file(str(out / "tokenizer.json")).get_vocab()
