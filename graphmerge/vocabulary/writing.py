@@ -49,9 +49,9 @@ def extended_files(vocabulary: OutputVocabulary) -> dict[str, str]:
         content["added_tokens"] = [*(content.get("added_tokens") or []), *added.values()]
         files[TOKENIZER] = json.dumps(content, ensure_ascii=False)
     if (folder / VOCABULARY_JSON).exists():
-        known = dict(read_json_object(folder / VOCABULARY_JSON))
+        stored = dict(read_json_object(folder / VOCABULARY_JSON))
         plain = {token: i for token, i in vocabulary.new.items() if token not in added}
-        files[VOCABULARY_JSON] = json.dumps(known | plain, ensure_ascii=False)
+        files[VOCABULARY_JSON] = json.dumps(stored | plain, ensure_ascii=False)
     if (folder / MERGES).exists():
         files[MERGES] = "\n".join(["#version: 0.2", *map(" ".join, merges)]) + "\n"
     if (folder / VOCABULARY_TEXT).exists():
