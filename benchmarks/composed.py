@@ -1,6 +1,6 @@
-"""Time merges by built-in methods beside Python expressions of the same ops, and print a table.
+"""Time merges by built-in methods, by Python expressions and by plug-ins of the same ops.
 
-Every run is a fresh process with its inputs in the page cache; the two kinds run in turn.
+Every run is a fresh process with its inputs in the page cache; the kinds run in turn.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from statistics import median
 
 from processes import Usage, run_or_exit, warm
 from workloads import (
+    HERE,
     SHAPES,
     discard,
     graphmerge,
@@ -35,7 +36,7 @@ EXPRESSIONS = {
     "ties": "base + gm.sign_consensus("
     "[gm.sparsify(model - base, density=0.5) for model in models], weights=[0.5, 0.3, 0.2])",
 }
-KINDS = ("built-in", "expression")
+PLUGIN = HERE / "composed_methods.py"
 HEADER = ["method", "kind", "time", "CPU", "peak", "same bytes"]
 
 
@@ -59,26 +60,29 @@ def main() -> None:
 
 
 def measure(method: str, folder: Path, arguments: argparse.Namespace) -> list[list[str]]:
-    """Both kinds of one merge as rows of the table."""
+    """Every kind of one merge as rows of the table."""
     recipe, out = recipe_of(method, arguments.shape), folder / "out"
+    by_plugin = folder / f"my_{method}.yml"
+    by_plugin.write_text(recipe.read_text().replace("merge_method: ", "merge_method: my_"))
     limits = (arguments.memory_budget, arguments.workers)
     options = ("--memory-budget", limits[0], "--workers", limits[1], "--quiet")
     program = SAVE.format(expression=EXPRESSIONS[method])
     commands: dict[str, list[str | Path]] = {
         "built-in": graphmerge("run", recipe, out, *options),
         "expression": [sys.executable, "-c", program, out, *limits],
+        "plug-in": graphmerge("run", by_plugin, out, *options, "--plugin", PLUGIN),
     }
-    usages: dict[str, list[Usage]] = {kind: [] for kind in KINDS}
+    usages: dict[str, list[Usage]] = {kind: [] for kind in commands}
     made: dict[str, str] = {}
     for _ in range(arguments.rounds):
-        for kind in KINDS:
+        for kind, command in commands.items():
             discard(out)
             warm(tensor_files(recipe, folder))
-            usages[kind].append(run_or_exit(commands[kind], folder))
+            usages[kind].append(run_or_exit(command, folder))
             made[kind] = checksums(out)
             discard(out)
     same = "yes" if len(set(made.values())) == 1 else "no"
-    return [[method, kind, *medians(usages[kind]), same] for kind in KINDS]
+    return [[method, kind, *medians(usages[kind]), same] for kind in commands]
 
 
 def checksums(out: Path) -> str:

