@@ -31,6 +31,7 @@ def main() -> None:
 
 def _stop(*_: object) -> NoReturn:
     """End at once, whatever downloads wait for; the other process says why, if it still can."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # threads may fail at what is taken from them
     remove_half_loaded()
     os._exit(1)
 

@@ -66,5 +66,9 @@ def invoke():
 
 
 @pytest.fixture
-def token():
-    return TOKEN
+def with_token(place, monkeypatch):
+    """Gives this process and those that it starts a token for the server."""
+    graphmerge_hub.download([])  # ends the process that speaks to the server without
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    yield
+    graphmerge_hub.download([])

@@ -7,16 +7,13 @@ from pathlib import Path
 import pytest
 from console_blocks import commands, missing_lines
 from hub_places import MODELS
-from hub_server import TOKEN
-
-from graphmerge import hub as graphmerge_hub
 
 PAGE = Path(__file__).parents[2] / "docs" / "hub.md"
 TEXT = PAGE.read_text()
 
 
 @pytest.fixture
-def reader(place, models, monkeypatch):
+def reader(place, models, with_token):
     """A folder with the recipe of the page, and a server with its models."""
     for name in MODELS:
         place.hub.add(f"acme/{name}", models / name)
@@ -24,8 +21,6 @@ def reader(place, models, monkeypatch):
         r"Save this as `([^`]+)`:\n\n```yaml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL
     )
     (place.path / name).write_text(recipe)
-    graphmerge_hub.download([])  # the next process that speaks to the server has the token
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
     return place
 
 

@@ -8,6 +8,7 @@ import pytest
 from hub_places import MODELS, ties
 
 from graphmerge.checkpoint.reading import read_checkpoint
+from graphmerge.hub.client import open_repository
 from graphmerge.output import read_manifest
 from graphmerge.output.journal import unfinished_commits
 from graphmerge.pipeline import RunOptions, compile_recipe, run
@@ -53,7 +54,7 @@ def test_the_json_of_a_plan_names_every_file(three, models, invoke):
     assert set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == set(base)
 
 
-def test_a_run_downloads_and_merges_as_from_folders(three, models):
+def test_a_run_downloads_and_merges_as_from_folders(three, models, invoke):
     """One file of the base is cut off half-way, and goes on where it was."""
     (three.path / "local").symlink_to(models)
     three.write("local.yml", ties("local"))
@@ -66,7 +67,7 @@ def test_a_run_downloads_and_merges_as_from_folders(three, models):
     assert "downloaded 13 files, 16." in result.stderr
     peaks = re.search(r"predicted (\d+) MiB, measured (\d+) MiB", result.stdout)
     assert int(peaks[2]) <= int(peaks[1]), "downloads are no part of the budget"
-    assert three.process("run", "local.yml", "from-folders", *BUDGET).returncode == 0
+    assert invoke("run", "local.yml", "from-folders", *BUDGET).exit_code == 0
     assert weights_digest(three.path / "out") == weights_digest(three.path / "from-folders")
 
     stored = sum(file.stat().st_size for n in MODELS for file in (models / n).glob("*.safetensors"))
@@ -99,7 +100,7 @@ class Interrupting(Silent):
             raise KeyboardInterrupt
 
 
-def test_an_interrupted_run_goes_on_with_its_commits(three, models):
+def test_an_interrupted_run_goes_on_with_its_commits(three, invoke):
     compiled = compile_recipe(three.path / "ties.yml")
     with pytest.raises(KeyboardInterrupt):
         run(compiled, plan_for(compiled), three.path / "out", RunOptions(), Interrupting())
@@ -108,18 +109,19 @@ def test_an_interrupted_run_goes_on_with_its_commits(three, models):
     assert unfinished_commits(three.path / "out") == {
         f"{three.organisation}/{name}@main": three.commits[name] for name in MODELS
     }
-    result = three.process("run", "ties.yml", "out", *BUDGET)
-    assert result.returncode == 0, result.stderr
+    open_repository.cache_clear()  # as a new process
+    result = invoke("run", "ties.yml", "out", *BUDGET)
+    assert result.exit_code == 0, result.output
     used = {one.reference: one.revision for one in read_manifest(three.path / "out").inputs}
     assert used[f"{three.organisation}/code"] == three.commits["code"] != moved
 
 
-def test_only_files_that_are_read_are_downloaded(three, models):
+def test_only_files_that_are_read_are_downloaded(three, models, invoke):
     part = {"model": f"{three.organisation}/base", "layer_range": [0, 1]}
     slices = [{"sources": [part]}]
     three.write("first.yml", {"merge_method": "passthrough", "slices": slices})
-    result = three.process("run", "first.yml", "out", *BUDGET)
-    assert result.returncode == 0, result.stderr
+    result = invoke("run", "first.yml", "out", *BUDGET)
+    assert result.exit_code == 0, result.output
     middle = read_checkpoint(models / "base").files[1]
     assert three.hub.sent_bytes[middle.name] <= 64 * KIB
     assert "downloaded 5 files" in result.stderr

@@ -18,9 +18,10 @@ def merged(models):
     return out
 
 
-def test_what_is_pushed_can_be_merged_again(place, merged, token):
+@pytest.mark.usefixtures("with_token")
+def test_what_is_pushed_can_be_merged_again(place, merged):
     name = f"{place.organisation}/merged"
-    result = place.process("push", merged, name, "--private", HF_TOKEN=token)
+    result = place.process("push", merged, name, "--private")
     assert result.returncode == 0, result.stderr
     repository = place.hub.repositories[name]
     commit = repository.branches["main"]
@@ -32,13 +33,14 @@ def test_what_is_pushed_can_be_merged_again(place, merged, token):
     assert files == {path.name: path.read_bytes() for path in merged.iterdir()}
 
 
-def test_a_branch_and_a_message_can_be_given_and_old_weights_go(place, models, merged, token):
+@pytest.mark.usefixtures("with_token")
+def test_a_branch_and_a_message_can_be_given_and_old_weights_go(place, models, merged, invoke):
     """The base has an index and three files; the merged model has one file."""
     name = f"{place.organisation}/old"
     old = place.add("old", models / "base")
     options = ("--revision", "merged", "--message", "Try weights of a half")
-    result = place.process("push", merged, name, *options, HF_TOKEN=token)
-    assert result.returncode == 0, result.stderr
+    result = invoke("push", merged, name, *options)
+    assert result.exit_code == 0, result.output
     repository = place.hub.repositories[name]
     assert repository.branches["main"] == old
     assert repository.messages[repository.branches["merged"]] == "Try weights of a half"
@@ -51,11 +53,12 @@ def test_a_branch_and_a_message_can_be_given_and_old_weights_go(place, models, m
     assert files["model.safetensors"] == (merged / "model.safetensors").read_bytes()
 
 
-def test_a_public_repository_is_not_taken_for_a_private_one(place, models, merged, token):
+@pytest.mark.usefixtures("with_token")
+def test_a_public_repository_is_not_taken_for_a_private_one(place, models, merged, invoke):
     commit = place.add("public", models / "base")
     name = f"{place.organisation}/public"
-    result = place.process("push", merged, name, "--private", HF_TOKEN=token)
-    assert result.returncode == 2
+    result = invoke("push", merged, name, "--private")
+    assert result.exit_code == 2
     assert f"the repository is there already, and public @ {name}" in result.stderr
     assert place.hub.repositories[name].branches["main"] == commit
 
@@ -68,7 +71,7 @@ def test_without_a_token_nothing_is_pushed(place, merged):
     assert f"{place.organisation}/merged" not in place.hub.repositories
 
 
-def test_a_damaged_output_is_refused(place, merged, token, invoke):
+def test_a_damaged_output_is_refused(place, merged, invoke):
     damaged = place.path / "damaged"
     damaged.mkdir()
     for path in merged.iterdir():
