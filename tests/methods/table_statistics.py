@@ -54,9 +54,7 @@ def _regmean_row(settings, weights=None, tolerance=1e-10, **own):
 
 ROWS = (
     _fisher_row("plain"),
-    _fisher_row("weights", WEIGHTS),
     _fisher_row("not-normalized", WEIGHTS, normalize=False, floor=0.001),
     _regmean_row("plain"),
-    _regmean_row("weights", WEIGHTS, alpha=0.5),
-    _regmean_row("full", alpha=1.0, ridge=1e-4, tolerance=1e-9),
+    _regmean_row("full", WEIGHTS, alpha=1.0, ridge=1e-4, tolerance=1e-9),
 )
