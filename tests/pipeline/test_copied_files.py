@@ -42,7 +42,7 @@ def models(tmp_path_factory):
     for name in set().union(*KINDS.values()):
         file = root / "base" / name
         if not file.exists():
-            file.write_text(json.dumps({"of": name}))
+            file.write_text("{}" if "token" in name else json.dumps({"of": name}))
     for name in ("trainer_state.json", "optimizer.pt", "README.md", "events.out"):
         (root / "base" / name).write_text("not of the model")
     return root
@@ -71,3 +71,23 @@ def test_without_tokenizer_and_card_all_else_is_there(models):
 
 def files(folder):
     return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+
+
+def with_tokenizer_of(models, source):
+    """The tokenizer files of the output, without copies of them."""
+    recipe = RECIPE | {"tokenizer": {"source": source}}
+    options = RunOptions(copy_tokenizer=False)
+    out = merge(recipe, models / f"tokens-of-{source}", options=options).out
+    return files(out) & (TOKENIZER | TEMPLATES)
+
+
+def test_a_tokenizer_that_the_recipe_takes_over_is_a_copy_too(models):
+    assert with_tokenizer_of(models, "first") == set()
+
+
+def test_a_tokenizer_that_the_recipe_makes_is_written_in_any_case(models):
+    settings = json.loads((models / "first" / "tokenizer.json").read_text())
+    added = dict(settings["added_tokens"][-1]) | {"id": TINY.vocabulary, "content": "<|new|>"}
+    settings["added_tokens"].append(added)
+    (models / "first" / "tokenizer.json").write_text(json.dumps(settings))
+    assert with_tokenizer_of(models, "union") >= {"tokenizer.json", "chat_template.jinja"}

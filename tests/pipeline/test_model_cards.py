@@ -5,6 +5,8 @@ import shutil
 import pytest
 import yaml
 
+from graphmerge.describing import card_of
+from graphmerge.pipeline import compile_recipe
 from graphmerge.testing.adapters import write_adapter
 from graphmerge.testing.checkpoints import write_base, write_fine_tune
 from graphmerge.testing.llama_shapes import TINY
@@ -122,3 +124,24 @@ def test_the_code_of_the_card_loads_the_model(models, monkeypatch):
     exec(code, names)
     assert type(names["model"]).__name__ == "LlamaForCausalLM"
     assert names["tokenizer"]("text").input_ids
+
+
+def test_documents_are_described_each_with_what_is_its_own(models):
+    """The last document has no name: its tensors are listed without one."""
+    first = {"name": "half", "merge_method": "linear"} | {
+        "models": [{"model": name, "parameters": {"weight": 0.5}} for name in ("base", "first")]
+    }
+    last = {"merge_method": "task_arithmetic", "base_model": "base"} | {
+        "models": [{"model": "half", "parameters": {"weight": 0.75}}]
+    }
+    path = models / "documents.yml"
+    path.write_text(yaml.safe_dump_all([first, last], sort_keys=False))
+    compiled = compile_recipe(path)
+    half, whole = card_of(compiled, models, "documents").steps
+    assert [(row.model, row.values["weight"]) for row in half.contributions if row.model] == [
+        ("base", "0.5"),
+        ("first", "0.5"),
+    ]
+    assert [(row.model, row.values["weight"]) for row in whole.contributions if row.model] == [
+        ("half", "0.75")
+    ]
