@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from graphmerge.errors import BudgetError, CheckpointError, Problem
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.stored_bytes import is_same
 from graphmerge.execution.stored_values import Readable
+from graphmerge.nearest_factors import factorised, factorising_bytes
 from graphmerge.output import ShardWriter, layout_shards, whole_folder, write_text
 from graphmerge.schedule.executors import Executor
 from graphmerge.spec import DType, TensorSpec
@@ -38,10 +38,6 @@ _CHANGE_BYTES = 8
 """Bytes per element of a change: float64."""
 _READING_BYTES = 10
 """Bytes per element of a matrix while it is read: as it is stored, and converted in two steps."""
-_GRAM_BYTES = 48
-"""Bytes per element of the Gram matrix: itself, its eigenvectors, and what LAPACK takes."""
-_ROWS_TOGETHER = 256
-"""Rows of which the error is added up at a time."""
 
 
 @frozen
@@ -90,7 +86,7 @@ def extract(
     """Write the adapter that is nearest to what a fine-tune has changed.
 
     Per matrix the product B A of rank R that is nearest to W - W_base in the Frobenius norm (Eckart
-    and Young), from the eigenvectors of the smaller Gram matrix, in float64; factors in float32.
+    and Young), found in float64 (see `nearest_factors`); factors in float32.
 
     Args:
         tuned: The fine-tune.
@@ -170,11 +166,9 @@ def _check_budget(pairs: tuple[_Pair, ...], budget_bytes: int) -> None:
 
 def _working_bytes(pair: _Pair) -> int:
     rows, columns = pair.tuned.spec.shape
-    size, square = rows * columns, min(rows, columns) ** 2
-    factors = 24 * pair.rank * (rows + columns)
-    rest = 8 * square + 3 * 8 * _ROWS_TOGETHER * max(rows, columns)
-    beside = max(_READING_BYTES * size, _GRAM_BYTES * square, rest)
-    return _CHANGE_BYTES * size + beside + factors
+    size = rows * columns
+    beside = max(_READING_BYTES * size, factorising_bytes(rows, columns, pair.rank))
+    return _CHANGE_BYTES * size + beside
 
 
 def _write_factors(
@@ -212,37 +206,6 @@ def _numbers(entry: TensorEntry, reader: FileReader) -> NDArray[Any]:
         reader.read(entry, start, buffer)
 
     return Readable(entry.spec, read).numbers(0, entry.spec.numel)
-
-
-def factorised(
-    change: NDArray[np.float64], rank: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """A (rank, columns), B (rows, rank) with B A nearest to a matrix, and the relative error.
-
-    Directions are those of the singular vectors; A and B share out the singular values evenly.
-    """
-    if change.shape[0] > change.shape[1]:
-        a, b, error = factorised(change.T, rank)
-        return b.T, a.T, error
-    _, vectors = np.linalg.eigh(change @ change.T)
-    left = vectors[:, : -rank - 1 : -1]
-    right = left.T @ change
-    strengths = np.sqrt(np.linalg.norm(right, axis=1))
-    whole = float(np.linalg.norm(change))
-    rest = _norm_of_rest(change, left, right)
-    shares = np.divide(1, strengths, out=np.zeros_like(strengths), where=strengths > 0)
-    return right * shares[:, None], left * strengths, rest / whole if whole else 0.0
-
-
-def _norm_of_rest(
-    change: NDArray[np.float64], left: NDArray[np.float64], right: NDArray[np.float64]
-) -> float:
-    """The Frobenius norm of what a product lacks, without a matrix of that size."""
-    total = 0.0
-    for row in range(0, len(change), _ROWS_TOGETHER):
-        some = slice(row, row + _ROWS_TOGETHER)
-        total += float(np.square(change[some] - left[some] @ right).sum())
-    return math.sqrt(total)
 
 
 def _changed(

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from graphmerge.cli.app import app
-from graphmerge.extraction import factorised
+from graphmerge.nearest_factors import factorised
 from graphmerge.testing.merging import merge
 from graphmerge.testing.stored_models import read_model, write_model
 
@@ -39,15 +39,43 @@ def test_a_fine_tune_of_low_rank_comes_back(tmp_path, write):
         torch.testing.assert_close(by_peft[name], tensor, atol=1e-6, rtol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("shape", [(20, 33), (33, 20)])
-def test_factors_are_the_best_of_their_rank(shape):
-    change = np.random.default_rng(0).standard_normal(shape)
-    a, b, error = factorised(change, 4)
+def noise(rows, columns, rank):
+    return np.random.default_rng(1).standard_normal((rows, columns))
+
+
+def skewed(rows, columns, rank):
+    change = noise(rows, columns, rank)
+    left, values, right = np.linalg.svd(change, full_matrices=False)
+    return (left * values * np.arange(1, len(values) + 1) ** -0.5) @ right
+
+
+def of_less_rank(rows, columns, rank):
+    return noise(rows, rank - 1, rank) @ noise(rank - 1, columns, rank)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rank", "most"),
+    [
+        ((20, 33), 4, 1 + 1e-9),
+        ((33, 20), 4, 1 + 1e-9),
+        ((260, 400), 4, 1.001),
+        ((500, 260), 8, 1.001),
+    ],
+)
+@pytest.mark.parametrize("made", [noise, skewed, of_less_rank])
+def test_factors_are_the_best_of_their_rank(shape, rank, most, made):
+    change = made(*shape, rank)
+    a, b, error = factorised(change, rank)
     values = np.linalg.svd(change, compute_uv=False)
-    best = np.sqrt((values[4:] ** 2).sum())
-    assert np.linalg.norm(change - b @ a) == pytest.approx(best, rel=1e-9)
-    assert error == pytest.approx(best / np.linalg.norm(change), rel=1e-9)
-    assert not factorised(np.zeros(shape), 4)[1].any()
+    best, whole = np.sqrt((values[rank:] ** 2).sum()), np.linalg.norm(change)
+    rest = np.linalg.norm(change - b @ a)
+    rounding = 1e-12 * whole
+    assert rest <= most * best + rounding
+    assert error == pytest.approx(rest / whole, rel=1e-9, abs=1e-12)
+    assert np.linalg.norm(a, axis=1) == pytest.approx(np.linalg.norm(b, axis=0), abs=1e-5)
+    again = factorised(change, rank)
+    assert (a == again[0]).all()
+    assert not factorised(np.zeros(shape), rank)[1].any()
 
 
 def test_what_is_left_out_is_told(tmp_path):
