@@ -2,8 +2,9 @@
 
 Small matrices by the eigenvectors of their Gram matrix. Of large ones the leading directions are
 found in a block Krylov space (Musco and Musco, Randomized Block Krylov Methods, arXiv 1504.05477):
-span of D G, (D D') D G, ..., for a random G. Eight blocks came within 0.01% of the best error even
-for noise, which has no leading directions, in a twentieth of the time at 4,096 rows.
+span of D G, (D D') D G, ..., for a random G. At 1,024 rows eight blocks came within 0.01% of the
+best error even for noise, which has no leading directions; at 4,096 rows and rank 16 they took a
+fifteenth of the time.
 """
 
 from __future__ import annotations
@@ -73,12 +74,16 @@ def _leading(change: Matrix, rank: int) -> Matrix:
     """The left singular vectors of the largest singular values, (rows, rank); rows <= columns."""
     width = _space(len(change), rank)
     if width is None:
-        _, vectors = np.linalg.eigh(change @ change.T)
-        return vectors[:, : -rank - 1 : -1]
+        return _strongest(change @ change.T, rank)
     basis = _krylov_basis(change, width)
     inside = basis.T @ change
-    _, vectors = np.linalg.eigh(inside @ inside.T)
-    return basis @ vectors[:, : -rank - 1 : -1]
+    return basis @ _strongest(inside @ inside.T, rank)
+
+
+def _strongest(gram: Matrix, rank: int) -> Matrix:
+    """The eigenvectors of the largest eigenvalues, largest first, as columns."""
+    vectors: Matrix = np.linalg.eigh(gram)[1]
+    return vectors[:, : -rank - 1 : -1]
 
 
 def _krylov_basis(change: Matrix, width: int) -> Matrix:
