@@ -120,7 +120,7 @@ def _from_json(path: Path) -> tuple[str, dict[str, int], dict[str, Mapping[str, 
         else:
             tokens = dict(_ids(path, vocabulary))
         added = {token["content"]: token for token in listed}
-        tokens.update((content, token["id"]) for content, token in added.items())
+        tokens.update(_ids(path, {content: token["id"] for content, token in added.items()}))
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         got = f"{type(error).__name__}: {error}"
         raise CheckpointError(Problem("not a tokenizer", str(path), got)) from error
@@ -152,8 +152,13 @@ def _added_elsewhere(files: Mapping[str, Path]) -> list[tuple[str, int, Mapping[
     found: list[tuple[str, int, Mapping[str, Any]]] = []
     if SETTINGS in files:
         decoder = read_json_object(files[SETTINGS]).get("added_tokens_decoder") or {}
-        found += [(token["content"], int(number), token) for number, token in decoder.items()]
+        try:
+            found += [(token["content"], int(number), token) for number, token in decoder.items()]
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            got = f"{type(error).__name__}: {error}"
+            what = "added_tokens_decoder is not what it should be"
+            raise CheckpointError(Problem(what, str(files[SETTINGS]), got)) from error
     if ADDED_TOKENS in files:
-        listed = read_json_object(files[ADDED_TOKENS])
+        listed = _ids(files[ADDED_TOKENS], read_json_object(files[ADDED_TOKENS]))
         found += [(token, number, {"content": token}) for token, number in listed.items()]
     return found

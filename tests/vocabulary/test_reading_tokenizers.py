@@ -61,3 +61,20 @@ def test_broken_vocabularies_are_refused(tmp_path):
     for number, model in enumerate(({"vocab": 3}, [], "vocab", {"vocab": {"a": True}})):
         with pytest.raises(InputError, match=r"not a tokenizer|no integer id"):
             tokenizer_of(tmp_path / f"{number}", json.dumps({"added_tokens": [], "model": model}))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("added_tokens.json", {"<x>": "7"}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"seven": {"content": "<x>"}}}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"7": "<x>"}}),
+        ("tokenizer.json", {"model": {"vocab": {}}, "added_tokens": [{"content": "a", "id": "b"}]}),
+    ],
+)
+def test_broken_added_tokens_are_refused_by_file(name, content, tmp_path):
+    write_model(tmp_path, {}, config={})
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {"a": 0}}}))
+    (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(InputError, match=name):
+        read_tokenizer(read_checkpoint(tmp_path))
