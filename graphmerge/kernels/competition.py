@@ -19,7 +19,7 @@ def competition_score(op: CompetitionScore, tile: Tile) -> None:
     own.copy_(tile.inputs[op.place])
     total.copy_(tile.inputs[0])
     for x in tile.inputs[1:]:
-        total.add_(x)
+        total.add_(strength.copy_(x))  # torch would convert x in memory of its own
     total.mul_(own)
     low, high = (float(x) for x in tile.statistics[0][2 * op.place : 2 * op.place + 2])
     torch.abs(own, out=strength).clamp_(low, high).sub_(low)
