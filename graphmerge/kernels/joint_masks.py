@@ -30,5 +30,5 @@ def tall_mask_sum(op: TallMaskSum, tile: Tile) -> None:
     masks.zero_()
     for x, threshold in zip(tile.inputs, op.thresholds, strict=True):
         torch.sub(total, x, out=rest).abs_().mul_(threshold)
-        masks.add_(torch.abs(x, out=size) > rest)
+        masks.add_(size.copy_(torch.abs(x, out=size) > rest))
     torch.where(masks >= op.least_masks, total, rest.zero_(), out=tile.output)

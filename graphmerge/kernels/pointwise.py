@@ -29,6 +29,6 @@ def train_difference(op: TrainDifference, tile: Tile) -> None:
     torch.sub(b, a, out=far).abs_()
     torch.sub(b, c, out=near).abs_().add_(far)
     far.mul_(op.factor)
-    near.add_((near == 0).to(near.dtype))  # 0 / 0 counts as 0
+    near.masked_fill_(near == 0, 1.0)  # 0 / 0 counts as 0
     torch.sub(b, c, out=tile.output)
     tile.output.mul_(far.div_(near)).add_(a)

@@ -33,7 +33,7 @@ def region_mean(op: RegionMean, tile: Tile) -> None:
     factors = map(float, tile.statistics[0]) if op.scaled else (1.0 for _ in tile.inputs)
     active = _active(tile.inputs, op.epsilon, part)
     for (x, is_active), factor in zip(active, factors, strict=True):
-        count.add_(is_active)
+        count.add_(part.copy_(is_active))  # added as a mask, torch would convert it elsewhere
         part.copy_(x).masked_fill_(is_active.logical_not_(), 0.0)
         total.add_(part)
         scaled.add_(part.mul_(factor))
@@ -47,7 +47,7 @@ def active_counts(op: ActiveCounts, tile: ReducedTile) -> Partial:
     count, part, summed = tile.scratch
     count.zero_()
     for _, is_active in _active(tile.inputs, op.epsilon, part):
-        count.add_(is_active)
+        count.add_(part.copy_(is_active))  # added as a mask, torch would convert it elsewhere
     columns = []
     for _, is_active in _active(tile.inputs, op.epsilon, part):
         columns += [

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Fusion, Op, Space
+from graphmerge.graph import Access, Fusion, Op, Space, Workspace
 from graphmerge.ops.checks import all_in, same_compute_spec
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ class AbstractPointwise(Op):
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A weight."""
         return all_in(Space.WEIGHT, inputs, f"{self.kind} takes models")
+
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
+        """A mask."""
+        return Workspace(1)
 
 
 @frozen(cache_hash=True)
