@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphmerge.execution.float8 import decode_float8
-from graphmerge.execution.stored_values import rectangles
+from graphmerge.execution.stored_values import tables
 from graphmerge.ops.dequantise import DEQUANTISED_ELEMENTS, Dequantise
 
 if TYPE_CHECKING:
@@ -40,15 +40,12 @@ class DequantisingReader:
             MachineError: a file cannot be opened or read.
         """
         out = buffer.view(np.float32)
-        stop_element = start_element + len(out)
-        for first, last, begin, end in rectangles(start_element, stop_element, self._columns):
-            width = end - begin
-            step = max(1, DEQUANTISED_ELEMENTS // width)
+        for first, last, begin, end, table in tables(out, start_element, self._columns):
+            step = max(1, DEQUANTISED_ELEMENTS // (end - begin))
             for row in range(first, last, step):
-                elements = (min(row + step, last) - row) * width
-                piece, out = out[:elements], out[elements:]
-                self._decode(row, begin, piece)
-                self._scale(row, begin, piece.reshape(-1, width))
+                part = table[row - first : row - first + step]
+                self._decode(row, begin, part.reshape(-1))
+                self._scale(row, begin, part)
 
     def _decode(self, row: int, begin: int, out: NDArray[np.float32]) -> None:
         codes = np.empty(len(out), np.uint8)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphmerge.execution.stored_values import NUMPY_DTYPES, rectangles
+from graphmerge.execution.stored_values import NUMPY_DTYPES, tables
 from graphmerge.ops.low_rank import LOW_RANK_ELEMENTS, AddLowRank, row_length
 
 if TYPE_CHECKING:
@@ -46,11 +46,8 @@ class LowRankReader:
             MachineError: a file cannot be opened or read.
         """
         out = buffer.view(self._number)
-        stop_element = start_element + len(out)
-        for first, last, begin, end in rectangles(start_element, stop_element, self._columns):
-            elements = (last - first) * (end - begin)
-            piece, out = out[:elements], out[elements:]
-            self._fill(first, last, begin, end, piece.reshape(last - first, end - begin))
+        for first, last, begin, end, table in tables(out, start_element, self._columns):
+            self._fill(first, last, begin, end, table)
 
     def _fill(self, first: int, last: int, begin: int, end: int, out: NDArray[Any]) -> None:
         """Rows [first, last), of each the columns [begin, end)."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from graphmerge.checkpoint.packed_weights import BLOCK_BYTES
 from graphmerge.execution.float8 import decode_float8
-from graphmerge.execution.stored_values import rectangles
+from graphmerge.execution.stored_values import tables
 from graphmerge.ops.dequantise import (
     PACKED_DECODED_BYTES,
     PACKED_READ_BYTES,
@@ -57,10 +57,8 @@ class PackedReader:
             MachineError: a file cannot be opened or read.
         """
         out = buffer.view(np.float32)
-        stop_element = start_element + len(out)
-        for first, last, begin, end in rectangles(start_element, stop_element, self._rows):
-            table, out = np.split(out, [(last - first) * (end - begin)])
-            self._fill(first, last, begin, end, table.reshape(last - first, end - begin))
+        for first, last, begin, end, table in tables(out, start_element, self._rows):
+            self._fill(first, last, begin, end, table)
 
     def _fill(self, first: int, last: int, begin: int, end: int, out: NDArray[np.float32]) -> None:
         """Columns of the stored matrices [first, last), counted over all, of rows [begin, end)."""

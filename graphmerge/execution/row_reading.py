@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphmerge.execution.stored_values import NUMPY_DTYPES, decoded, rectangles
+from graphmerge.execution.stored_values import NUMPY_DTYPES, decoded, tables
 from graphmerge.ops.rows import COMBINED_ROW, GATHER_ELEMENTS, ZERO_ROW, GatherRows
 
 if TYPE_CHECKING:
@@ -47,23 +47,18 @@ class RowReader:
             CheckpointError: a file ends early.
             MachineError: a file cannot be opened or read.
         """
-        size = self._dtype.bits // 8
-        stop_element = start_element + buffer.nbytes // size
-        for first, last, begin, end in rectangles(start_element, stop_element, self._row_elements):
-            elements = (last - first) * (end - begin)
-            piece, buffer = buffer[: elements * size], buffer[elements * size :]
-            self._fill(first, last, begin, end, piece)
+        words = buffer.view(f"u{self._dtype.bits // 8}")
+        for first, last, begin, end, table in tables(words, start_element, self._row_elements):
+            self._fill(first, last, begin, end, table.view(np.uint8))
 
     def _fill(self, first: int, last: int, begin: int, end: int, out: Bytes) -> None:
         """Rows [first, last), of each the columns [begin, end)."""
         real = min(last, len(self._rows.source))
-        width = (end - begin) * self._dtype.bits // 8
-        table = out.reshape(last - first, width)
         if real > first:
-            self._fill_real(first, real, begin, end, table[: real - first])
+            self._fill_real(first, real, begin, end, out[: real - first])
         if last > real:
             padding = self._round(self._padding_row()[begin:end])
-            table[max(real - first, 0) :] = padding.view(np.uint8)
+            out[max(real - first, 0) :] = padding.view(np.uint8)
 
     def _fill_real(self, first: int, last: int, begin: int, end: int, out: Bytes) -> None:
         source, row = self._rows.source[first:last], self._rows.row[first:last]

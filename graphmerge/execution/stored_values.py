@@ -50,7 +50,26 @@ def decoded(words: NDArray[Any], dtype: DType) -> NDArray[Any]:
     return words.view(NUMPY_DTYPES[dtype])
 
 
-def rectangles(start: int, stop: int, width: int) -> Iterator[tuple[int, int, int, int]]:
+def tables(
+    out: NDArray[Any], start: int, width: int
+) -> Iterator[tuple[int, int, int, int, NDArray[Any]]]:
+    """Parts of a flat buffer as tables, with their rows and columns.
+
+    Args:
+        out: Elements from `start` on.
+        start: Where the buffer starts in a tensor, in elements.
+        width: Length of a row of the tensor.
+
+    Yields:
+        First row, last row, first column, last column (the last ones not included), and the part.
+    """
+    for first, last, begin, end in _rectangles(start, start + len(out), width):
+        shape = (last - first, end - begin)
+        piece, out = np.split(out, [shape[0] * shape[1]])
+        yield first, last, begin, end, piece.reshape(shape)
+
+
+def _rectangles(start: int, stop: int, width: int) -> Iterator[tuple[int, int, int, int]]:
     """Rows and columns of a flat range: the rest of a row, whole rows, the beginning of a row."""
     first, begin = divmod(start, width)
     last, end = divmod(stop, width)
