@@ -158,20 +158,6 @@ def test_offline_with_a_part_of_the_model_says_so(three):
     assert "the cache has only a part of the model @ " in result.stderr
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system that is smaller than the models."""
-    path = tmp_path / "small"
-    path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"mounting a small disk needs root: {error}")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)
-
-
 def test_a_disk_that_is_too_small_is_told_before_the_download(three, small_disk):
     result = three.process("run", "ties.yml", "out", HF_HOME=str(small_disk))
     assert result.returncode == 1

@@ -1,5 +1,4 @@
 import os
-import subprocess
 
 import pytest
 
@@ -8,18 +7,6 @@ from graphmerge.output.layout import layout_shards
 from graphmerge.output.writer import ShardWriter
 from graphmerge.spec import DType, TensorSpec
 from graphmerge.units import MIB
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 1 MiB."""
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"mounting a small disk needs root: {error}")
-    yield tmp_path
-    subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_a_disk_that_is_too_small_fails_before_any_work(small_disk):
