@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from graphmerge.errors import CheckpointError, MachineError, Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+    from typing import BinaryIO
 
 
 @contextmanager
@@ -28,6 +31,35 @@ def machine_errors(path: Path) -> Iterator[None]:
         raise MachineError(Problem("cannot read", where, got)) from error
 
 
+@contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to read it; a pipe would be waited for, and a device may never end.
+
+    Raises:
+        CheckpointError: it is a pipe, a device or a socket.
+        MachineError: it cannot be read.
+    """
+    with machine_errors(path), open(path, "rb", opener=_without_waiting) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise CheckpointError(Problem("a pipe, device or socket in place of a file", str(path)))
+        yield stream
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        CheckpointError: it is a pipe, a device or a socket.
+        MachineError: it cannot be read.
+    """
+    with open_file(path) as stream:
+        return stream.read()
+
+
 def read_json_object(path: Path) -> Mapping[str, Any]:
     """The content of a JSON file that holds an object.
 
@@ -35,9 +67,7 @@ def read_json_object(path: Path) -> Mapping[str, Any]:
         CheckpointError: the file is not JSON, or no object.
         MachineError: the file cannot be read.
     """
-    with machine_errors(path):
-        data = path.read_bytes()
-    return parse_json_object(data, path)
+    return parse_json_object(read_bytes(path), path)
 
 
 def parse_json_object(data: bytes, path: Path) -> dict[str, Any]:

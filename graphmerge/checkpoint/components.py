@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from graphmerge.checkpoint.access import read_json_object
+from graphmerge.checkpoint.access import read_bytes, read_json_object
 from graphmerge.checkpoint.layer_layout import LayerLayout
 from graphmerge.checkpoint.layers import find_layers
 from graphmerge.checkpoint.values import component_of
@@ -61,7 +61,7 @@ def _pipeline_folders(file: Path) -> Iterator[str]:
 def _module_folders(file: Path) -> Iterator[str]:
     """Folders of the modules, which come one after the other."""
     try:
-        modules = json.loads(file.read_text(encoding="utf-8"))
+        modules = json.loads(read_bytes(file))
         yield from (str(module["path"]) for module in modules if not module["path"])
         yield from (_checked(str(module["path"]), file) for module in modules if module["path"])
     except (ValueError, TypeError, KeyError) as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from graphmerge.checkpoint.access import machine_errors
+from graphmerge.checkpoint.access import machine_errors, open_file
 from graphmerge.checkpoint.header_columns import Columns, read_columns
 from graphmerge.checkpoint.header_entry import EntryReader
 from graphmerge.checkpoint.values import TensorEntry, read_only_tensors
@@ -68,7 +68,7 @@ def read_header_bytes(path: Path) -> bytes:
         CheckpointError: the file is shorter than its header.
         MachineError: the file cannot be read.
     """
-    with machine_errors(path), path.open("rb") as stream:
+    with open_file(path) as stream:
         prefix = stream.read(LENGTH_BYTES)
         length = int.from_bytes(prefix, "little")
         if len(prefix) < LENGTH_BYTES:

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from attrs import evolve, frozen
 
-from graphmerge.checkpoint.access import machine_errors, parse_json_object
+from graphmerge.checkpoint.access import parse_json_object, read_bytes
 from graphmerge.errors import CheckpointError, Problem
 
 if TYPE_CHECKING:
@@ -167,8 +167,7 @@ def _choose_index(folder: Path, indexes: Sequence[str]) -> str:
 
 
 def _read_index(index: Path) -> Shards:
-    with machine_errors(index):
-        data = index.read_bytes()
+    data = read_bytes(index)
     digest = hashlib.sha256(data).digest()
     listing = _read.get(digest)
     if listing is None:

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from graphmerge.checkpoint.access import machine_errors
+from graphmerge.checkpoint.access import open_file
 from graphmerge.checkpoint.torch_pickle import (
     CONVERT,
     PickledStorage,
@@ -45,7 +45,7 @@ def read_torch_file(path: Path) -> StoredFile:
             plain values, or has tensors that are not stored row by row; up to ten problems.
         MachineError: the file cannot be read.
     """
-    with machine_errors(path), path.open("rb") as stream:
+    with open_file(path) as stream:
         _require_zip(path, stream.read(len(_LEGACY_MAGIC)))
         try:
             with zipfile.ZipFile(stream) as archive:

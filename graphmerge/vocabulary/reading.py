@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
-from graphmerge.checkpoint.access import machine_errors, read_json_object
+from graphmerge.checkpoint.access import machine_errors, read_bytes, read_json_object
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.vocabulary.tokenizer import Tokenizer
 from graphmerge.vocabulary.tokenizer_json import read_tokens_of
@@ -51,8 +51,7 @@ def vocabulary_digest(checkpoint: Checkpoint) -> str:
     digest = xxhash.xxh3_128()
     names = (*READABLE, *OPAQUE)
     for file in (file for file in checkpoint.side_files if file.name in names):
-        with machine_errors(file):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+        digest.update(file.name.encode() + b"\0" + read_bytes(file))
     return digest.hexdigest()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from graphmerge.checkpoint.access import machine_errors, parse_json_object
+from graphmerge.checkpoint.access import parse_json_object, read_bytes
 from graphmerge.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ def read_tokens_of(path: Path) -> dict[str, Any]:
         CheckpointError: the file is not JSON, or no object.
         MachineError: the file cannot be read.
     """
-    with machine_errors(path):
-        data = path.read_bytes()
+    data = read_bytes(path)
     shorter = _without_merges(data)
     if shorter is not None:
         try:

@@ -171,3 +171,14 @@ def test_no_gpu_is_the_machines_fault(folder):
     result = folder.invoke("run", "ties.yml", "out", "--device", "cuda")
     assert result.exit_code == 1
     assert "no CUDA device here @ --device" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_pipe_in_a_model_is_not_waited_for(folder, name):
+    pipe = folder.path / "first" / name
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    result = folder.process("inspect", "first", timeout=60)
+    assert result.returncode == 2
+    wanted = f"error: a pipe, device or socket in place of a file @ first/{name}"
+    assert result.stderr.strip() == wanted
