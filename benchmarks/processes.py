@@ -39,7 +39,6 @@ class Usage:
 def run(command: list[str | Path], folder: Path) -> Usage:
     """Run a command in a folder, whatever its exit code."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages have bytecode, too
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else every run compiles all modules again
     with tempfile.TemporaryFile("w+") as output:
         began = time.perf_counter()

@@ -56,7 +56,7 @@ class Place:
             MachineError: a file cannot be read.
         """
         with self._told():
-            return evolve(read_any_checkpoint(self.path), origin=self.origin)
+            return self._of_commit(read_any_checkpoint(self.path))
 
     def adapter(self) -> Adapter:
         """The adapter, by its headers.
@@ -67,7 +67,10 @@ class Place:
         """
         with self._told():
             found = read_adapter(self.path)
-        return evolve(found, checkpoint=evolve(found.checkpoint, origin=self.origin))
+        return evolve(found, checkpoint=self._of_commit(found.checkpoint))
+
+    def _of_commit(self, found: Checkpoint) -> Checkpoint:
+        return evolve(found, origin=self.origin) if self.origin else found
 
     def _told(self) -> AbstractContextManager[None]:
         return told_as(self.origin) if self.origin else nullcontext()

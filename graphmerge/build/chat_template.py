@@ -49,10 +49,12 @@ def choose_template(wanted: str, models: Iterable[Model], made: Model) -> ChatTe
     """
     donor = made.checkpoint
     others = [model.checkpoint for model in models if model.checkpoint is not donor]
-    template = chosen_template(wanted, [donor, *others])
+    checkpoints = [donor, *others]
+    found = [template_of(one) for one in checkpoints] if wanted == "auto" else []
+    template = chosen_template(wanted, found)
     if template is None:
         return ChatTemplate("", ("chat template: none, as no model has one",))
-    note = f"chat template: {_told(wanted, template, [donor, *others])}"
+    note = f"chat template: {_told(wanted, template, checkpoints, found)}"
     if not has_tokenizer(made):
         return ChatTemplate(template, (note,))
     tokens = tokenizer_of(made).tokens
@@ -63,12 +65,14 @@ def choose_template(wanted: str, models: Iterable[Model], made: Model) -> ChatTe
     return ChatTemplate(template, (note,), tuple(_lacking(lacking)), reading)
 
 
-def _told(wanted: str, template: str, checkpoints: Sequence[Checkpoint]) -> str:
+def _told(
+    wanted: str, template: str, checkpoints: Sequence[Checkpoint], found: Sequence[str | None]
+) -> str:
     if wanted in BUILT_IN:
         return wanted
     if wanted != "auto":
         return "as the recipe says"
-    having = [one for one in checkpoints if template_of(one) == template]
+    having = [one for one, own in zip(checkpoints, found, strict=True) if own == template]
     return f"that of {having[0].path.name}, which {len(having)} of {len(checkpoints)} models have"
 
 

@@ -155,12 +155,12 @@ def _match_ends(
     holding_base = part.base_model or base
     donor = models[donor_of(part, holding_base).model]
     place = _place(module, part, part.sources, models, holding_base)
-    layout = donor.layout_in(module.name)
+    layout, stack = donor.layout_in(module.name), _required_stack(donor, module)
     for name in (*donor.tensors, *(_untied(donor, models.values()) if after else ())):
         outside = layout.locate(name) is None and is_after_layers(name, layout) is after
         if outside and (module.name is None or in_module(name, module.name)):
             names = (name,) * len(part.sources)
-            yield Match(_beyond(name, donor, module), place, names, fraction=0.0)
+            yield Match(_beyond(name, stack, module), place, names, fraction=0.0)
 
 
 def _untied(donor: Model, models: Iterable[Model]) -> list[str]:
@@ -168,9 +168,9 @@ def _untied(donor: Model, models: Iterable[Model]) -> list[str]:
     return [head for head in donor.tied if any(head in model.tensors for model in models)]
 
 
-def _beyond(name: str, donor: Model, module: Module) -> str:
+def _beyond(name: str, stack: LayerStack, module: Module) -> str:
     """The name of what follows the layers: layers that predict further tokens count on."""
-    parts, stack = split_block(name), _required_stack(donor, module)
+    parts = split_block(name)
     if parts is None or parts[0] != stack.prefix:
         return name
     prefix, index, suffix = parts

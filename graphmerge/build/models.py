@@ -173,8 +173,9 @@ def _dequantised(
         if kind not in patterns:
             patterns[kind] = Pattern(make_node(op, *map(make_node, loads)), loads)
         made[name] = ModelTensor(patterns[kind], loads, DEQUANTISED)
-    plain = {name: own for name, own in tensors.items() if name not in quantisation.parts}
-    return {name: made.get(name) or plain[name] for name in natural_sorted(plain | made)}
+    parts = quantisation.parts
+    every = {name: own for name, own in tensors.items() if name not in parts} | made
+    return {name: every[name] for name in natural_sorted(every)}
 
 
 def derived_model(

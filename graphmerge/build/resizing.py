@@ -55,13 +55,13 @@ def align_by_rows(recipe: Recipe, inputs: Models, donor: Model) -> Aligned:
     _refuse_results(ends, counts, target)
     refuse_rows_for_images(ends.values())
     changed = {ref: _resized(model, counts[ref], target) for ref, model in ends.items()}
-    fitting = [model for model in ends.values() if _fits(model, target)]
+    fitting = next((model for model in ends.values() if _fits(model, target)), None)
     done = "extended" if policy == "extend" else "cropped"
     why = ", as the tokenizer files say that common ids mean the same" if policy == "auto" else ""
     lost = "" if fitting else "; no model's tokenizer has so few tokens"
     return Aligned(
         {**inputs, **changed},
-        origin_of(fitting[0]) if fitting else donor.tokenizer,
+        origin_of(fitting) if fitting else donor.tokenizer,
         (f"embeddings: {done} to {target:,} rows{why}{lost}",),
         reading_bytes((origin_of(model).checkpoint for model in ends.values()), is_extended=False),
     )

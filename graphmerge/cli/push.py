@@ -36,13 +36,13 @@ def push(
     """Upload the merged model in OUT to the Hub, if every tensor is as it was written."""
     if not hub.is_repository(repository):
         raise InputError(Problem("not a repository", got=repository, wanted="ORGANISATION/NAME"))
-    method = read_manifest(out).method
-    verified(out)
+    manifest = read_manifest(out)
+    verified(out, manifest)
     url = hub.push(
         out.resolve(),
         repository,
         private=private,
         revision=revision,
-        message=message or f"Merge by {method} (graphmerge)",
+        message=message or f"Merge by {manifest.method} (graphmerge)",
     )
     typer.echo(f"pushed {out} to {url}")

@@ -131,6 +131,8 @@ def run(
 
 def _download(compiled: Compiled, plan: Plan, *, quiet: bool) -> None:
     """Download what is missing of models of the Hub, with a bar."""
+    if not compiled.commits():
+        return
     wanted = downloads(compiled, input_reports(plan))
     missing_bytes = sum(one.missing_bytes for one in wanted)
     if missing_bytes:

@@ -18,22 +18,24 @@ from graphmerge.units import format_bytes
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from graphmerge.output import Manifest
+
 
 def verify(out: options.OutPath) -> None:
     """Read the merged model in OUT again and compare every tensor with its checksum."""
-    report = verified(out)
-    tensors = counted(len(read_manifest(out).tensors), "tensor")
+    manifest = read_manifest(out)
+    report = verified(out, manifest)
+    tensors = counted(len(manifest.tensors), "tensor")
     typer.echo(f"{out}: {tensors} intact, {format_bytes(report.read_bytes)} read")
 
 
-def verified(out: Path) -> VerifyReport:
+def verified(out: Path, manifest: Manifest) -> VerifyReport:
     """Check an output, with a bar.
 
     Raises:
-        CheckpointError: it has no manifest.
         Exit: it is damaged; what is wrong has been printed.
     """
-    tensors = read_manifest(out).tensors.values()
+    tensors = manifest.tensors.values()
     total_bytes = sum(TensorSpec(tensor.shape, tensor.dtype).nbytes for tensor in tensors)
     with bytes_progress(f"verify {out.name}", total_bytes) as advance:
         report = verify_output(out, progress=advance)

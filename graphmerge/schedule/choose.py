@@ -141,8 +141,7 @@ def _kinds(
 
 def _executors(groups: Iterable[Group]) -> frozenset[Executor]:
     """What runs the passes of all variants."""
-    units = (unit for group in groups for variant in group.variants for unit in variant)
-    works = {id(unit.work): unit.work for unit in units}.values()
+    works = {unit.work for group in groups for variant in group.variants for unit in variant}
     return frozenset(part.executor for work in works for part in work.passes)
 
 

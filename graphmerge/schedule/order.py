@@ -93,7 +93,7 @@ class Order:
     def works(self) -> tuple[Work, ...]:
         """What the units do, each work once."""
         units = (unit.unit for member, _ in self._options.values() for unit in member.option)
-        return tuple({id(unit.work): unit.work for unit in units}.values())
+        return tuple(dict.fromkeys(unit.work for unit in units))
 
     @cached_property
     def shared_bytes(self) -> int:

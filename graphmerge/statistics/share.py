@@ -45,16 +45,15 @@ class ShareDigitsReduction(Reduction):
         self, op: ShareDigits, state: Statistic, statistics: Sequence[Statistic]
     ) -> Statistic:
         """The digit that the k-th largest has."""
-        counts = state.astype(np.int64)
         bits = above = 0
         if op.digit == 0:
-            counts = counts[:ZERO_BIN]
-            keep = int(op.share * int(counts.sum()))
+            state = state[:ZERO_BIN]
+            keep = int(op.share * int(state.sum(dtype=np.int64)))
         else:
             bits, above, _, keep = (int(value) for value in statistics[0])
         if keep == 0:
             return _nothing(bits) if op.digit else np.array([0x7FFF, 0, 0, 0], dtype=np.int64)
-        return np.array([*next_digit(counts, bits, above, keep), keep], dtype=np.int64)
+        return np.array([*next_digit(state, bits, above, keep), keep], dtype=np.int64)
 
     def known(self, op: ShareDigits, statistics: Sequence[Statistic]) -> Statistic | None:
         """Where nothing is kept there is no digit to look for."""

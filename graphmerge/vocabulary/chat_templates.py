@@ -12,7 +12,7 @@ from graphmerge.errors import Problem, RecipeError
 from graphmerge.vocabulary.reading import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from graphmerge.checkpoint.values import Checkpoint
@@ -64,21 +64,20 @@ _GENERATION_TAGS = re.compile(r"\{%-?\s*(end)?generation\s*-?%\}")
 """Tags that transformers knows and Jinja does not."""
 
 
-def chosen_template(wanted: str, models: Sequence[Checkpoint]) -> str | None:
+def chosen_template(wanted: str, found: Iterable[str | None]) -> str | None:
     """The template that a recipe asks for; None for `auto` if no model has one.
 
     Args:
         wanted: `auto` (the most common among the models, the first of equally common ones), the
             name of a built-in, or a template.
-        models: The models, the donor first.
+        found: Those that the models have, the donor's first; looked at for `auto`.
 
     Raises:
         RecipeError: it is no Jinja template.
-        CheckpointError: the settings of a model are broken.
     """
     if wanted == "auto":
-        found = [template for model in models if (template := template_of(model)) is not None]
-        return Counter(found).most_common(1)[0][0] if found else None
+        counted = Counter(template for template in found if template is not None)
+        return counted.most_common(1)[0][0] if counted else None
     if wanted in BUILT_IN:
         return BUILT_IN[wanted]
     check_template(wanted)
