@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,6 +40,10 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger("graphmerge")
 _SECONDS_TO_END = 10
 """Time for the other process to remove what it has half downloaded."""
+_HEEDED = re.compile(r"HF_|HUGGING_?FACE_|XDG_CACHE_HOME|\w+_PROXY", re.IGNORECASE)
+"""Variables that huggingface_hub reads."""
+_workers: dict[frozenset[tuple[str, str]], subprocess.Popen[str]] = {}
+"""The other process, if there is one, by the variables that it has read."""
 
 
 @cache
@@ -172,29 +178,31 @@ def _messages(worker: subprocess.Popen[str], request: Message) -> Iterator[Messa
     yield from map(from_line, worker.stdout)
 
 
-@cache
 def _worker() -> subprocess.Popen[str]:
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "graphmerge.hub"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # Ctrl-C is for this process, which ends the other
-    )
-    atexit.register(_end_worker)
-    return worker
+    """The other process; begun anew where variables have changed that it reads at its start."""
+    heeded = frozenset(pair for pair in os.environ.items() if _HEEDED.match(pair[0]))
+    if heeded not in _workers:
+        _end_worker()
+        _workers[heeded] = subprocess.Popen(
+            [sys.executable, "-m", "graphmerge.hub"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for this process, which ends the other
+        )
+    return _workers[heeded]
 
 
+@atexit.register
 def _end_worker(*, has_to_stop: bool = False) -> None:
     """End the other process, if there is one.
 
     Args:
         has_to_stop: It is at work; it removes what it has half downloaded.
     """
-    if not _worker.cache_info().currsize:
+    if not _workers:
         return
-    worker = _worker()
-    _worker.cache_clear()
+    _, worker = _workers.popitem()
     if has_to_stop:
         worker.terminate()
     for stream in (worker.stdin, worker.stdout):

@@ -2,11 +2,13 @@ import json
 
 import pytest
 import torch
+from hub_server import TOKEN
 
 import graphmerge as gm
 from graphmerge import hub as graphmerge_hub
 from graphmerge.checkpoint import fingerprint
 from graphmerge.compilation import compile_recipe
+from graphmerge.errors import InputError
 from graphmerge.output import read_manifest
 from graphmerge.places import read_named
 from graphmerge.testing.adapters import write_adapter
@@ -131,3 +133,13 @@ def test_components_of_a_pipeline_are_planned_from_their_headers(place):
         gm.load(name).save(place.path / "out")
     assert read_model(place.path / "out" / "vae")["conv.weight"].sum() == 64 * 1024
     assert (place.path / "out" / "scheduler" / "scheduler_config.json").read_text() == "{}"
+
+
+def test_a_token_that_is_set_later_is_heeded(place, models, monkeypatch):
+    place.add("gated", models / "base", is_gated=True)
+    reference = f"{place.organisation}/gated"
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with pytest.raises(InputError, match="HF_TOKEN"):
+        gm.load(reference)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert gm.load(reference)
