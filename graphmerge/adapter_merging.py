@@ -15,7 +15,7 @@ from graphmerge.checkpoint.adapter_config import ADAPTER_CONFIG
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.stored_bytes import is_same, pieces
-from graphmerge.execution.stored_values import Readable
+from graphmerge.execution.stored_values import stored
 from graphmerge.output import ShardWriter, layout_shards, whole_folder, write_text
 from graphmerge.spec import DType, TensorSpec
 
@@ -216,10 +216,7 @@ def _pair(factors: Factors, reader: FileReader) -> Pair:
 
 
 def _numbers(entry: TensorEntry, reader: FileReader) -> NDArray[np.float64]:
-    def read(start: int, buffer: NDArray[Any]) -> None:
-        reader.read(entry, start, buffer)
-
-    return Readable(entry.spec, read).numbers(0, entry.spec.numel).astype(np.float64)
+    return stored(entry, reader).numbers(0, entry.spec.numel).astype(np.float64)
 
 
 def _config(first: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from graphmerge.checkpoint.vocabulary import find_embeddings
 from graphmerge.errors import BudgetError, CheckpointError, Problem
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.stored_bytes import is_same
-from graphmerge.execution.stored_values import Readable
+from graphmerge.execution.stored_values import stored
 from graphmerge.nearest_factors import factorised, factorising_bytes
 from graphmerge.output import ShardWriter, layout_shards, whole_folder, write_text
 from graphmerge.schedule.executors import Executor
@@ -196,16 +196,10 @@ def _stored(pair: _Pair, part: str) -> str:
 
 
 def _change(pair: _Pair, reader: FileReader) -> NDArray[np.float64]:
-    change = _numbers(pair.tuned, reader).astype(np.float64)
-    change -= _numbers(pair.base, reader)
-    return change.reshape(pair.tuned.spec.shape)
-
-
-def _numbers(entry: TensorEntry, reader: FileReader) -> NDArray[Any]:
-    def read(start: int, buffer: NDArray[Any]) -> None:
-        reader.read(entry, start, buffer)
-
-    return Readable(entry.spec, read).numbers(0, entry.spec.numel)
+    spec = pair.tuned.spec
+    change = stored(pair.tuned, reader).numbers(0, spec.numel).astype(np.float64)
+    change -= stored(pair.base, reader).numbers(0, spec.numel)
+    return change.reshape(spec.shape)
 
 
 def _changed(

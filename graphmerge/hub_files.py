@@ -9,8 +9,7 @@ from attrs import frozen
 from graphmerge.checkpoint.card import CARD_NAME
 from graphmerge.checkpoint.vocabulary import find_embeddings, vocabulary_rows
 from graphmerge.hub import download
-from graphmerge.vocabulary.chat_templates import TEMPLATE_FILE
-from graphmerge.vocabulary.reading import OPAQUE, READABLE, SETTINGS, SPECIAL_TOKENS
+from graphmerge.vocabulary.chat_templates import TOKENIZER_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     from graphmerge.build.models import Model
     from graphmerge.checkpoint.values import Checkpoint, HubOrigin
     from graphmerge.recipe.values import RecipeGraph
-
-_VOCABULARY = frozenset({*READABLE, *OPAQUE, SETTINGS, SPECIAL_TOKENS, TEMPLATE_FILE})
-"""Files that say which tokens a model has, and how chats are written."""
 
 
 @frozen
@@ -56,7 +52,7 @@ def fetch_vocabularies(recipe: RecipeGraph, models: Iterable[Model]) -> None:
         MachineError: the Hub cannot be reached.
     """
     checkpoints = [part for model in models for part in model.files]
-    named = [file for one in checkpoints for file in one.side_files if file.name in _VOCABULARY]
+    named = [file for one in checkpoints for file in one.side_files if file.name in TOKENIZER_FILES]
     files = [pair for pair in _of_hub(named, checkpoints) if pair[0].is_missing(pair[1])]
     if files and (_speaks_of_tokens(recipe) or _differ_in_tokens(checkpoints)):
         download(files)

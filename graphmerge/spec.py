@@ -60,11 +60,6 @@ class DType(Enum):
         """Name in recipes and config.json: `bfloat16`. Raises KeyError where torch has none."""
         return _TORCH_NAMES[self]
 
-    @classmethod
-    def from_torch_name(cls, name: str) -> DType:
-        """The dtype of a recipe's `bfloat16`. Raises KeyError for a name that is no dtype."""
-        return _FROM_TORCH_NAMES[name.removeprefix("torch.")]
-
 
 _BITS = {
     dtype: bits
@@ -109,8 +104,12 @@ _TORCH_NAMES = {
     DType.C64: "complex64",
     DType.F8_E4M3: "float8_e4m3fn",
     DType.F8_E5M2: "float8_e5m2",
+    DType.F8_E4M3FNUZ: "float8_e4m3fnuz",
+    DType.F8_E5M2FNUZ: "float8_e5m2fnuz",
+    DType.F8_E8M0: "float8_e8m0fnu",
 }
-_FROM_TORCH_NAMES = {name: dtype for dtype, name in _TORCH_NAMES.items()}
+BY_TORCH_NAME = {name: dtype for dtype, name in _TORCH_NAMES.items()}
+"""Dtypes by what torch calls them."""
 
 
 def _axes(shape: Iterable[int]) -> tuple[int, ...]:

@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING, Any
 from graphmerge.build.alignment import has_tokenizer, tokenizer_of
 from graphmerge.checkpoint.access import read_json_object
 from graphmerge.output import copy_side_files, write_text
-from graphmerge.vocabulary.chat_templates import TEMPLATE_FILE, template_files
+from graphmerge.vocabulary.chat_templates import TOKENIZER_FILES, template_files
 from graphmerge.vocabulary.reading import (
     OPAQUE,
-    READABLE,
-    SETTINGS,
-    SPECIAL_TOKENS,
     has_vocabulary,
     read_tokenizer,
 )
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     from graphmerge.checkpoint.values import Checkpoint
     from graphmerge.compilation import Compiled
 
-_FILES = (*READABLE, *OPAQUE, SETTINGS, SPECIAL_TOKENS, TEMPLATE_FILE)
 _GENERATION = "generation_config.json"
 _ID_KEYS = ("_token_id", "_token_ids", "_token_index")
 
@@ -48,9 +44,9 @@ def write_tokenizer(compiled: Compiled, partial: Path, *, copied: bool) -> None:
     """
     origin = compiled.build.model.tokenizer
     if origin is not None:
-        for name in _FILES:
+        for name in TOKENIZER_FILES:
             (partial / name).unlink(missing_ok=True)
-        wanted = _FILES if copied or origin.vocabulary is not None else ()
+        wanted = TOKENIZER_FILES if copied or origin.vocabulary is not None else frozenset()
         files = [file for file in origin.checkpoint.side_files if file.name in wanted]
         copy_side_files(files, partial, donor=folder_of(origin.checkpoint))
         _write_generation(compiled, origin, partial)

@@ -62,8 +62,7 @@ def _module_folders(file: Path) -> Iterator[str]:
     """Folders of the modules, which come one after the other."""
     try:
         modules = json.loads(read_bytes(file))
-        yield from (str(module["path"]) for module in modules if not module["path"])
-        yield from (_checked(str(module["path"]), file) for module in modules if module["path"])
+        yield from (_checked(str(module["path"]), file) for module in modules)
     except (ValueError, TypeError, KeyError) as error:
         wanted = "a list of modules with their paths"
         raise CheckpointError(Problem("invalid list", str(file), str(error), wanted)) from error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from graphmerge.errors import CheckpointError, Problem
-from graphmerge.spec import DType
+from graphmerge.spec import BY_TORCH_NAME, DType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,27 +40,6 @@ _STORAGES = {
     "BoolStorage": DType.BOOL,
     "ComplexFloatStorage": DType.C64,
     "UntypedStorage": DType.U8,
-}
-_DTYPES = {
-    "float64": DType.F64,
-    "float32": DType.F32,
-    "float16": DType.F16,
-    "bfloat16": DType.BF16,
-    "int64": DType.I64,
-    "int32": DType.I32,
-    "int16": DType.I16,
-    "int8": DType.I8,
-    "uint8": DType.U8,
-    "uint16": DType.U16,
-    "uint32": DType.U32,
-    "uint64": DType.U64,
-    "bool": DType.BOOL,
-    "complex64": DType.C64,
-    "float8_e4m3fn": DType.F8_E4M3,
-    "float8_e5m2": DType.F8_E5M2,
-    "float8_e4m3fnuz": DType.F8_E4M3FNUZ,
-    "float8_e5m2fnuz": DType.F8_E5M2FNUZ,
-    "float8_e8m0fnu": DType.F8_E8M0,
 }
 
 
@@ -156,8 +135,8 @@ class _Unpickler(pickle._Unpickler):  # the one in C allots memory for any memo 
         """What a name stands for; a CheckpointError for every name that is not on the list."""
         if module in ("torch", "torch.storage") and name in _STORAGES:
             return _STORAGES[name]
-        if module == "torch" and name in _DTYPES:
-            return _DTYPES[name]
+        if module == "torch" and name in BY_TORCH_NAME:
+            return BY_TORCH_NAME[name]
         make = _ALLOWED.get((module, name))
         if make is None:
             what = f"the file asks for {module}.{name}, which graphmerge does not run"

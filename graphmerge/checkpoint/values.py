@@ -67,7 +67,8 @@ WHOLE = Component("", "model")
 def component_of(name: str, components: Sequence[Component]) -> Component:
     """The component that a tensor belongs to."""
     inside = (one for one in components if one.folder and name.startswith(one.prefix))
-    return next(inside, WHOLE)
+    own = (one for one in components if not one.folder)
+    return next(inside, None) or next(own, WHOLE)
 
 
 @frozen(eq=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from graphmerge.checkpoint.language_config import language_sections, language_values
 from graphmerge.checkpoint.name_set import NameSet, name_set
 from graphmerge.checkpoint.names import in_tower
-from graphmerge.checkpoint.values import WHOLE, component_of
+from graphmerge.checkpoint.values import component_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -56,7 +56,7 @@ def find_embeddings(checkpoint: Checkpoint) -> tuple[str, ...]:
     shapes = {
         name: checkpoint.tensors[name].spec.shape
         for name in checkpoint.names.matching(lambda name: _axes_if_vocabulary(name) > 0)
-        if component_of(name, checkpoint.components) == WHOLE
+        if not component_of(name, checkpoint.components).folder
     }
     rows = {
         name: vocabulary_rows(name, shape)

@@ -10,7 +10,6 @@ import typer
 from graphmerge.cli import options
 from graphmerge.errors import InputError, Problem
 from graphmerge.extraction import extract
-from graphmerge.machine import auto_budget_bytes
 from graphmerge.places import load_named
 
 _Model = Annotated[str, typer.Argument(metavar="MODEL", help="Fine-tune.", show_default=False)]
@@ -29,8 +28,7 @@ def extract_lora(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write the LoRA adapter that is nearest to what MODEL has changed in BASE to OUT."""
-    is_auto = memory_budget.strip().lower() == "auto"
-    budget = auto_budget_bytes() if is_auto else options.size("--memory-budget", memory_budget)
+    budget = options.budget_bytes(memory_budget)
     try:
         re.compile(modules)
     except re.error as error:

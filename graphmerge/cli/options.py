@@ -106,6 +106,16 @@ def load_plugins(files: list[Path] | None) -> None:
         load_plugin_file(file)
 
 
+def budget_bytes(text: str) -> int:
+    """Bytes of `--memory-budget`; `auto` is a share of what is free.
+
+    Raises:
+        InputError: the text is no size.
+    """
+    is_auto = text.strip().lower() == "auto"
+    return auto_budget_bytes() if is_auto else size("--memory-budget", text)
+
+
 def request(
     memory_budget: str,
     workers: int | None,
@@ -119,8 +129,7 @@ def request(
     Raises:
         InputError: a size or the device makes no sense.
     """
-    is_auto = memory_budget.strip().lower() == "auto"
-    budget = auto_budget_bytes() if is_auto else size("--memory-budget", memory_budget)
+    budget = budget_bytes(memory_budget)
     gpu_budget = size("--gpu-memory-budget", gpu_memory_budget) if gpu_memory_budget else None
     check_device(device, "--device")
     workers = workers or default_workers()

@@ -10,7 +10,7 @@ from graphmerge.execution.dequantised_reading import DequantisingReader
 from graphmerge.execution.low_rank_reading import LowRankReader
 from graphmerge.execution.packed_reading import PackedReader
 from graphmerge.execution.row_reading import RowReader
-from graphmerge.execution.stored_values import Readable
+from graphmerge.execution.stored_values import Readable, stored
 from graphmerge.ops import AddLowRank, Dequantise, DequantisePacked, GatherRows, LoadTensor
 
 if TYPE_CHECKING:
@@ -60,5 +60,5 @@ class MadeReaders:
 
     def _readable(self, node: Node) -> Readable:
         if isinstance(node.op, LoadTensor):
-            return Readable(node.spec, partial(self._reader.read, node.op.entry))
+            return stored(node.op.entry, self._reader)
         return Readable(node.spec, self.of(node).read)

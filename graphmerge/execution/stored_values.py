@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from graphmerge.execution.reading import Bytes
+    from graphmerge.checkpoint.values import TensorEntry
+    from graphmerge.execution.reading import Bytes, FileReader
     from graphmerge.spec import TensorSpec
 
 NUMPY_DTYPES = {DType.F16: np.float16, DType.F32: np.float32, DType.F64: np.float64}
@@ -37,6 +39,11 @@ class Readable:
         buffer = np.empty(count * self.spec.dtype.bits // 8, np.uint8)
         self.read(start, buffer)
         return decoded(buffer.view(f"u{self.spec.dtype.bits // 8}"), self.spec.dtype)
+
+
+def stored(entry: TensorEntry, reader: FileReader) -> Readable:
+    """A tensor of a file."""
+    return Readable(entry.spec, partial(reader.read, entry))
 
 
 def decoded(words: NDArray[Any], dtype: DType) -> NDArray[Any]:

@@ -91,7 +91,7 @@ class Journal:
                 raise OutputError(_foreign(folder, differences))
             is_new = bool(differences) or not records
             if is_new:
-                _clear(folder)
+                clear_unfinished(folder)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
             os.ftruncate(descriptor, 0 if is_new else end)
             finished = {} if is_new else {line["name"]: line["checksum"] for line in records[1:]}
@@ -216,7 +216,12 @@ def _foreign(folder: Path, differences: list[str]) -> Problem:
     )
 
 
-def _clear(folder: Path) -> None:
+def clear_unfinished(folder: Path) -> None:
+    """Remove everything from an unfinished output but its lock.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -112,11 +112,9 @@ def layout_shards(
     parts: dict[Component, list[tuple[str, TensorSpec]]] = {}
     for tensor in tensors:
         parts.setdefault(component_of(tensor[0], components), []).append(tensor)
-    stems = {one.folder: one for one in components}
     shards: list[Shard] = []
     slots: dict[str, TensorSlot] = {}
-    for one, own in (parts or {WHOLE: []}).items():
-        component = stems.get(one.folder, one)
+    for component, own in (parts or {WHOLE: []}).items():
         groups = group_tensors(own, max_shard_bytes=max_shard_bytes)
         for number, group in enumerate(groups):
             file_name = component.path(_file_name(component.stem, number, len(groups)))

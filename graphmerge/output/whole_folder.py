@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from graphmerge.errors import OutputError, Problem
 from graphmerge.output.failures import write_errors
-from graphmerge.output.journal import JOURNAL_NAME
-from graphmerge.output.lock import LOCK_NAME, lock_partial
+from graphmerge.output.journal import JOURNAL_NAME, clear_unfinished
+from graphmerge.output.lock import lock_partial
 from graphmerge.output.publish import prepare, publish, refuse_output_inside_inputs
 
 if TYPE_CHECKING:
@@ -39,18 +39,11 @@ def whole_folder(out: Path, *, inputs: Iterable[Path], overwrite: bool) -> Itera
         what, hint = "an unfinished merge is in the way", "finish it, or remove the folder"
         raise OutputError(Problem(what, str(partial), hint=hint))
     with lock_partial(partial):
-        _clear(partial)
+        with write_errors(partial):
+            clear_unfinished(partial)
         try:
             yield partial
             publish(partial, out, overwrite=overwrite, durable=False)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-
-
-def _clear(partial: Path) -> None:
-    """Remove everything but the lock."""
-    with write_errors(partial):
-        for file in partial.iterdir():
-            if file.name != LOCK_NAME:
-                file.unlink()

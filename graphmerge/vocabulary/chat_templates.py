@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphmerge.checkpoint.access import machine_errors, read_json_object
 from graphmerge.errors import Problem, RecipeError
-from graphmerge.vocabulary.reading import SETTINGS
+from graphmerge.vocabulary.reading import OPAQUE, READABLE, SETTINGS, SPECIAL_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from graphmerge.checkpoint.values import Checkpoint
 
 TEMPLATE_FILE = "chat_template.jinja"
+TOKENIZER_FILES = frozenset({*READABLE, *OPAQUE, SETTINGS, SPECIAL_TOKENS, TEMPLATE_FILE})
+"""Files that say which tokens a model has, and how chats are written."""
 BUILT_IN = {
     "alpaca": (
         "{{ bos_token or '' }}{% for message in messages %}"
