@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from attrs import evolve, field, frozen
 
 from graphmerge.build.dependence import Dependence, dependence_of
+from graphmerge.build.kinds import Kinds
 from graphmerge.build.matching import slice_length
 from graphmerge.build.models import ModelTensor
 from graphmerge.build.statistics import statistics_of
@@ -21,6 +22,7 @@ from graphmerge.graph import (
     shared_pattern,
 )
 from graphmerge.methods.base import MergeInputs, Method, ModelInput, StatisticsRule
+from graphmerge.methods.questions import Tensor
 from graphmerge.ops import Cast, RequireIdentical, StackLayer
 from graphmerge.recipe.lookup import evaluate
 from graphmerge.spec import DType
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from graphmerge.build.matching import Match, Place
     from graphmerge.graph import Op
+    from graphmerge.methods.questions import Question
     from graphmerge.recipe.signature import ParameterSpec
     from graphmerge.recipe.values import Recipe, Scalar
 
@@ -61,7 +64,7 @@ class TensorBuilder:
     resolved: dict[str, Mapping[str, Scalar]] = field(factory=dict)
     """Parameters as they were looked up, by output tensor."""
     _dependences: dict[Place, Dependence] = field(factory=dict, init=False)
-    _made: dict[Hashable, Made] = field(factory=dict, init=False)
+    _kinds: Kinds[Made] = field(factory=Kinds, init=False)
     _survey: dict[str, tuple[Node, ...]] = field(factory=dict, init=False)
 
     def wants_survey(self, matches: Iterable[Match]) -> bool:
@@ -123,11 +126,11 @@ class TensorBuilder:
             *[tensor.pattern for tensor in read],
             *[tensor.stored for tensor in read],
         )
-        made = self._made.get(key)
+        made = self._kinds.find(key, partial(_tensor, match))
         if made is None:
-            made, is_shared = self._make(match, inputs, leaves, distinct(named))
-            if is_shared:
-                self._made[key] = made
+            made, asked = self._make(match, inputs, leaves, distinct(named))
+            if asked is not None:
+                self._kinds.add(key, asked, made)
         if made.parameters is not None:
             self.resolved[match.name] = made.parameters
         pattern = made.pattern
@@ -157,16 +160,20 @@ class TensorBuilder:
         inputs: list[ModelTensor],
         leaves: tuple[Op, ...],
         named: tuple[str, ...],
-    ) -> tuple[Made, bool]:
-        """What becomes of a match, and whether it holds for all matches of the same key."""
+    ) -> tuple[Made, Mapping[Question, Hashable] | None]:
+        """What becomes of a match, and what matches of the same key must answer for it to hold.
+
+        None if it holds for no other.
+        """
         _require_one_shape(match, inputs)
         dtypes = [tensor.stored for tensor in inputs]
         parameters: dict[str, Scalar] | None = None
-        names_read: set[str] = set()
+        asked: Mapping[Question, Hashable] = {}
+        is_own = False
         reason = ""
         if self._is_copied(dtypes):
             node, stored, reason = _copy(match, inputs)
-            names_read = {match.name}
+            is_own = True
         elif self.method.copies_lone_source and len(inputs) == 1:
             node = self._loaded(match, 0, inputs[0])
             stored = self.recipe.out_dtype or self.recipe.dtype or inputs[0].stored
@@ -174,12 +181,14 @@ class TensorBuilder:
         else:
             parameters = {}
             merge, stored = self._prepare(match, inputs, dtypes, parameters)
-            node, names_read = self.method.build(merge), merge.names_read
+            node = self.method.build(merge)
+            asked, is_own = merge.asked, bool(merge.names_read)
             named = named or tuple(merge.names_masked)
         if match.moved and match.moved[0] != match.moved[1]:
             node = make_node(StackLayer(*match.moved), node)
-        pattern = None if names_read else shared_pattern(node, leaves, named)
-        return Made(pattern or Pattern(node), stored, reason, parameters), pattern is not None
+        pattern = None if is_own else shared_pattern(node, leaves, named)
+        made = Made(pattern or Pattern(node), stored, reason, parameters)
+        return made, None if pattern is None else asked
 
     def _statistics(
         self, match: Match, inputs: list[ModelTensor]
@@ -283,18 +292,19 @@ class TensorBuilder:
             if not spec.per_model
         }
         parameters.update(own)
-        return MergeInputs(match.name, models, base, own, self.seed, *_layer(match), self._survey)
+        return MergeInputs(_tensor(match), models, base, own, self.seed, self._survey)
 
 
 def _in(dtype: DType, node: Node) -> Node:
     return node if node.spec.dtype is dtype else make_node(Cast(dtype), node)
 
 
-def _layer(match: Match) -> tuple[int | None, int]:
-    """Number of the layer in the output, and how many the output has."""
+def _tensor(match: Match) -> Tensor:
+    """The output tensor, as methods may ask about it."""
     if match.moved is None:
-        return match.layer
-    return match.moved[1], sum(map(slice_length, match.place.module.slices))
+        return Tensor(match.name, *match.layer)
+    layers = sum(map(slice_length, match.place.module.slices))
+    return Tensor(match.name, match.moved[1], layers)
 
 
 def promoted(dtypes: list[DType]) -> DType:

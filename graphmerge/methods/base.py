@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from attrs import field, frozen
 
 from graphmerge.graph import Node
+from graphmerge.methods.questions import HasInName, InLayer, Question, Tensor
 from graphmerge.ops import MaskKey
 from graphmerge.recipe.signature import MethodSignature, ParameterSpec
 
@@ -94,7 +95,7 @@ class ModelInput:
 class MergeInputs:
     """All that a method gets for one output tensor."""
 
-    _tensor: str
+    _tensor: Tensor
     models: tuple[ModelInput, ...]
     """Every input in recipe order; the base among them."""
     base: ModelInput | None
@@ -103,15 +104,13 @@ class MergeInputs:
     """The method's own parameters for this tensor."""
     seed: int
     """Seed of random masks."""
-    _layer: int | None = None
-    layers: int = 0
-    """How many layers the output has, if the tensor is in one."""
     survey: Survey = field(factory=dict)
     """What the method has found out about all tensors of the merge; empty while it does."""
+    asked: dict[Question, Hashable] = field(factory=dict, init=False, repr=False)
+    """What the method has asked of the tensor, in order, with the answers: what it builds holds for
+    every tensor with the same shapes, dtypes, parameters and answers."""
     names_read: set[str] = field(factory=set, init=False, repr=False)
-    """What the method has asked for that only this tensor has, such as its name; if nothing, what
-    it builds holds for every tensor with the same shapes, dtypes and parameters."""
-
+    """The name of the tensor, if the method has asked for it: what it builds holds for no other."""
     names_masked: set[str] = field(factory=set, init=False, repr=False)
     """The name of the tensor, if the method has asked for the key of a mask: what it builds then
     holds for other tensors with their names in the place of this one's."""
@@ -119,19 +118,33 @@ class MergeInputs:
     @property
     def tensor(self) -> str:
         """Name of the output tensor."""
-        self.names_read.add(self._tensor)
-        return self._tensor
+        self.names_read.add(self._tensor.name)
+        return self._tensor.name
+
+    def has_in_name(self, *parts: str) -> bool:
+        """Whether one of these is part of the output tensor's name."""
+        return bool(self._ask(HasInName(parts)))
 
     def mask_key(self, model: ModelInput) -> MaskKey:
         """What the random mask of a model depends on, beside the flat index of the element."""
-        self.names_masked.add(self._tensor)
-        return MaskKey(self.seed, model.key, self._tensor)
+        self.names_masked.add(self._tensor.name)
+        return MaskKey(self.seed, model.key, self._tensor.name)
 
     @property
     def layer(self) -> int | None:
         """Number of the output's layer that the tensor is in; None outside the layers."""
-        self.names_read.add(self._tensor)
-        return self._layer
+        self._ask(InLayer())
+        return self._tensor.layer
+
+    @property
+    def layers(self) -> int:
+        """How many layers the output has, if the tensor is in one; else 0."""
+        self._ask(InLayer())
+        return self._tensor.layers
+
+    def _ask(self, question: Question) -> Hashable:
+        answer = self.asked[question] = question.of(self._tensor)
+        return answer
 
     @property
     def fine_tunes(self) -> tuple[ModelInput, ...]:

@@ -42,7 +42,7 @@ def is_matrix(merge: MergeInputs) -> bool:
     """Whether the tensor has two axes, and no part of its name is in `exclude`."""
     shape = merge.models[0].node.spec.shape
     parts = (part.strip() for part in str(merge.parameters["exclude"]).split(","))
-    return len(shape) == 2 and not any(part and part in merge.tensor for part in parts)
+    return len(shape) == 2 and not merge.has_in_name(*filter(None, parts))
 
 
 def merge_matrices(merge: MergeInputs, rule: MatrixRule) -> Node:

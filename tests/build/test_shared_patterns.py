@@ -35,6 +35,10 @@ THINNED = {
     },
     "output": "out",
 }
+SLICED_PAIRS = [
+    {"sources": [{"model": name, "layer_range": span} for name in ("base", "one")]}
+    for span in ([0, 3], [1, 4])
+]
 SLICED = TIES | {
     "merge_method": "dare_ties",
     "slices": [
@@ -48,8 +52,21 @@ SLICED = TIES | {
     ],
 }
 del SLICED["models"]
+LINES = {
+    "merge_method": "lines",
+    "base_model": "base",
+    "models": TWO_MODELS[:1],
+    "parameters": {"beta": 0.5},
+}
+MATRICES = TIES | {"merge_method": "tsv_m", "parameters": {"exclude": "embed, norm"}}
 CASES = {
     "linear": {"merge_method": "linear", "models": TWO_MODELS},
+    "layers": LINES,
+    "layers in a filter": LINES
+    | {"parameters": {"beta": 0.5, "alpha": [{"filter": "mlp", "value": 0.2}, {"value": 1.0}]}},
+    "layers of slices": {key: LINES[key] for key in ("merge_method", "base_model", "parameters")}
+    | {"slices": SLICED_PAIRS},
+    "matrices": MATRICES,
     "ties": TIES,
     "dare": TIES | {"merge_method": "dare_ties"},
     "della": TIES | {"merge_method": "della"},
@@ -102,7 +119,11 @@ def test_every_output_is_the_node_that_it_would_be_on_its_own(models, name, monk
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("linear", 1), ("ties", 1), ("dare", 1), ("della", 1), ("filter", 2), ("gradient", LAYERS)],
+    [
+        *(("linear", 1), ("ties", 1), ("dare", 1), ("della", 1), ("filter", 2)),
+        *(("gradient", LAYERS), ("layers", LAYERS + 1), ("layers in a filter", 2 * LAYERS + 1)),
+        ("matrices", 2),
+    ],
 )
 def test_tensors_of_one_shape_and_one_set_of_parameters_share_a_pattern(models, name, count):
     assert len(patterns(graph_of(models, CASES[name]))) == count

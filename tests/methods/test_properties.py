@@ -15,6 +15,7 @@ from graphmerge.build.tensors import promoted
 from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.graph import Graph, Output, make_node
 from graphmerge.methods.base import MergeInputs, ModelInput
+from graphmerge.methods.questions import Tensor
 from graphmerge.methods.registry import METHODS
 from graphmerge.ops import Cast, LoadTensor
 from graphmerge.recipe.signature import Required
@@ -54,7 +55,7 @@ def merged(folder, method, tensors, per_model, *, base=True, own=None, labels=No
         for label, load, given in zip(labels, loads, per_model, strict=True)
     )
     parameters = defaults | (own or {})
-    inputs = MergeInputs("x", models, models[0] if base else None, parameters, seed)
+    inputs = MergeInputs(Tensor("x"), models, models[0] if base else None, parameters, seed)
     if spec.survey:
         inputs = evolve(inputs, survey=spec.survey((inputs,)))
     stored = promoted([load.spec.dtype for load in loads])
