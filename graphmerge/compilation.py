@@ -191,7 +191,7 @@ def _base_of(
     """Where the base model of an adapter is that stands alone, by what its config says."""
     base = adapter.config.base
     try:
-        return find(ModelReference(base))
+        return find(ModelReference(base, adapter.config.revision))
     except InputError as error:
         what = "the base model of the adapter is not found"
         hint = f"write BASE+{reference} with the path of its base model for BASE"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from attrs import evolve
 
 from graphmerge.build.matching import listed_sources, slice_length
 from graphmerge.checkpoint.card import read_card
@@ -15,7 +18,6 @@ from graphmerge.tokenizer_output import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from graphmerge.build.models import Model
     from graphmerge.checkpoint.values import Checkpoint
@@ -62,29 +64,47 @@ def _library(donor: Checkpoint) -> str:
 def _parts(reference: ModelReference, model: Model) -> tuple[CardPart, ...]:
     """The checkpoint, and the adapter that is added to it."""
     if model.adapter is None:
-        return (_part(model.checkpoint, reference.path, reference.revision),)
+        return (card_part(model.checkpoint, reference.path, reference.revision),)
     if reference.lora is None:
-        base = _part(model.checkpoint, str(model.checkpoint.path), None)
-        return (base, _part(model.adapter, reference.path, reference.revision))
+        base = card_part(model.checkpoint, str(model.checkpoint.path), None)
+        return (base, card_part(model.adapter, reference.path, reference.revision))
     return (
-        _part(model.checkpoint, reference.path, reference.revision),
-        _part(model.adapter, reference.lora.path, reference.lora.revision),
+        card_part(model.checkpoint, reference.path, reference.revision),
+        card_part(model.adapter, reference.lora.path, reference.lora.revision),
     )
 
 
-def _part(checkpoint: Checkpoint, path: str, revision: str | None) -> CardPart:
-    """A local folder is named by its last part alone, as its path may be private."""
+def card_part(checkpoint: Checkpoint, path: str, revision: str | None) -> CardPart:
+    """What cards say of a checkpoint.
+
+    Args:
+        checkpoint: The model or adapter.
+        path: How it was named.
+        revision: Branch, tag or commit that was named with it.
+    """
     card = read_card(folder_of(checkpoint))
     origin = checkpoint.origin
     if origin:
         return CardPart(origin.repository, is_hub=True, revision=origin.commit, card=card)
-    cached = [found for part in checkpoint.path.parts if (found := _CACHED.fullmatch(part))]
+    return evolve(named_part(path, revision, checkpoint.path), card=card)
+
+
+def named_part(path: str, revision: str | None, place: Path | None) -> CardPart:
+    """What cards say of a model by its name; a local one is named without its folder, for privacy.
+
+    Args:
+        path: How it was named.
+        revision: Branch, tag or commit that was named with it.
+        place: Where it is on this machine; None where it is not.
+    """
+    cached = [found for part in Path(place or path).parts if (found := _CACHED.fullmatch(part))]
     if cached:
-        name = f"{cached[-1]['owner']}/{cached[-1]['name']}"
-        return CardPart(name, is_hub=True, revision=revision, card=card)
-    is_local = checkpoint.path.as_posix().endswith(path) or not is_repository(path)
+        return CardPart(
+            f"{cached[-1]['owner']}/{cached[-1]['name']}", is_hub=True, revision=revision
+        )
+    is_local = (place is not None and place.as_posix().endswith(path)) or not is_repository(path)
     name = path.rstrip("/").split("/")[-1] if is_local else path
-    return CardPart(name, is_hub=not is_local, revision=revision, card=card)
+    return CardPart(name, is_hub=not is_local, revision=revision)
 
 
 def _use(library: str, donor: Checkpoint, output: Path, title: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from platform import python_version
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -14,14 +13,14 @@ from graphmerge.checkpoint.side_files import is_tokenizer_file
 from graphmerge.checkpoint.values import component_of
 from graphmerge.checkpoint.vocabulary import find_embeddings, stored_head, untied, vocabulary_rows
 from graphmerge.describing import card_of
-from graphmerge.machine import installed_version
+from graphmerge.machine import installed_version, installed_versions
 from graphmerge.output import (
     Manifest,
-    ManifestInput,
-    ManifestTensor,
     ShardLayout,
     copy_side_files,
     has_dtype,
+    manifest_input,
+    manifest_tensors,
     model_card,
     output_config,
     write_config,
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from graphmerge.build.graph import Build
-    from graphmerge.build.models import Model
     from graphmerge.checkpoint.values import Component
     from graphmerge.compilation import Compiled
     from graphmerge.schedule.plan import Plan
@@ -171,14 +169,6 @@ def _promoted_dtype(build: Build, component: Component) -> DType | None:
     return next(iter(floats)) if len(floats) == 1 and not floats & stored else None
 
 
-def _input(model: Model, fingerprint: str) -> ManifestInput:
-    places = (f"hf://{part.origin}" if part.origin else str(part.path) for part in model.files)
-    commits = [part.origin.commit for part in model.files if part.origin]
-    return ManifestInput(
-        model.label, "+".join(places), fingerprint, "+".join(commits) if commits else None
-    )
-
-
 def _manifest(
     compiled: Compiled,
     plan: Plan,
@@ -192,20 +182,12 @@ def _manifest(
         method=compiled.recipe.methods,
         parameters=compiled.build.parameters,
         seed=compiled.seed,
-        versions={"python": python_version()}
-        | {name: installed_version(name) for name in ("torch", "llvmlite", "numpy", "safetensors")},
+        versions=installed_versions(),
         inputs=tuple(
-            _input(model, report.fingerprints[model.label]) for model in compiled.models.values()
+            manifest_input(model.label, model.files, report.fingerprints[model.label])
+            for model in compiled.models.values()
         ),
-        tensors={
-            name: ManifestTensor(
-                checksums[name],
-                slot.spec.dtype,
-                slot.spec.shape,
-                layout.shards[slot.shard].file_name,
-            )
-            for name, slot in layout.slots.items()
-        },
+        tensors=manifest_tensors(layout, checksums),
         predicted_peak_bytes=report.predicted_peak_bytes,
         measured_peak_bytes=report.measured_peak_bytes,
         budget_bytes=plan.request.budget_bytes,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from graphmerge.checkpoint.card import CARD_NAME
+from graphmerge.checkpoint.card import card_files
 from graphmerge.checkpoint.vocabulary import find_embeddings, vocabulary_rows
 from graphmerge.hub import download
 from graphmerge.vocabulary.chat_templates import TOKENIZER_FILES
@@ -126,9 +126,9 @@ def _needed(
     tokenizer = [build.model.tokenizer.checkpoint] if build.model.tokenizer else []
     kept = [file for one in (*build.model.files, *tokenizer) for file in one.side_files]
     checkpoints = [part for model in models for part in model.files]
-    cards = [one.origin.folder / CARD_NAME for one in checkpoints if one.origin]
-    present = [card for card in cards if card.exists()]
-    return _of_hub(dict.fromkeys((*weights, *kept, *present)), checkpoints)
+    folders = [one.origin.folder for one in checkpoints if one.origin]
+    cards = [card for folder in folders for card in card_files(folder)]
+    return _of_hub(dict.fromkeys((*weights, *kept, *cards)), checkpoints)
 
 
 def _of_hub(

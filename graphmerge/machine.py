@@ -6,6 +6,7 @@ import os
 import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from platform import python_version
 
 from graphmerge.errors import InputError, Problem
 from graphmerge.units import GIB
@@ -37,6 +38,12 @@ def installed_version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "none"
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of python and of the packages that an output's bytes or files may depend on."""
+    packages = ("torch", "llvmlite", "numpy", "safetensors")
+    return {"python": python_version()} | {name: installed_version(name) for name in packages}
 
 
 def default_workers() -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from graphmerge.checkpoint.adapter import read_adapter
+from graphmerge.checkpoint.card import card_files
 from graphmerge.errors import InputError, Problem
 from graphmerge.hub import download, is_repository, open_repository, told_as
 from graphmerge.plugins.readers import read_any_checkpoint
@@ -114,26 +115,26 @@ def read_named(text: str) -> Checkpoint:
 
 
 def load_named(text: str) -> Checkpoint:
-    """The same with its weights on this machine; those of the Hub are downloaded.
+    """The same with weights and model card on this machine; those of the Hub are downloaded.
 
     Raises:
         InputError: there is none, or it is not what it should be.
         MachineError: a file cannot be read, the Hub cannot be reached, or the disk is full.
     """
     found = _named(text, LOADING).checkpoint()
-    _download_weights(found)
+    _download(found)
     return found
 
 
 def load_named_adapter(text: str) -> Adapter:
-    """The adapter that a path or the name of a repository stands for, its weights on this machine.
+    """The adapter that a path or a repository's name stands for, its files on this machine.
 
     Raises:
         InputError: there is none, or it is not what it should be.
         MachineError: a file cannot be read, the Hub cannot be reached, or the disk is full.
     """
     found = _named(text, LOADING).adapter()
-    _download_weights(found.checkpoint)
+    _download(found.checkpoint)
     return found
 
 
@@ -144,7 +145,9 @@ def _named(text: str, hub: HubUse) -> Place:
     return Place(Path(text))
 
 
-def _download_weights(checkpoint: Checkpoint) -> None:
+def _download(checkpoint: Checkpoint) -> None:
+    """Download weights and model card."""
     origin = checkpoint.origin
     if origin:
-        download((origin, file) for file in checkpoint.files)
+        files = (*checkpoint.files, *card_files(origin.folder))
+        download((origin, file) for file in files)

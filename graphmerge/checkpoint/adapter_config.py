@@ -52,6 +52,8 @@ class AdapterConfig:
     """Modules that are stored whole: modules_to_save."""
     base: str
     """base_model_name_or_path; empty if it is not given."""
+    revision: str | None = None
+    """Branch, tag or commit of the base; None if it is not given."""
 
     def rank_of(self, module: str) -> int:
         """Rank of a module's factors."""
@@ -90,6 +92,7 @@ def parse_adapter_config(content: Mapping[str, Any], where: str) -> AdapterConfi
         is_transposed=bool(content.get("fan_in_fan_out")),
         saved_modules=tuple(content.get("modules_to_save") or ()),
         base=content.get("base_model_name_or_path") or "",
+        revision=content.get("revision") or None,
     )
 
 
@@ -120,9 +123,10 @@ def _wrong_values(content: Mapping[str, Any], where: str) -> Iterator[Problem]:
     saved = content.get("modules_to_save") or []
     if not isinstance(saved, list) or not all(isinstance(name, str) for name in saved):
         yield Problem("not a list of names", f"{where}, modules_to_save", f"{saved!r}")
-    base = content.get("base_model_name_or_path") or ""
-    if not isinstance(base, str):
-        yield Problem("not a model", f"{where}, base_model_name_or_path", f"{base!r}")
+    for key in ("base_model_name_or_path", "revision"):
+        value = content.get(key) or ""
+        if not isinstance(value, str):
+            yield Problem("not a text", f"{where}, {key}", f"{value!r}")
 
 
 def _pattern(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:

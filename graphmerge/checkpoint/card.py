@@ -16,6 +16,11 @@ CARD_NAME = "README.md"
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 
 
+def card_files(folder: Path) -> tuple[Path, ...]:
+    """The model card, if there is one."""
+    return tuple(file for file in (folder / CARD_NAME,) if file.exists())
+
+
 def read_card(folder: Path) -> Mapping[str, Any]:
     """The front matter; empty where there is none that can be read, as nothing depends on it."""
     try:

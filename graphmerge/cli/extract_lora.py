@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from graphmerge.adapters.extraction import EVERY_MODULE, extract
+from graphmerge.adapters.output import AdapterInput
 from graphmerge.cli import options
 from graphmerge.errors import InputError, Problem
-from graphmerge.extraction import extract
 from graphmerge.places import load_named
 
 _Model = Annotated[str, typer.Argument(metavar="MODEL", help="Fine-tune.", show_default=False)]
@@ -23,9 +24,10 @@ def extract_lora(
     rank: Annotated[int, typer.Option(min=1, help="Most ranks of a matrix.")] = 16,
     modules: Annotated[
         str, typer.Option(metavar="REGEX", help="Modules in whose names this is found.")
-    ] = ".*",
+    ] = EVERY_MODULE,
     memory_budget: options.MemoryBudget = "auto",
     overwrite: options.Overwrite = False,
+    write_model_card: options.ModelCard = True,
 ) -> None:
     """Write the LoRA adapter that is nearest to what MODEL has changed in BASE to OUT."""
     budget = options.budget_bytes(memory_budget)
@@ -35,17 +37,17 @@ def extract_lora(
         problem = Problem("not a regular expression", "--modules", f"{modules}: {error}")
         raise InputError(problem) from error
     found = extract(
-        load_named(model),
-        load_named(base),
+        AdapterInput(model, load_named(model)),
+        AdapterInput(base, load_named(base)),
         out,
-        base_name=base,
         rank=rank,
         modules=modules,
         budget_bytes=budget,
         overwrite=overwrite,
+        with_card=write_model_card,
     )
     for module in found.modules:
         typer.echo(f"{module.module}: rank {module.rank}, relative error {module.error:.3g}")
-    for name in found.left_out:
-        typer.echo(f"left out, although it has changed: {name}", err=True)
+    for warning in found.warnings:
+        typer.echo(warning, err=True)
     typer.echo(f"wrote {out}: factors of {len(found.modules)} modules")

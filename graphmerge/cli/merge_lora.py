@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from graphmerge.adapter_merging import How, merge_adapters
+from graphmerge.adapters.merging import How, WeightedAdapter, merge_adapters
 from graphmerge.cli import options
 from graphmerge.errors import InputError, Problem
 from graphmerge.places import load_named_adapter
 
-_Out = Annotated[Path, typer.Argument(metavar="OUT", help="New adapter.", show_default=False)]
 _Adapters = Annotated[
     list[str],
     typer.Argument(
@@ -22,7 +20,7 @@ _Adapters = Annotated[
 
 
 def merge_lora(
-    out: _Out,
+    out: options.OutPath,
     adapters: _Adapters,
     method: Annotated[How, typer.Option(help="cat is exact, and ranks add up.")] = How.CAT,
     weight: Annotated[
@@ -34,6 +32,7 @@ def merge_lora(
         typer.Option(min=1, help="Most ranks, for svd.", show_default="the largest of the inputs"),
     ] = None,
     overwrite: options.Overwrite = False,
+    write_model_card: options.ModelCard = True,
 ) -> None:
     """Merge ADAPTERs of one base model into an adapter OUT, without the base model."""
     weights = weight or [1.0] * len(adapters)
@@ -42,8 +41,13 @@ def merge_lora(
         raise InputError(Problem("not one weight for each adapter", "--weight", got, wanted))
     if rank is not None and method is not How.SVD:
         raise InputError(Problem("only svd takes a rank", "--rank", f"{rank}"))
-    found = [load_named_adapter(name) for name in adapters]
-    ranks = merge_adapters(found, weights, out, how=method, rank=rank, overwrite=overwrite)
+    inputs = [
+        WeightedAdapter(name, load_named_adapter(name), own)
+        for name, own in zip(adapters, weights, strict=True)
+    ]
+    ranks = merge_adapters(
+        inputs, out, how=method, rank=rank, overwrite=overwrite, with_card=write_model_card
+    )
     least, most = min(ranks.values()), max(ranks.values())
     shown = f"rank {most}" if least == most else f"ranks {least} to {most}"
     typer.echo(f"wrote {out}: factors of {len(ranks)} modules, {shown}")

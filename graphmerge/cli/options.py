@@ -20,7 +20,7 @@ RecipePath = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="Recipe in YAML.", show_default=False)
 ]
 OutPath = Annotated[
-    Path, typer.Argument(metavar="OUT", help="Folder of the merged model.", show_default=False)
+    Path, typer.Argument(metavar="OUT", help="Folder of the output.", show_default=False)
 ]
 MemoryBudget = Annotated[
     str,
@@ -41,6 +41,9 @@ Workers = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
+ModelCard = Annotated[
+    bool, typer.Option("--write-model-card/--no-write-model-card", help="Write a README.md.")
+]
 Seed = Annotated[int, typer.Option("--seed", "--random-seed", help="Seed of random masks.")]
 ShardSize = Annotated[
     str,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from graphmerge.cli import options
 from graphmerge.cli.verify import verified
 from graphmerge.errors import InputError, Problem
 from graphmerge.output import read_manifest
+
+if TYPE_CHECKING:
+    from graphmerge.output import Manifest
 
 _Repository = Annotated[
     str, typer.Argument(metavar="ORGANISATION/NAME", help="Repository.", show_default=False)
@@ -30,10 +33,10 @@ def push(
         ),
     ] = None,
     message: Annotated[
-        str | None, typer.Option(help="Message of the commit.", show_default="the method's name")
+        str | None, typer.Option(help="Message of the commit.", show_default="how OUT was made")
     ] = None,
 ) -> None:
-    """Upload the merged model in OUT to the Hub, if every tensor is as it was written."""
+    """Upload the model or adapter in OUT to the Hub, if every tensor is as it was written."""
     if not hub.is_repository(repository):
         raise InputError(Problem("not a repository", got=repository, wanted="ORGANISATION/NAME"))
     manifest = read_manifest(out)
@@ -43,6 +46,12 @@ def push(
         repository,
         private=private,
         revision=revision,
-        message=message or f"Merge by {manifest.method} (graphmerge)",
+        message=message or _message(manifest),
     )
     typer.echo(f"pushed {out} to {url}")
+
+
+def _message(manifest: Manifest) -> str:
+    if manifest.command:
+        return f"Made by graphmerge {manifest.method}"
+    return f"Merge by {manifest.method} (graphmerge)"

@@ -48,10 +48,7 @@ def run(
             help="Copy the tokenizer of the base, or of the first model.",
         ),
     ] = True,
-    write_model_card: Annotated[
-        bool,
-        typer.Option("--write-model-card/--no-write-model-card", help="Write a README.md."),
-    ] = True,
+    write_model_card: options.ModelCard = True,
     unsafe_truncate_embeddings: Annotated[
         bool,
         typer.Option(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def verify(out: options.OutPath) -> None:
-    """Read the merged model in OUT again and compare every tensor with its checksum."""
+    """Read the merged model or adapter in OUT again and compare tensors with their checksums."""
     manifest = read_manifest(out)
     report = verified(out, manifest)
     tensors = counted(len(manifest.tensors), "tensor")

@@ -1,5 +1,12 @@
 """The finished checkpoint: shards, journal, manifest, side files, and the rename to publish all."""
 
+from graphmerge.output.card_parts import (
+    CardPart,
+    block,
+    front_matter,
+    licence_section,
+    use_section,
+)
 from graphmerge.output.checksums import CHECKSUM_BLOCK_ELEMENTS, TensorChecksum
 from graphmerge.output.contributions import contributions
 from graphmerge.output.journal import Journal, JournalIdentity, unfinished_commits
@@ -10,10 +17,12 @@ from graphmerge.output.manifest import (
     Manifest,
     ManifestInput,
     ManifestTensor,
+    manifest_input,
+    manifest_tensors,
     read_manifest,
     write_manifest,
 )
-from graphmerge.output.model_card import Card, CardLayers, CardPart, CardStep, model_card
+from graphmerge.output.model_card import Card, CardLayers, CardStep, model_card
 from graphmerge.output.publish import (
     check_replaceable,
     prepare,
@@ -52,13 +61,18 @@ __all__ = [
     "TensorChecksum",
     "TensorSlot",
     "VerifyReport",
+    "block",
     "check_replaceable",
     "contributions",
     "copy_side_files",
+    "front_matter",
     "has_dtype",
     "intact_tensors",
     "layout_shards",
+    "licence_section",
     "lock_partial",
+    "manifest_input",
+    "manifest_tensors",
     "model_card",
     "output_config",
     "prepare",
@@ -66,6 +80,7 @@ __all__ = [
     "read_manifest",
     "refuse_output_inside_inputs",
     "unfinished_commits",
+    "use_section",
     "verify",
     "whole_folder",
     "write_config",

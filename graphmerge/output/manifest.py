@@ -19,7 +19,10 @@ from graphmerge.output.side_files import write_text
 from graphmerge.spec import DType  # noqa: TC001 - as above
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from graphmerge.checkpoint.values import Checkpoint
+    from graphmerge.output.layout import ShardLayout
 
 MANIFEST_NAME = "graphmerge.json"
 """Name of the manifest in the output folder."""
@@ -66,34 +69,64 @@ class Manifest:
     """Version of this file's format."""
     graphmerge_version: str
     """Version that wrote the output."""
-    recipe: str
-    """Text of the recipe."""
+    recipe: str = ""
+    """Text of the recipe; empty where a command without one has made the output."""
+    command: str = ""
+    """That command, as a shell takes it; empty where there was a recipe."""
     method: str
-    """Name of the merge method."""
+    """Name of the merge method, or of the command."""
     parameters: Mapping[str, Any] = field(hash=False)
     """Resolved parameters, defaults included."""
-    seed: int
-    """Seed of random masks."""
+    seed: int | None = None
+    """Seed of random masks; None where the output can have none."""
     versions: Mapping[str, str] = field(hash=False)
     """Versions of python, torch, numpy and safetensors."""
     inputs: tuple[ManifestInput, ...]
-    """The models, in recipe order."""
+    """The models, in the order of the recipe or command."""
     tensors: Mapping[str, ManifestTensor] = field(hash=False, repr=False)
     """Every tensor by name."""
-    predicted_peak_bytes: int
-    """Peak memory of the process, as planned."""
+    predicted_peak_bytes: int | None = None
+    """Peak memory of the process, as planned; None where nothing is planned."""
     measured_peak_bytes: int
     """Peak memory of the process, as it was."""
-    budget_bytes: int | None
+    budget_bytes: int | None = None
     """Memory budget; None when there was none."""
     seconds: float
     """Duration of the run; of a continued run, of its last part."""
-    read_bytes: int
-    """Bytes read from the inputs."""
+    read_bytes: int | None = None
+    """Bytes read from the inputs; None where they are not counted."""
     written_bytes: int
     """Bytes written to the shards."""
     warnings: tuple[str, ...] = ()
     """What the user was told."""
+
+
+def manifest_input(reference: str, parts: Sequence[Checkpoint], fingerprint: str) -> ManifestInput:
+    """What the manifest says of a model.
+
+    Args:
+        reference: As the recipe or the command has it.
+        parts: Its checkpoint, and the adapter that is added to it if there is one.
+        fingerprint: Of both.
+    """
+    places = (f"hf://{part.origin}" if part.origin else str(part.path) for part in parts)
+    commits = [part.origin.commit for part in parts if part.origin]
+    return ManifestInput(reference, "+".join(places), fingerprint, "+".join(commits) or None)
+
+
+def manifest_tensors(
+    layout: ShardLayout, checksums: Mapping[str, str]
+) -> dict[str, ManifestTensor]:
+    """What the manifest says of tensors: every one of a layout, with its checksum."""
+    return {
+        name: ManifestTensor(
+            checksums[name],
+            slot.spec.dtype,
+            slot.spec.shape,
+            layout.shards[slot.shard].file_name,
+        )
+        for name, slot in layout.slots.items()
+    }
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

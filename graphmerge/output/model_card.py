@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from attrs import field, frozen
+
+from graphmerge.output.card_parts import (
+    block,
+    front_matter,
+    licence_section,
+    table,
+    use_section,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from graphmerge.output.card_parts import CardPart
     from graphmerge.output.contributions import Contribution
-
-_LICENCE_KEYS = ("license", "license_name", "license_link")
-
-
-@frozen
-class CardPart:
-    """A checkpoint or adapter that took part."""
-
-    name: str
-    """What it is called: a Hub id, or a folder's name (its path may be private)."""
-    is_hub: bool = False
-    """Whether it is a model of the Hub."""
-    revision: str | None = None
-    """Branch, tag or commit of a Hub model."""
-    card: Mapping[str, Any] = field(factory=dict, hash=False)
-    """Front matter of its own model card; empty if it has none."""
-
-    @property
-    def text(self) -> str:
-        """Its name with its revision; a link for a Hub model."""
-        link = f"[{self.name}](https://huggingface.co/{self.name})" if self.is_hub else None
-        revision = f" at `{self.revision}`" if self.revision else ""
-        return (link or f"`{self.name}`") + revision
-
-    @property
-    def licence(self) -> dict[str, Any]:
-        """What its card says of its licence; empty if it says nothing."""
-        return {key: self.card[key] for key in _LICENCE_KEYS if self.card.get(key)}
 
 
 @frozen
@@ -90,34 +69,32 @@ class Card:
 
 def model_card(card: Card) -> str:
     """The text of README.md, with the front matter that the Hub reads."""
+    parts = list(_parts(card))
     lines: Iterable[str] = (
-        "---",
-        yaml.safe_dump(_front_matter(card), sort_keys=False, allow_unicode=True) + "---",
+        *front_matter(_facts(card, parts), parts),
         f"# {card.title}",
         "",
         f"A merge of pre-trained models, made with graphmerge by {_methods(card)}.",
         "",
-        *_use(card),
+        *use_section(card.title, card.library, card.use),
         "## Models",
         "",
-        *(f"- {_model(parts)}" for parts in card.models.values()),
+        *(f"- {_model(own)}" for own in card.models.values()),
         "",
         *_contributions(card),
-        *_licences(card),
+        *licence_section(parts),
         "## Recipe",
         "",
-        *_block("yaml", card.recipe_text),
+        *block("yaml", card.recipe_text),
     )
     return "\n".join(lines)
 
 
-def _front_matter(card: Card) -> dict[str, Any]:
-    parts = list(_parts(card))
+def _facts(card: Card, parts: Iterable[CardPart]) -> dict[str, Any]:
+    """What the Hub is told, but for the licence."""
     hub_ids = list(dict.fromkeys(part.name for part in parts if part.is_hub))
     base = {"base_model": hub_ids, "base_model_relation": "merge"} if hub_ids else {}
-    library = {"library_name": card.library, "tags": ["merge", "graphmerge"]}
-    agreed = all(part.licence == parts[0].licence for part in parts)
-    return base | library | (parts[0].licence if agreed else {})
+    return base | {"library_name": card.library, "tags": ["merge", "graphmerge"]}
 
 
 def _parts(card: Card) -> Iterator[CardPart]:
@@ -129,15 +106,6 @@ def _methods(card: Card) -> str:
     names = dict.fromkeys(step.method for step in card.steps)
     noun = "method" if len(names) == 1 else "methods"
     return f"the {noun} {', '.join(f'`{name}`' for name in names)}"
-
-
-def _use(card: Card) -> Iterator[str]:
-    yield from ("## Use", "")
-    if not card.use:
-        yield from (f"Load it with `{card.library}`.", "")
-        return
-    yield from _block("python", card.use)
-    yield from (f"`{card.title}` is the folder; a copy on the Hub has its id there instead.", "")
 
 
 def _model(parts: Sequence[CardPart]) -> str:
@@ -184,7 +152,7 @@ def _shares(card: Card, found: Sequence[Contribution]) -> Iterator[str]:
         (_named(card, row.model), row.tensors, *(row.values.get(key, "") for key in columns))
         for row in found
     ]
-    yield from _table(("model", "tensors", *columns), rows)
+    yield from table(("model", "tensors", *columns), rows)
 
 
 def _layers(card: Card, stretches: Sequence[CardLayers]) -> Iterator[str]:
@@ -192,7 +160,7 @@ def _layers(card: Card, stretches: Sequence[CardLayers]) -> Iterator[str]:
         (one.layers, ", ".join(f"{_named(card, model)}: {at}" for model, at in one.made_from))
         for one in stretches
     ]
-    yield from _table(("layers", "made from layers"), rows)
+    yield from table(("layers", "made from layers"), rows)
 
 
 def _named(card: Card, label: str) -> str:
@@ -201,37 +169,3 @@ def _named(card: Card, label: str) -> str:
     if label not in card.models and name in card.models:
         return f"{_model(card.models[name])} ({again})"
     return _model(card.models[label]) if label in card.models else f"`{label}`"
-
-
-def _licences(card: Card) -> Iterator[str]:
-    yield from ("## Licence", "")
-    yield (
-        "This is what the cards of the models say. Whether these licences go together, and what "
-        "they ask of a merge, is for you to check before you use or share it."
-    )
-    yield ""
-    rows = [(part.text, _licence(part)) for part in _parts(card)]
-    yield from _table(("model", "licence"), rows)
-
-
-def _licence(part: CardPart) -> str:
-    name = part.licence.get("license_name") or part.licence.get("license")
-    if not name:
-        return "not stated"
-    return ", ".join(map(str, name)) if isinstance(name, list) else str(name)
-
-
-def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(heading)} |"
-    yield "|" + "---|" * len(heading)
-    for row in rows:
-        cells = [cell.replace("|", "\\|") for cell in row]
-        yield f"| {' | '.join(cells)} |"
-    yield ""
-
-
-def _block(language: str, text: str) -> tuple[str, ...]:
-    """A block of code, fenced by more backticks than any run of them in the text."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return (f"{fence}{language}", text.rstrip("\n"), fence, "")

@@ -9,7 +9,7 @@ from adapter_models import merged_by_peft, write_adapter, write_llama
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from graphmerge.adapter_merging import How, merged_factors
+from graphmerge.adapters.merging import How, merged_factors
 from graphmerge.cli.app import app
 from graphmerge.testing.merging import merge
 from graphmerge.testing.stored_models import read_model, weights_digest

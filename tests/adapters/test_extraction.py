@@ -9,8 +9,8 @@ from adapter_models import merged_by_peft, write_adapter, write_gpt2, write_llam
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from graphmerge.adapters.nearest_factors import factorised
 from graphmerge.cli.app import app
-from graphmerge.nearest_factors import factorised
 from graphmerge.testing.merging import merge
 from graphmerge.testing.stored_models import read_model, write_model
 

@@ -55,12 +55,15 @@ def test_a_killed_command_leaves_nothing_that_looks_finished(root, tmp_path, com
     assert process.wait() == -signal.SIGKILL
     assert not out.exists()
     assert not (partial / "adapter_config.json").exists()
+    assert not (partial / "graphmerge.json").exists()
     for target in (out, tmp_path / "other"):
         result = CliRunner().invoke(app, arguments(root, command, target))
         assert result.exit_code == 0, result.output
     assert {file.name for file in out.iterdir()} == {
+        "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
+        "graphmerge.json",
     }
     assert weights_digest(out) == weights_digest(tmp_path / "other")
     assert not partial.exists()

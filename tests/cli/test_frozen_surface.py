@@ -34,19 +34,16 @@ COMMANDS = {
     "validate": {"recipe", "--plugin"},
     "inspect": {"checkpoint", "--json", "--plugin"},
     "extract-lora": {
-        "model",
-        "base",
-        "out",
-        "--rank",
-        "--modules",
-        "--memory-budget",
-        "--overwrite",
+        "model", "base", "out", "--rank", "--modules", "--memory-budget", "--overwrite",
+        "--write-model-card",
     },
-    "merge-lora": {"out", "adapters", "--method", "--weight", "--rank", "--overwrite"},
+    "merge-lora": {
+        "out", "adapters", "--method", "--weight", "--rank", "--overwrite", "--write-model-card",
+    },
     "methods": {"name", "--plugin"},
     "plugins": set(),
     "calibrate": {"--executor", "--workers"},
-}
+}  # fmt: skip
 KEYS = {
     "zzz: 1": "merge_method, models, slices, modules, base_model, dtype, out_dtype, tokenizer, "
     "tokenizer_source, embeddings, chat_template, parameters",

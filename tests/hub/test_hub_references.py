@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from hub_server import TOKEN
+from hub_server import TOKEN, folder_files
 
 import graphmerge as gm
 from graphmerge import hub as graphmerge_hub
@@ -88,6 +88,27 @@ def test_adapters_are_merged_and_extracted_from_the_hub(three, models, invoke):
         result = invoke("extract-lora", f"{folder}/code", f"{folder}/base", out, *options)
         assert result.exit_code == 0, result.output
     assert weights_digest(three.path / "c") == weights_digest(three.path / "d")
+
+
+def test_an_adapter_says_of_which_revision_its_base_is(three, models, invoke):
+    """The base that an adapter is extracted from is the one that it is added to, when alone."""
+    name = f"{three.organisation}/base"
+    repository = three.hub.repositories[name]
+    repository.commit(folder_files(models / "chat"), branch="other")
+    options = ("--rank", 2, "--modules", "layers.0.mlp.up")
+    result = invoke("extract-lora", models / "code", f"{name}@other", "out", *options)
+    assert result.exit_code == 0, result.output
+    config = json.loads((three.path / "out" / "adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["revision"]) == (name, "other")
+    fine_tune, base = read_manifest(three.path / "out").inputs
+    assert (fine_tune.revision, base.revision) == (None, repository.branches["other"])
+    assert base.path == f"hf://{name}@{base.revision}"
+    card = (three.path / "out" / "README.md").read_text()
+    assert f"base_model: {name}\n" in card
+    norm = "model.norm.weight"
+    of_chat = gm.load(models / "chat").tensor(norm)
+    assert torch.equal(gm.load(three.path / "out").tensor(norm), of_chat)
+    assert not torch.equal(gm.load(models / "base").tensor(norm), of_chat)
 
 
 def test_tokenizers_are_fetched_where_vocabularies_differ(place):

@@ -3,6 +3,7 @@ from typer.testing import CliRunner
 
 from graphmerge.cli.app import app
 from graphmerge.places import read_named
+from graphmerge.testing.adapters import write_adapter
 from graphmerge.testing.stored_models import weights_digest
 
 
@@ -61,6 +62,34 @@ def test_a_public_repository_is_not_taken_for_a_private_one(place, models, merge
     assert result.exit_code == 2
     assert f"the repository is there already, and public @ {name}" in result.stderr
     assert place.hub.repositories[name].branches["main"] == commit
+
+
+@pytest.mark.usefixtures("with_token")
+def test_an_adapter_is_pushed_and_added_to_its_base(place, models, invoke):
+    for seed, name in enumerate(("first", "second")):
+        write_adapter(place.path / name, models / "base", rank=2, seed=seed)
+    assert invoke("merge-lora", "both", "first", "second").exit_code == 0
+    name = f"{place.organisation}/both"
+    result = invoke("push", "both", name)
+    assert result.exit_code == 0, result.output
+    repository = place.hub.repositories[name]
+    commit = repository.branches["main"]
+    assert repository.messages[commit] == "Made by graphmerge merge-lora"
+    files = dict(repository.commits[commit])
+    del files[".gitattributes"]
+    assert files == {path.name: path.read_bytes() for path in (place.path / "both").iterdir()}
+    recipe = "{{merge_method: passthrough, models: [{{model: {}+{}}}]}}"
+    for adapter, out in (("both", "local"), (name, "from-the-hub")):
+        (place.path / "added.yml").write_text(recipe.format(models / "base", adapter))
+        result = invoke("run", "added.yml", out)
+        assert result.exit_code == 0, result.output
+    assert weights_digest(place.path / "local") == weights_digest(place.path / "from-the-hub")
+    weights = place.path / "both" / "adapter_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert invoke("push", "both", name).exit_code == 2
+    assert repository.branches["main"] == commit
 
 
 def test_without_a_token_nothing_is_pushed(place, merged):

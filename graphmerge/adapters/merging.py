@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
 
-from graphmerge.checkpoint.adapter import ADAPTER_WEIGHTS
-from graphmerge.checkpoint.adapter_config import ADAPTER_CONFIG
+from graphmerge.adapters.card import loading_class
+from graphmerge.adapters.output import AdapterInput, AdapterWriter, Made, Making, adapter_writer
+from graphmerge.describing import named_part
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.execution.reading import FileReader
-from graphmerge.execution.stored_bytes import is_same, pieces
+from graphmerge.execution.stored_bytes import is_same
 from graphmerge.execution.stored_values import stored
-from graphmerge.output import ShardWriter, layout_shards, whole_folder, write_text
 from graphmerge.spec import DType, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -39,6 +38,26 @@ class How(str, Enum):
     LINEAR = "linear"
 
 
+_SUMMARIES = {
+    How.CAT: "exactly the weighted sum of the adapters' changes.",
+    How.SVD: "the nearest to the weighted sum of the adapters' changes at these ranks.",
+    How.LINEAR: "the factors themselves are summed, not the changes that they stand for.",
+}
+"""What model cards say of each way."""
+
+
+@frozen(eq=False)
+class WeightedAdapter:
+    """One adapter of several that are merged."""
+
+    reference: str
+    """How it was named."""
+    adapter: Adapter
+    """Its config and factors."""
+    weight: float
+    """What its changes are multiplied by."""
+
+
 @frozen(eq=False)
 class _Part:
     """What one adapter has of a module."""
@@ -49,13 +68,13 @@ class _Part:
 
 
 def merge_adapters(
-    adapters: Sequence[Adapter],
-    weights: Sequence[float],
+    inputs: Sequence[WeightedAdapter],
     out: Path,
     *,
     how: How,
     rank: int | None,
     overwrite: bool = False,
+    with_card: bool = True,
 ) -> dict[str, int]:
     """Write the merged adapter; returns the rank of every module.
 
@@ -67,30 +86,36 @@ def merge_adapters(
       the sum of the products.
 
     Args:
-        adapters: Two or more.
-        weights: One for each.
+        inputs: The adapters.
         out: Folder to be made.
         how: The rule.
         rank: Most ranks of a module, for `svd`; None for the largest of the inputs' ranks.
         overwrite: Replace an `out` that exists.
+        with_card: Whether there is a model card.
 
     Raises:
         CheckpointError: the adapters do not fit each other.
         OutputError: `out` is in use and may not be replaced, or shares a folder with an adapter.
         MachineError: a file cannot be read or written.
     """
-    modules = _modules(adapters, weights)
+    adapters = [one.adapter for one in inputs]
+    modules = _modules(inputs)
     base_layers = _base_layers(adapters)
     problems = [*_unsupported(adapters), *_misfits(modules, how), *_differing(base_layers)]
     if problems:
         raise CheckpointError(*problems[:20])
     ranks = {name: _rank(parts, how, rank) for name, parts in modules.items()}
-    inputs = [adapter.checkpoint.path for adapter in adapters]
-    with whole_folder(out, inputs=inputs, overwrite=overwrite) as folder:
-        kept = [entries[0] for entries in base_layers.values()]
-        _write(modules, ranks, how, kept, folder)
-        config = _config(adapters[0], ranks)
-        write_text(folder / ADAPTER_CONFIG, json.dumps(config, indent=2) + "\n")
+    kept = [entries[0] for entries in base_layers.values()]
+    making = _making(inputs, out, how, rank, with_card=with_card)
+    with (
+        adapter_writer(out, _specs(modules, ranks, kept), making, overwrite=overwrite) as writer,
+        FileReader() as reader,
+    ):
+        for entry in kept:
+            writer.copy(entry, reader)
+        for name, parts in modules.items():
+            _write_merged(parts, ranks[name], how, writer, reader)
+        writer.finish(_config(adapters[0], ranks), _made(inputs, how, rank))
     return ranks
 
 
@@ -113,11 +138,11 @@ def merged_factors(pairs: Sequence[Pair], weights: Sequence[float], how: How, ra
     return (roots[:, None] * v[:rank]) @ right.T, left @ (u[:, :rank] * roots)
 
 
-def _modules(adapters: Sequence[Adapter], weights: Sequence[float]) -> dict[str, list[_Part]]:
+def _modules(inputs: Sequence[WeightedAdapter]) -> dict[str, list[_Part]]:
     modules: dict[str, list[_Part]] = {}
-    for adapter, weight in zip(adapters, weights, strict=True):
-        for name, factors in adapter.factors.items():
-            part = _Part(factors, weight * adapter.config.scale_of(name))
+    for one in inputs:
+        for name, factors in one.adapter.factors.items():
+            part = _Part(factors, one.weight * one.adapter.config.scale_of(name))
             modules.setdefault(name, []).append(part)
     return modules
 
@@ -180,33 +205,27 @@ def _rank(parts: Sequence[_Part], how: How, rank: int | None) -> int:
     return min(rank or max(ranks), sum(ranks), *sides)
 
 
-def _write(
-    modules: Mapping[str, Sequence[_Part]],
-    ranks: Mapping[str, int],
-    how: How,
-    kept: Sequence[TensorEntry],
-    folder: Path,
-) -> None:
-    """Write merged factors, and tensors of the base model as they are."""
+def _specs(
+    modules: Mapping[str, Sequence[_Part]], ranks: Mapping[str, int], kept: Sequence[TensorEntry]
+) -> list[tuple[str, TensorSpec]]:
+    """The tensors of the output: merged factors, then tensors of the base model as they are."""
     specs: list[tuple[str, TensorSpec]] = []
     for name, parts in modules.items():
         a, b = parts[0].factors.a, parts[0].factors.b
         rank = ranks[name]
         specs.append((a.name, TensorSpec((rank, *a.spec.shape[1:]), DType.F32)))
         specs.append((b.name, TensorSpec((b.spec.shape[0], rank, *b.spec.shape[2:]), DType.F32)))
-    specs += [(entry.name, entry.spec) for entry in kept]
-    layout = layout_shards(specs, max_shard_bytes=sum(spec.nbytes for _, spec in specs))
-    with FileReader() as reader, ShardWriter(folder, layout) as writer:
-        for entry in kept:
-            for start_byte, data in pieces(entry, reader):
-                writer.write(layout.slots[entry.name], start_byte, data)
-        for name, parts in modules.items():
-            pairs = [_pair(part.factors, reader) for part in parts]
-            made = merged_factors(pairs, [part.weight for part in parts], how, ranks[name])
-            for entry, values in zip((parts[0].factors.a, parts[0].factors.b), made, strict=True):
-                numbers = np.ascontiguousarray(values, np.float32)
-                writer.write(layout.slots[entry.name], 0, numbers)
-    (folder / layout.shards[0].file_name).rename(folder / ADAPTER_WEIGHTS)
+    return specs + [(entry.name, entry.spec) for entry in kept]
+
+
+def _write_merged(
+    parts: Sequence[_Part], rank: int, how: How, writer: AdapterWriter, reader: FileReader
+) -> None:
+    """Write the merged factors of one module."""
+    pairs = [_pair(part.factors, reader) for part in parts]
+    a, b = merged_factors(pairs, [part.weight for part in parts], how, rank)
+    writer.write(parts[0].factors.a.name, a)
+    writer.write(parts[0].factors.b.name, b)
 
 
 def _pair(factors: Factors, reader: FileReader) -> Pair:
@@ -238,3 +257,31 @@ def _config(first: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
         "lora_bias": False,
         "init_lora_weights": True,
     }
+
+
+def _making(
+    inputs: Sequence[WeightedAdapter], out: Path, how: How, rank: int | None, *, with_card: bool
+) -> Making:
+    weights = (f"--weight={one.weight!r}" for one in inputs)
+    first = inputs[0].adapter
+    base, revision = first.config.base, first.config.revision
+    place = Path(base) if Path(base).exists() else None
+    return Making(
+        method="merge-lora",
+        arguments=(
+            *(str(out), *(one.reference for one in inputs), "--method", how.value, *weights),
+            *(() if rank is None else ("--rank", str(rank))),
+        ),
+        inputs=[AdapterInput(one.reference, one.adapter.checkpoint) for one in inputs],
+        base=named_part(base, revision, place) if base else None,
+        loading_class=loading_class(first.checkpoint.config),
+        with_card=with_card,
+    )
+
+
+def _made(inputs: Sequence[WeightedAdapter], how: How, rank: int | None) -> Made:
+    return Made(
+        summary=_SUMMARIES[how],
+        roles=[f"weight {one.weight:g}" for one in inputs],
+        parameters={"method": how.value, "weights": [one.weight for one in inputs], "rank": rank},
+    )

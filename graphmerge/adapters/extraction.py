@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
 
+from graphmerge.adapters.nearest_factors import factorised, factorising_bytes
+from graphmerge.adapters.output import AdapterInput, AdapterWriter, Made, Making, adapter_writer
 from graphmerge.calibration import assumed
-from graphmerge.checkpoint.adapter import ADAPTER_WEIGHTS
-from graphmerge.checkpoint.adapter_config import ADAPTER_CONFIG
 from graphmerge.checkpoint.quantisation import find_quantisation
 from graphmerge.checkpoint.vocabulary import find_embeddings
 from graphmerge.errors import BudgetError, CheckpointError, Problem
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.stored_bytes import is_same
 from graphmerge.execution.stored_values import stored
-from graphmerge.nearest_factors import factorised, factorising_bytes
-from graphmerge.output import ShardWriter, layout_shards, whole_folder, write_text
+from graphmerge.recipe.references import parse_reference
 from graphmerge.schedule.executors import Executor
 from graphmerge.spec import DType, TensorSpec
 from graphmerge.units import format_bytes
@@ -34,6 +32,8 @@ if TYPE_CHECKING:
 
 _TRANSPOSED_KINDS = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 """Kinds of models whose linear layers store (columns, rows)."""
+EVERY_MODULE = ".*"
+"""The regular expression of all modules."""
 _CHANGE_BYTES = 8
 """Bytes per element of a change: float64."""
 _READING_BYTES = 10
@@ -58,8 +58,8 @@ class Extraction:
 
     modules: tuple[Extracted, ...]
     """Every module that has factors."""
-    left_out: tuple[str, ...]
-    """Tensors that have changed and that the adapter does not hold."""
+    warnings: tuple[str, ...]
+    """What the adapter does not hold although it has changed."""
 
 
 @frozen(eq=False)
@@ -73,15 +73,15 @@ class _Pair:
 
 
 def extract(
-    tuned: Checkpoint,
-    base: Checkpoint,
+    tuned: AdapterInput,
+    base: AdapterInput,
     out: Path,
     *,
-    base_name: str,
     rank: int,
     modules: str,
     budget_bytes: int,
     overwrite: bool = False,
+    with_card: bool = True,
 ) -> Extraction:
     """Write the adapter that is nearest to what a fine-tune has changed.
 
@@ -92,11 +92,11 @@ def extract(
         tuned: The fine-tune.
         base: The model that it was made from.
         out: Folder to be made.
-        base_name: What the adapter's config calls the base.
         rank: Most ranks of a matrix.
         modules: Regular expression; modules in whose name it is found take part.
         budget_bytes: Most memory of the process.
         overwrite: Replace an `out` that exists.
+        with_card: Whether there is a model card.
 
     Raises:
         CheckpointError: the models are quantised, have not the same tensors, or no matrix takes
@@ -105,23 +105,34 @@ def extract(
         OutputError: `out` is in use and may not be replaced, or shares a folder with a model.
         MachineError: a file cannot be read or written.
     """
-    _check_models(tuned, base)
-    pairs = tuple(_pairs(tuned, base, rank, re.compile(modules)))
+    models = tuned.checkpoint, base.checkpoint
+    _check_models(*models)
+    pairs = tuple(_pairs(*models, rank, re.compile(modules)))
     if not pairs:
-        raise CheckpointError(Problem("no matrix takes part", str(tuned.path), got=modules))
-    _check_budget(pairs, budget_bytes)
-    is_transposed = base.config.get("model_type") in _TRANSPOSED_KINDS
-    held = {f"{pair.module}.weight" for pair in pairs}
-    inputs = (tuned.path, base.path)
-    with (
-        whole_folder(out, inputs=inputs, overwrite=overwrite) as folder,
-        FileReader() as reader,
-    ):
-        found = tuple(_write_factors(pairs, folder, reader, is_transposed=is_transposed))
-        left_out = tuple(_changed(tuned, base, held, reader))
-        config = _config(pairs, rank, base_name, is_transposed=is_transposed)
-        write_text(folder / ADAPTER_CONFIG, json.dumps(config, indent=2) + "\n")
-    return Extraction(found, left_out)
+        where = str(tuned.checkpoint.path)
+        raise CheckpointError(Problem("no matrix takes part", where, got=modules))
+    needed_bytes = _needed_bytes(pairs, budget_bytes)
+    making = Making(
+        method="extract-lora",
+        arguments=(
+            *(tuned.reference, base.reference, str(out), "--rank", str(rank)),
+            *(() if modules == EVERY_MODULE else ("--modules", modules)),
+        ),
+        inputs=(tuned, base),
+        base=base.part,
+        loading_class=_loading_class(base.checkpoint),
+        predicted_peak_bytes=needed_bytes,
+        budget_bytes=budget_bytes,
+        with_card=with_card,
+    )
+    is_transposed = base.checkpoint.config.get("model_type") in _TRANSPOSED_KINDS
+    specs = _specs(pairs, is_transposed=is_transposed)
+    with adapter_writer(out, specs, making, overwrite=overwrite) as writer, FileReader() as reader:
+        found = tuple(_write_factors(pairs, writer, reader, is_transposed=is_transposed))
+        extraction = Extraction(found, tuple(_left_out(*models, pairs, reader)))
+        config = _config(pairs, rank, base.reference, is_transposed=is_transposed)
+        writer.finish(config, _made(extraction, rank, modules))
+    return extraction
 
 
 def _check_models(tuned: Checkpoint, base: Checkpoint) -> None:
@@ -155,13 +166,19 @@ def _pairs(
             yield _Pair(module, entry, other, min(rank, *entry.spec.shape))
 
 
-def _check_budget(pairs: tuple[_Pair, ...], budget_bytes: int) -> None:
+def _needed_bytes(pairs: tuple[_Pair, ...], budget_bytes: int) -> int:
+    """Peak memory of the process.
+
+    Raises:
+        BudgetError: it is more than the budget.
+    """
     reserved = assumed(Executor.COPY)
     most, pair = max(((_working_bytes(pair), pair) for pair in pairs), key=lambda item: item[0])
     needed = reserved.base_bytes + reserved.worker_bytes + most
     if needed > budget_bytes:
         got, wanted = format_bytes(budget_bytes), f"at least {format_bytes(needed)}"
         raise BudgetError(Problem("the memory budget does not do", pair.module, got, wanted))
+    return needed
 
 
 def _working_bytes(pair: _Pair) -> int:
@@ -171,24 +188,24 @@ def _working_bytes(pair: _Pair) -> int:
     return _CHANGE_BYTES * size + beside
 
 
-def _write_factors(
-    pairs: tuple[_Pair, ...], folder: Path, reader: FileReader, *, is_transposed: bool
-) -> Iterator[Extracted]:
+def _specs(pairs: tuple[_Pair, ...], *, is_transposed: bool) -> list[tuple[str, TensorSpec]]:
     specs: list[tuple[str, TensorSpec]] = []
     for pair in pairs:
         rows, columns = pair.tuned.spec.shape[:: -1 if is_transposed else 1]
         specs.append((_stored(pair, "A"), TensorSpec((pair.rank, columns), DType.F32)))
         specs.append((_stored(pair, "B"), TensorSpec((rows, pair.rank), DType.F32)))
-    layout = layout_shards(specs, max_shard_bytes=sum(spec.nbytes for _, spec in specs))
-    with ShardWriter(folder, layout) as writer:
-        for pair in pairs:
-            a, b, error = factorised(_change(pair, reader), pair.rank)
-            a, b = (b.T, a.T) if is_transposed else (a, b)
-            for part, values in (("A", a), ("B", b)):
-                numbers = np.ascontiguousarray(values, np.float32)
-                writer.write(layout.slots[_stored(pair, part)], 0, numbers)
-            yield Extracted(pair.module, pair.rank, error)
-    (folder / layout.shards[0].file_name).rename(folder / ADAPTER_WEIGHTS)
+    return specs
+
+
+def _write_factors(
+    pairs: tuple[_Pair, ...], writer: AdapterWriter, reader: FileReader, *, is_transposed: bool
+) -> Iterator[Extracted]:
+    for pair in pairs:
+        a, b, error = factorised(_change(pair, reader), pair.rank)
+        a, b = (b.T, a.T) if is_transposed else (a, b)
+        writer.write(_stored(pair, "A"), a)
+        writer.write(_stored(pair, "B"), b)
+        yield Extracted(pair.module, pair.rank, error)
 
 
 def _stored(pair: _Pair, part: str) -> str:
@@ -202,13 +219,14 @@ def _change(pair: _Pair, reader: FileReader) -> NDArray[np.float64]:
     return change.reshape(spec.shape)
 
 
-def _changed(
-    tuned: Checkpoint, base: Checkpoint, held: set[str], reader: FileReader
+def _left_out(
+    tuned: Checkpoint, base: Checkpoint, pairs: tuple[_Pair, ...], reader: FileReader
 ) -> Iterator[str]:
-    """Tensors outside the adapter that are not the same in both models."""
+    """A warning for each tensor outside the adapter that is not the same in both models."""
+    held = {f"{pair.module}.weight" for pair in pairs}
     for name, entry in tuned.tensors.items():
         if name not in held and not is_same(entry, base.tensors[name], reader):
-            yield name
+            yield f"left out, although it has changed: {name}"
 
 
 def _config(
@@ -216,10 +234,12 @@ def _config(
 ) -> Mapping[str, Any]:
     """alpha is the rank, so that the scale is 1."""
     lower = {pair.module: pair.rank for pair in pairs if pair.rank < rank}
+    base = parse_reference(base_name, recipe_folder=None)
     return {
         "peft_type": "LORA",
         "task_type": None,
-        "base_model_name_or_path": base_name,
+        "base_model_name_or_path": base.path,
+        "revision": base.revision,
         "inference_mode": True,
         "r": rank,
         "lora_alpha": rank,
@@ -230,3 +250,23 @@ def _config(
         "rank_pattern": lower,
         "alpha_pattern": lower,
     }
+
+
+def _loading_class(base: Checkpoint) -> str:
+    """The class of transformers that loads a model; empty if its config does not say."""
+    stated = base.config.get("architectures")
+    return str(stated[0]) if isinstance(stated, list) and stated else ""
+
+
+def _made(extraction: Extraction, rank: int, modules: str) -> Made:
+    """What manifest and card say of an extraction."""
+    errors = {one.module: one.error for one in extraction.modules}
+    return Made(
+        summary=(
+            f"the nearest factors of rank {rank} of what the fine-tune has changed, with relative "
+            f"errors from {min(errors.values()):.3g} to {max(errors.values()):.3g} of the changes."
+        ),
+        roles=("the fine-tune", "its base"),
+        parameters={"rank": rank, "modules": modules, "relative_errors": errors},
+        warnings=extraction.warnings,
+    )

@@ -1,0 +1,1 @@
+"""LoRA adapters that are made: extracted from fine-tunes, or merged from several."""
