@@ -122,6 +122,13 @@ def programs_of(arguments: argparse.Namespace) -> dict[str, Callable[[Path, Path
     return programs
 
 
+def rounds_of(program: str, arguments: argparse.Namespace) -> int:
+    """How many rounds a program is run in."""
+    fewer = arguments.mergekit_rounds if program == "mergekit" else None
+    rounds: int = fewer or arguments.rounds
+    return rounds
+
+
 def measure(
     recipe: Path,
     folder: Path,
@@ -133,7 +140,7 @@ def measure(
     runs: dict[str, list[Usage]] = {name: [] for name in programs}
     for number in range(1, arguments.rounds + 1):
         for name, command in programs.items():
-            if name == "mergekit" and number > (arguments.mergekit_rounds or arguments.rounds):
+            if number > rounds_of(name, arguments):
                 continue
             discard(out)
             (cool if arguments.cold else warm)(tensor_files(recipe, folder))

@@ -10,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from processes import TAIL, run, warm
+from processes import run_or_exit, warm
 from workloads import (
     add_arguments,
     discard,
@@ -59,9 +59,8 @@ def row(shape: str, folder: Path, method: str, budget: str, workers: str) -> lis
     discard(out)
     warm(tensor_files(recipe, folder))
     limits = ("--memory-budget", budget, "--workers", workers)
-    usage = run(graphmerge("run", recipe, out, *limits, "--quiet"), folder)
-    if usage.exit_code not in (0, BUDGET_TOO_SMALL):
-        raise SystemExit(f"exit code {usage.exit_code}\n{usage.output[-TAIL:]}")
+    command = graphmerge("run", recipe, out, *limits, "--quiet")
+    usage = run_or_exit(command, folder, allowed=(0, BUDGET_TOO_SMALL))
     if usage.exit_code == BUDGET_TOO_SMALL:
         print(usage.output, flush=True)
         return [shape, method, budget, "no plan fits", "-", "-", "-"]

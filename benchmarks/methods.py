@@ -14,8 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from compare import add_options, check_mergekit, conditions, figures, programs_of
-from processes import run, run_or_exit, warm
+from compare import add_options, check_mergekit, conditions, figures, programs_of, rounds_of
+from processes import cool, run, run_or_exit, warm
 from workloads import (
     DEFAULT_FOLDER,
     HERE,
@@ -84,7 +84,7 @@ def main() -> None:
     done = results_so_far(arguments)
     for case in cases(folder, arguments.methods):
         if case.name not in done:
-            done[case.name] = measure(case, folder, programs, arguments.rounds)
+            done[case.name] = measure(case, folder, programs, arguments)
             save(done, arguments)
     print(f"\n{conditions(arguments)}\n")
     rows = [row(name, done[name]) for name in done]
@@ -129,19 +129,20 @@ def measure(
     case: Case,
     folder: Path,
     programs: dict[str, Callable[[Path, Path], Command]],
-    rounds: int,
+    arguments: argparse.Namespace,
 ) -> dict[str, Any]:
     """Figures of every run by program; of one that fails, its last words."""
     out = folder / "out"
     found: dict[str, Any] = {"moved_bytes": case.moved_bytes}
-    for number in range(1, rounds + 1):
+    for number in range(1, arguments.rounds + 1):
         for name, command in programs.items():
             if name == "mergekit" and case.name not in OF_MERGEKIT:
                 continue
-            if isinstance(found.get(name), str):
-                continue  # it has failed
+            has_failed = isinstance(found.get(name), str)
+            if has_failed or number > rounds_of(name, arguments):
+                continue
             discard(out)
-            warm(tensor_files(case.recipe, folder))
+            (cool if arguments.cold else warm)(tensor_files(case.recipe, folder))
             usage = run(command(case.recipe, out), folder)
             discard(out)
             shown = f"{usage.seconds:.2f} s, {mib(usage.peak_bytes)}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-TAIL = 2000
+_TAIL = 2000
 """Characters of a failed command's output that are shown."""
 
 
@@ -63,12 +63,14 @@ def run(command: list[str | Path], folder: Path) -> Usage:
         )
 
 
-def run_or_exit(command: list[str | Path], folder: Path) -> Usage:
-    """Run a command in a folder; its failure ends this program."""
+def run_or_exit(
+    command: list[str | Path], folder: Path, *, allowed: tuple[int, ...] = (0,)
+) -> Usage:
+    """Run a command in a folder; an exit code that is not allowed ends this program."""
     usage = run(command, folder)
-    if usage.exit_code != 0:
+    if usage.exit_code not in allowed:
         line = " ".join(map(str, command))
-        raise SystemExit(f"exit code {usage.exit_code} of {line}\n{usage.output[-TAIL:]}")
+        raise SystemExit(f"exit code {usage.exit_code} of {line}\n{usage.output[-_TAIL:]}")
     return usage
 
 

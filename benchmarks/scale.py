@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 from statistics import median
 
-from processes import TAIL, Usage, run, run_or_exit, warm
+from processes import Usage, run_or_exit, warm
 from workloads import (
     DEFAULT_FOLDER,
     HERE,
@@ -118,10 +118,9 @@ def measure(
         for budget, workers in wanted:
             warm(tensor_files(recipe, folder))
             limits = ("--memory-budget", budget, "--workers", workers)
-            usage = run(graphmerge("run", recipe, out, *limits, "--quiet"), folder)
+            command = graphmerge("run", recipe, out, *limits, "--quiet")
+            usage = run_or_exit(command, folder, allowed=(0, BUDGET_TOO_SMALL))
             discard(out)
-            if usage.exit_code not in (0, BUDGET_TOO_SMALL):
-                raise SystemExit(f"exit code {usage.exit_code}\n{usage.output[-TAIL:]}")
             runs[budget, workers].append(usage)
             print(f"{shape} {method} {budget} {workers}: {usage.seconds:.2f} s", flush=True)
     for (budget, workers), usages in runs.items():
