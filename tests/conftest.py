@@ -26,3 +26,9 @@ def small_disk(tmp_path, request):
         pytest.skip(f"mounting a small disk needs root: {error}")
     yield path
     subprocess.run(["umount", str(path)], check=True)
+
+
+@pytest.fixture
+def free_memory(monkeypatch):
+    """Inputs are kept wherever there is room, even those of a few large units."""
+    monkeypatch.setattr("graphmerge.schedule.worth.TOUCHED_BYTES_PER_SECOND", float("inf"))

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from graphmerge.errors import InputError, Problem
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.schedule.cost import estimated_seconds
 from graphmerge.schedule.executors import Executor, uses_native_code
-from graphmerge.schedule.fitting import Fitting, by_seconds, kind_of, options_of
+from graphmerge.schedule.fitting import Fitting, kind_of, options_of
 from graphmerge.schedule.memory import estimate
 from graphmerge.schedule.order import Member, Order
 from graphmerge.schedule.plan import Plan, Request, Reserved, ReservedFor
 from graphmerge.schedule.variants import make_groups
+from graphmerge.schedule.worth import worth_trying
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
-    from graphmerge.graph import Graph
+    from graphmerge.graph import Graph, Output
     from graphmerge.schedule.order import Option
     from graphmerge.schedule.variants import Group, Grouping
 
@@ -69,6 +71,7 @@ class _Chooser:
         self._members = grouping.members
         self._options = tuple(map(options_of, grouping.groups))
         self._of_kind, self._kinds = _kinds(self._options)
+        self._counts = _counts(self._members, self._kinds)
         leanest = tuple(len(options) - 1 for options in self._of_kind)
         self._orders: dict[tuple[int, ...], Order] = {}
         self._lean = self._all_at(leanest)
@@ -82,7 +85,7 @@ class _Chooser:
             self._graph, self._lean, self._reserved, workers=workers, tile_elements=tile
         )
         spare = self._request.budget_bytes - lean.predicted_peak_bytes + lean.live_bytes
-        wanted = [by_seconds(options, workers, tile) for options in self._of_kind]
+        wanted = worth_trying(self._of_kind, self._counts, workers, tile)
         order = self._all_at(tuple(places[0] for places in wanted))
         if order.live_bytes(workers) > spare:
             fitting = Fitting(spare - self._lean.shared_bytes, workers, self._lean.units)
@@ -137,6 +140,12 @@ def _kinds(
             first.append(one)
         kinds.append(number)
     return first, kinds
+
+
+def _counts(members: Iterable[tuple[int, Output | None]], kinds: Sequence[int]) -> list[int]:
+    """How many groups of every kind there are."""
+    counted = Counter(kinds[number] for number, _ in members)
+    return [counted[kind] for kind in range(len(counted))]
 
 
 def _executors(groups: Iterable[Group]) -> frozenset[Executor]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.schedule.cost import estimated_seconds
-from graphmerge.schedule.order import Member, kinds_of, window_bytes
+from graphmerge.schedule.order import Member, window_bytes
 from graphmerge.schedule.plan import UnitPlan
 
 if TYPE_CHECKING:
@@ -33,24 +32,6 @@ def options_of(group: Group) -> tuple[Option, ...]:
 def kind_of(options: tuple[Option, ...]) -> Hashable:
     """Groups of one kind have the same options, as to time and memory."""
     return tuple([unit.kind for option in options for unit in option])
-
-
-def by_seconds(options: tuple[Option, ...], workers: int, tile: int) -> tuple[int, ...]:
-    """Places of the options from fast to slow, as far as they are faster than the last.
-
-    The last needs least, and is the last to be tried.
-    """
-    last = len(options) - 1
-    if not last:
-        return (0,)
-    seconds = [
-        estimated_seconds(
-            kinds_of((unit, 1) for unit in option), workers=workers, tile_elements=tile
-        )
-        for option in options
-    ]
-    faster = (index for index in range(last) if seconds[index] < seconds[last])
-    return (*sorted(faster, key=seconds.__getitem__), last)
 
 
 class Fitting:

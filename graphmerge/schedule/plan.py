@@ -132,6 +132,11 @@ class UnitPlan:
         facts = self.unit.facts
         return facts.loaded_bytes if self.keeps else facts.streamed_bytes
 
+    @property
+    def copied_again_bytes(self) -> int:
+        """What of these has just been read, as it is stored, by a pass before."""
+        return 0 if self.keeps else self.unit.facts.copied_again_bytes
+
 
 @frozen(eq=False)
 class Plan:

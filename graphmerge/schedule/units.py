@@ -184,6 +184,9 @@ class UnitFacts:
     """Bytes of all tensors in input files that the unit reads, each counted once."""
     streamed_bytes: int
     """The same, each counted once per pass that reads it."""
+    copied_again_bytes: int
+    """What of the streamed bytes comes right after a first time from a file as it is stored there:
+    not made in reading, and so no more than a copy out of the page cache."""
     shared_traffic_bytes: int
     """Bytes of results that other units stored, once per pass that reads them, and of the tensor
     that it stores. Inputs that others stored are read as fast as kept ones."""
@@ -214,6 +217,9 @@ def unit_facts(passes: tuple[Pass, ...], needs: tuple[Node, ...], stored_bytes: 
         repeated_bytes=sum(load.spec.nbytes for load, count in reads.items() if count > 1),
         loaded_bytes=sum(load.spec.nbytes for load in reads),
         streamed_bytes=sum(load.spec.nbytes * count for load, count in reads.items()),
+        copied_again_bytes=sum(
+            load.spec.nbytes * (count - 1) for load, count in reads.items() if not load.inputs
+        ),
         shared_traffic_bytes=stored_bytes + sum(load.spec.nbytes for load in shared),
     )
 
@@ -228,6 +234,7 @@ def _facts_one_by_one(parts: Iterable[UnitFacts], held_bytes: int) -> UnitFacts:
         repeated_bytes=sum(part.repeated_bytes for part in found),
         loaded_bytes=sum(part.loaded_bytes for part in found),
         streamed_bytes=sum(part.streamed_bytes for part in found),
+        copied_again_bytes=sum(part.copied_again_bytes for part in found),
         shared_traffic_bytes=sum(part.shared_traffic_bytes for part in found),
     )
 

@@ -156,6 +156,7 @@ def test_strict_runs_refuse_nan(tmp_path, densities):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("free_memory")
 def test_a_tensor_larger_than_the_budget_is_merged(tmp_path):
     """12 MiB of plan for tensors of 40 MiB each."""
     for number, name in enumerate(("a", "b")):

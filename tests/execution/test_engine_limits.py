@@ -77,6 +77,7 @@ def plan_that_keeps_one_large_unit(graph, workers):
     raise AssertionError("no budget keeps a large unit")
 
 
+@pytest.mark.usefixtures("free_memory")
 @pytest.mark.parametrize("workers", [2, 3])
 @pytest.mark.parametrize("seed", range(5))
 def test_kept_inputs_never_exceed_what_was_predicted(graph, held, workers, seed, monkeypatch):

@@ -143,12 +143,14 @@ def test_a_tile_is_never_larger_than_the_tensor():
     assert memory.buffer_bytes == 2 * 4 * 100
 
 
+@pytest.mark.usefixtures("free_memory")
 def test_kept_inputs_take_no_read_buffers():
     (unit,) = schedule(graph_of(interpolated("x")), Request(GIB, 1), reserved).units
     assert len(unit.kept) == 2
     assert tile_memory(unit.unit.passes[0], unit.kept, BLOCK_ELEMENTS).buffer_bytes == 0
 
 
+@pytest.mark.usefixtures("free_memory")
 def test_inputs_are_kept_as_soon_as_they_fit_and_not_a_byte_before():
     graph = graph_of(interpolated("x", 64 * BLOCK_ELEMENTS))
     tile = {"tile_elements": BLOCK_ELEMENTS}

@@ -73,6 +73,7 @@ def test_a_linear_merge_is_one_pass():
     assert plan.read_bytes == 2 * 2 * N
 
 
+@pytest.mark.usefixtures("free_memory")
 def test_ties_reads_its_inputs_for_each_digit_the_cutoff_and_the_result():
     """base, t -> tau -> digit 0 -> digit 1 -> cutoff -> sparsify -> elect -> add-delta"""
     base, t = stored("base", (N,)), stored("t", (N,))

@@ -1,0 +1,91 @@
+"""What is worth its memory: inputs to keep and results to store, if there is room for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from graphmerge.schedule.cost import TOUCHED_BYTES_PER_SECOND, estimated_seconds
+from graphmerge.schedule.order import kinds_of, window_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from graphmerge.schedule.order import Option
+
+
+@frozen
+class _Costs:
+    """What an option of a group takes."""
+
+    place: int
+    """Its place among the options."""
+    seconds: float
+    """Its duration."""
+    held_bytes: int
+    """The most that it holds at once."""
+
+
+def worth_trying(
+    options: Sequence[tuple[Option, ...]], counts: Sequence[int], workers: int, tile_elements: int
+) -> tuple[tuple[int, ...], ...]:
+    """Places of the options of every kind of group that are worth their memory, fast to slow.
+
+    Memory has to be cleared before its first use, for the largest unit only: those after it take
+    the same. So what is kept for a few units that are larger than all others can cost more time
+    than reading again what they need. The last option, which needs least, is always there and the
+    last to be tried; the budget has no say here.
+
+    Args:
+        options: The options of every kind.
+        counts: How many groups of every kind there are.
+        workers: Units in flight, taken to be the largest that there are.
+        tile_elements: Elements of a tile.
+    """
+    costs = [_faster(own, workers, tile_elements) for own in options]
+    sizes = sorted({cost.held_bytes for own in costs for cost in own})
+
+    def seconds(most_bytes: int) -> float:
+        """What all groups take if none holds more, and clearing that memory."""
+        chosen = [min(_within(own, most_bytes), key=_by_seconds) for own in costs]
+        counted = list(zip(chosen, counts, strict=True))
+        working = sum(count * cost.seconds for cost, count in counted)
+        return working + _largest_bytes(counted, workers) / TOUCHED_BYTES_PER_SECOND
+
+    most_bytes = min(sizes, key=seconds, default=0)
+    return tuple(tuple([cost.place for cost in _within(own, most_bytes)]) for own in costs)
+
+
+def _largest_bytes(counted: Iterable[tuple[_Costs, int]], workers: int) -> int:
+    """What so many of the largest hold."""
+    total, left = 0, workers
+    for cost, count in sorted(counted, key=lambda pair: -pair[0].held_bytes):
+        taken = min(count, left)
+        total, left = total + taken * cost.held_bytes, left - taken
+    return total
+
+
+def _by_seconds(cost: _Costs) -> float:
+    return cost.seconds
+
+
+def _within(own: Sequence[_Costs], most_bytes: int) -> list[_Costs]:
+    """Those that hold no more than so much, and the last."""
+    return [cost for cost in own[:-1] if cost.held_bytes <= most_bytes] + [own[-1]]
+
+
+def _faster(options: tuple[Option, ...], workers: int, tile_elements: int) -> list[_Costs]:
+    """The options that are faster than the last, fast to slow, and the last."""
+    costs = [
+        _Costs(place, _seconds(option, workers, tile_elements), max(window_bytes(option, workers)))
+        for place, option in enumerate(options)
+    ]
+    *others, last = costs
+    faster = [cost for cost in others if cost.seconds < last.seconds]
+    return [*sorted(faster, key=_by_seconds), last]
+
+
+def _seconds(option: Option, workers: int, tile_elements: int) -> float:
+    kinds = kinds_of((unit, 1) for unit in option)
+    return estimated_seconds(kinds, workers=workers, tile_elements=tile_elements)
