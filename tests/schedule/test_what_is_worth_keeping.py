@@ -1,4 +1,4 @@
-"""What is kept between passes: what many units need alike, and no more for a few that are larger."""
+"""What is kept between passes: what many units need alike, not what a few larger ones need."""
 
 import pytest
 
