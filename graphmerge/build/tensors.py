@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     from graphmerge.recipe.values import Recipe, Scalar
 
 
+_SHAPE_HINT = (
+    "only models of one architecture and size can be merged; of other sizes of vocabulary, those "
+    "whose embedding is called like one, has vocab_size rows and is no part of another component"
+)
+
+
 @frozen(eq=False)
 class Made:
     """What becomes of the tensors that are made alike."""
@@ -355,19 +361,8 @@ def _require_one_shape(match: Match, tensors: list[ModelTensor]) -> None:
             for model, tensor in zip(match.place.models, tensors, strict=True)
         )
         raise CheckpointError(
-            Problem(
-                "shapes differ", f"tensor {match.name}", shapes, "one shape", _shape_hint(tensors)
-            )
+            Problem("shapes differ", f"tensor {match.name}", shapes, "one shape", _SHAPE_HINT)
         )
-
-
-def _shape_hint(tensors: list[ModelTensor]) -> str:
-    trailing = {tensor.shape[1:] for tensor in tensors}
-    if len(trailing) == 1 and len(next(iter(trailing))) == 1:
-        return (
-            "if this is an embedding, the vocabularies differ; combining them is not supported yet"
-        )
-    return "only models of one architecture and size can be merged"
 
 
 def _require_mergeable(match: Match, dtypes: list[DType], *, is_cast: bool) -> None:
