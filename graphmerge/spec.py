@@ -56,6 +56,11 @@ class DType(Enum):
         return self in _INTEGER
 
     @property
+    def arithmetic(self) -> DType:
+        """The dtype in which numbers of this one are computed."""
+        return DType.F64 if self is DType.F64 else DType.F32
+
+    @property
     def torch_name(self) -> str:
         """Name in recipes and config.json: `bfloat16`. Raises KeyError where torch has none."""
         return _TORCH_NAMES[self]

@@ -10,12 +10,12 @@ from graphmerge.build.models import Model, ModelTensor, open_model
 from graphmerge.checkpoint.adapter_config import is_saved
 from graphmerge.checkpoint.names import natural_sorted
 from graphmerge.checkpoint.side_files import is_tokenizer_file
-from graphmerge.checkpoint.vocabulary import find_embeddings
+from graphmerge.checkpoint.vocabulary import find_embeddings, untied
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.graph import Op, Pattern, make_node
-from graphmerge.ops import AddLowRank, Cast, LoadTensor, WeightedSum
+from graphmerge.ops import AddLowRank, LoadTensor, WeightedSum
+from graphmerge.ops.arithmetic import in_dtype
 from graphmerge.ops.low_rank import product_shape
-from graphmerge.spec import DType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -49,11 +49,11 @@ def adapted_model(reference: ModelReference, base: Checkpoint, adapter: Adapter)
         left = len(adding.problems) - _SHOWN
         more = [f"{left} more problems"] if left > 0 else []
         raise CheckpointError(*adding.problems[:_SHOWN], *more)
-    tied = {head: name for head, name in model.tied.items() if head not in adding.tensors}
+    tied = model.still_tied(adding.tensors)
     return evolve(
         model,
         tensors={name: adding.tensors[name] for name in natural_sorted(adding.tensors)},
-        config=model.config if tied == model.tied else _untied(model.config),
+        config=model.config if tied == model.tied else untied(model.config),
         tied=tied,
         checkpoint=evolve(base, side_files=_side_files(base, adapter.checkpoint)),
         adapter=adapter.checkpoint,
@@ -185,10 +185,7 @@ class _Adding:
 
 def _scaled_sum(scale: float, bias: Node, added: Node) -> Node:
     """The bias and what is added to it, in the dtype of the arithmetic."""
-    dtype = DType.F64 if bias.spec.dtype is DType.F64 else DType.F32
-    parts = (
-        node if node.spec.dtype is dtype else make_node(Cast(dtype), node) for node in (bias, added)
-    )
+    parts = (in_dtype(bias.spec.dtype.arithmetic, node) for node in (bias, added))
     return make_node(WeightedSum((1.0, scale)), *parts)
 
 
@@ -215,15 +212,6 @@ def _renaming(names: Mapping[str, Any], wanted: tuple[str, ...]) -> Callable[[st
         if all(name.removeprefix(prefix) in names for name in wanted):
             return lambda name: name.removeprefix(prefix)
     return str
-
-
-def _untied(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config of a model whose head is stored now."""
-    changed = dict(config) | {"tie_word_embeddings": False}
-    for key, value in config.items():
-        if isinstance(value, dict) and "tie_word_embeddings" in value:
-            changed[key] = value | {"tie_word_embeddings": False}
-    return changed
 
 
 def _side_files(base: Checkpoint, adapter: Checkpoint) -> tuple[Path, ...]:

@@ -114,8 +114,7 @@ def _check_components(
     for model in dict.fromkeys(models[source.model] for source in sources):
         present = {one.folder for one in model.checkpoint.components}
         for folder in folders:
-            is_meant = module.name is None or in_module(f"{folder}/", module.name)
-            if folder and folder not in present and is_meant:
+            if folder and folder not in present and in_module(f"{folder}/", module.name):
                 yield Problem(
                     f"{model.label} has no component {folder}",
                     where,

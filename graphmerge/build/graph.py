@@ -28,7 +28,8 @@ from graphmerge.graph import (
 )
 from graphmerge.methods.operations import KEEPING
 from graphmerge.methods.registry import find_method, find_operation, parameter_names
-from graphmerge.ops import Cast, LoadTensor, StackLayer
+from graphmerge.ops import LoadTensor, StackLayer
+from graphmerge.ops.arithmetic import in_dtype
 from graphmerge.recipe.check import check_parameters
 from graphmerge.recipe.values import ModelReference
 
@@ -209,11 +210,9 @@ def _outputs(tensors: Mapping[str, ModelTensor]) -> Iterator[Output]:
 
 def _cast(node: Node, dtype: DType) -> Node:
     """The node in another dtype; cast below the layer's place, so that copies of it share work."""
-    if node.spec.dtype is dtype:
-        return node
     if isinstance(node.op, StackLayer):
         return make_node(node.op, _cast(node.inputs[0], dtype))
-    return make_node(Cast(dtype), node)
+    return in_dtype(dtype, node)
 
 
 def _omissions(graph: Graph, stored: Models, made: Iterable[Lifted]) -> Iterator[Omission]:

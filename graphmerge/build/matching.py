@@ -104,12 +104,9 @@ def _match_whole(module: Module, models: Models, base: ModelReference | None) ->
     sources = listed_sources(module, part, holding_base)
     place = _place(module, part, sources, models, holding_base)
     donor = models[holding_base or sources[0].model]
-    untied = _untied(donor, place.models)
+    untied = [head for head in donor.untied_by(place.models) if in_module(head, module.name)]
     ordered = _in_model_order(donor, module.name)
-    for name, position in [
-        *ordered,
-        *((head, None) for head in untied if module.name is None or in_module(head, module.name)),
-    ]:
+    for name, position in [*ordered, *((head, None) for head in untied)]:
         index, count = (position.index, position.stack.count) if position else (None, 0)
         names = (name,) * len(sources)
         yield Match(name, place, names, layer_fraction(index, count), (index, count))
@@ -122,7 +119,7 @@ def _in_model_order(model: Model, module: str | None) -> list[tuple[str, LayerPo
     after: list[tuple[str, LayerPosition | None]] = []
     layout = model.layout_in(module)
     for name, block in zip(model.names.names, model.names.blocks, strict=True):
-        if module is not None and not in_module(name, module):
+        if not in_module(name, module):
             continue
         position = layout.locate_block(block)
         if position:
@@ -156,16 +153,11 @@ def _match_ends(
     donor = models[donor_of(part, holding_base).model]
     place = _place(module, part, part.sources, models, holding_base)
     layout, stack = donor.layout_in(module.name), _required_stack(donor, module)
-    for name in (*donor.tensors, *(_untied(donor, models.values()) if after else ())):
+    for name in (*donor.tensors, *(donor.untied_by(models.values()) if after else ())):
         outside = layout.locate(name) is None and is_after_layers(name, layout) is after
-        if outside and (module.name is None or in_module(name, module.name)):
+        if outside and in_module(name, module.name):
             names = (name,) * len(part.sources)
             yield Match(_beyond(name, stack, module), place, names, fraction=0.0)
-
-
-def _untied(donor: Model, models: Iterable[Model]) -> list[str]:
-    """Heads that are tied in the model that gives the names, and that others have of their own."""
-    return [head for head in donor.tied if any(head in model.tensors for model in models)]
 
 
 def _beyond(name: str, stack: LayerStack, module: Module) -> str:

@@ -21,7 +21,7 @@ from graphmerge.ops import Dequantise, DequantisePacked, LoadTensor
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Container, Hashable, Iterable, Mapping
 
     from graphmerge.build.alignment import TokenizerOrigin
     from graphmerge.checkpoint.layer_layout import LayerLayout, LayerStack
@@ -105,7 +105,7 @@ class Model:
 
         So vision and audio towers have layers where `modules:` names them, and nowhere else.
         """
-        is_within = module is None or any(in_module(x.prefix, module) for x in self.layout.stacks)
+        is_within = any(in_module(stack.prefix, module) for stack in self.layout.stacks)
         if module is None or is_within or self.checkpoint.components != (WHOLE,):
             return self.layout
         names = [name for name in self.tensors if in_module(name, module)]
@@ -120,6 +120,15 @@ class Model:
     def files(self) -> tuple[Checkpoint, ...]:
         """Everything that is read of it: the checkpoint, and the adapter if there is one."""
         return (self.checkpoint, *([self.adapter] if self.adapter else []))
+
+    def untied_by(self, models: Iterable[Model]) -> list[str]:
+        """The heads that are tied here, and that one of the models has of its own."""
+        given = list(models)
+        return [head for head in self.tied if any(head in model.tensors for model in given)]
+
+    def still_tied(self, stored: Container[str]) -> dict[str, str]:
+        """What stays tied, head -> embedding, where there are tensors of these names."""
+        return {head: name for head, name in self.tied.items() if head not in stored}
 
     def find(self, name: str) -> ModelTensor | None:
         """The tensor of this name, or the one it is tied to."""
@@ -186,10 +195,10 @@ def derived_model(
     config: Mapping[str, Any],
 ) -> Model:
     """A model that a merge makes; `donor` gives what is not made of tensors."""
-    tied = {head: embedding for head, embedding in donor.tied.items() if head not in tensors}
     has_same = tensors.keys() == donor.tensors.keys()
     names = donor.names.names if has_same else natural_sorted(tensors)
     ordered = {name: tensors[name] for name in names}
+    tied = donor.still_tied(tensors)
     return Model(reference, key, ordered, config, tied, donor.checkpoint, is_stored=False)
 
 
@@ -198,14 +207,13 @@ def stack_of(model: Model, within: str | None) -> LayerStack | None:
 
     None if there is no such stack, or more than one.
     """
-    stacks = [
-        stack
-        for stack in model.layout_in(within).stacks
-        if within is None or in_module(stack.prefix, within)
-    ]
+    stacks = [stack for stack in model.layout_in(within).stacks if in_module(stack.prefix, within)]
     return stacks[0] if len(stacks) == 1 else None
 
 
-def in_module(name: str, module: str) -> bool:
-    """Whether a tensor lies in a module: the module's name is among the parts of its name."""
-    return f".{module}." in f".{name.replace('/', '.')}"
+def in_module(name: str, module: str | None) -> bool:
+    """Whether a tensor lies in a module: the module's name is among the parts of its name.
+
+    None stands for the whole model.
+    """
+    return module is None or f".{module}." in f".{name.replace('/', '.')}"

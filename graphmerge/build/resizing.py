@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from graphmerge.recipe.values import ModelReference, Recipe
 
 
-def align_by_rows(recipe: Recipe, inputs: Models, donor: Model) -> Aligned:
+def align_by_rows(recipe: Recipe, inputs: Models) -> Aligned:
     """Give the inputs of a recipe as many rows each, as its `embeddings:` says.
 
     Args:
         recipe: The recipe.
-        inputs: Its models, the donor of the config first.
-        donor: The donor of the config, whose tokenizer is kept where it fits.
+        inputs: Its models, the donor of the config first: its tokenizer is kept where it fits.
 
     Raises:
         CheckpointError: the recipe does not allow it, or rows of a result would have to change.
         MachineError: a tokenizer file cannot be read.
     """
+    donor = inputs[recipe.donor]
     ends = {reference: inputs[reference] for reference in _at_the_ends(recipe, inputs)}
     counts = {reference: row_counts(model) for reference, model in ends.items()}
     most = {reference: max(rows.values(), default=0) for reference, rows in counts.items()}

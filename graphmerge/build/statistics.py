@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 def statistics_of(
     match: Match, rule: StatisticsRule, tensors: Sequence[ModelTensor]
 ) -> tuple[ModelTensor | None, ...]:
-    """The statistics of each tensor of a match; None throughout where the rule allows to have none.
+    """What a rule wants for each tensor of a match; None throughout where it allows to have none.
 
     Raises:
         CheckpointError: some are missing, of another shape, no floats, or of other rows.
     """
-    if rule is StatisticsRule.NONE:
-        return (None,) * len(tensors)
     found = tuple(
         _find(model, given, name)
         for model, given, name in zip(

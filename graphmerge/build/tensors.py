@@ -23,7 +23,8 @@ from graphmerge.graph import (
 )
 from graphmerge.methods.base import MergeInputs, Method, ModelInput, StatisticsRule
 from graphmerge.methods.questions import Tensor
-from graphmerge.ops import Cast, RequireIdentical, StackLayer
+from graphmerge.ops import RequireIdentical, StackLayer
+from graphmerge.ops.arithmetic import in_dtype
 from graphmerge.recipe.lookup import evaluate
 from graphmerge.spec import DType
 
@@ -200,10 +201,9 @@ class TensorBuilder:
         self, match: Match, inputs: list[ModelTensor]
     ) -> tuple[ModelTensor | None, ...]:
         """The statistics of every input; those of a tensor that is copied are not looked for."""
-        if self.method.statistics is StatisticsRule.NONE:
+        rule = self.method.statistics
+        if rule is StatisticsRule.NONE or self._is_copied([tensor.stored for tensor in inputs]):
             return (None,) * len(inputs)
-        is_copied = self._is_copied([tensor.stored for tensor in inputs])
-        rule = StatisticsRule.NONE if is_copied else self.method.statistics
         return statistics_of(match, rule, inputs)
 
     def _is_copied(self, dtypes: list[DType]) -> bool:
@@ -226,7 +226,7 @@ class TensorBuilder:
         given, node = self.recipe.dtype, tensor.value.node
         is_stored = match.place.models[index].is_stored and node.spec.dtype is tensor.stored
         is_cast = given and (is_stored or tensor.stored.is_integer)
-        return make_node(Cast(given), node) if given and is_cast else node
+        return in_dtype(given, node) if given and is_cast else node
 
     def _prepare(
         self,
@@ -238,11 +238,10 @@ class TensorBuilder:
         """What the method gets, and the dtype of the result; looked up values go to parameters."""
         _require_mergeable(match, dtypes, is_cast=self.recipe.dtype is not None)
         stored = self.recipe.dtype or promoted(dtypes)
-        compute = DType.F64 if stored is DType.F64 else DType.F32
         loaded = [self._loaded(match, index, tensor) for index, tensor in enumerate(inputs)]
-        nodes = [_in(compute, node) for node in loaded]
+        nodes = [in_dtype(stored.arithmetic, node) for node in loaded]
         statistics = [
-            None if tensor is None else _in(compute, tensor.value.node)
+            None if tensor is None else in_dtype(stored.arithmetic, tensor.value.node)
             for tensor in self._statistics(match, inputs)
         ]
         merge = self._inputs(match, nodes, statistics, parameters)
@@ -299,10 +298,6 @@ class TensorBuilder:
         }
         parameters.update(own)
         return MergeInputs(_tensor(match), models, base, own, self.seed, self._survey)
-
-
-def _in(dtype: DType, node: Node) -> Node:
-    return node if node.spec.dtype is dtype else make_node(Cast(dtype), node)
 
 
 def _tensor(match: Match) -> Tensor:

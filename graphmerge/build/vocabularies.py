@@ -51,7 +51,7 @@ def align(recipe: Recipe, inputs: Models, known: Models) -> Aligned:
     ordered = {donor: inputs[donor], **inputs}
     if recipe.tokenizer is not None:
         return _by_tokens(recipe, recipe.tokenizer, ordered, known)
-    return align_by_rows(recipe, ordered, inputs[donor])
+    return align_by_rows(recipe, ordered)
 
 
 def _by_tokens(
@@ -83,7 +83,7 @@ def _by_tokens(
         every[combined.donor].checkpoint, vocabulary if vocabulary.new else None
     )
     return Aligned(
-        {ref: models[ref] for ref in inputs},
+        models,
         origin,
         (_summary(combined), *gathering.notes),
         reading_bytes((model.checkpoint for model in tables), is_extended=bool(vocabulary.new)),
@@ -127,13 +127,12 @@ class _Gathering:
         model lacks are rows of embeddings in the one and of heads in the other.
         """
         model = self._tables[number]
-        untied = [
-            head for head in model.tied if any(head in table.tensors for table in self._merged)
-        ]
-        changed = {name: self._tensor(number, name) for name in (*row_counts(model), *untied)}
+        names = (*row_counts(model), *model.untied_by(self._merged))
+        changed = {name: self._tensor(number, name) for name in names}
         made = {name: tensor for name, tensor in changed.items() if tensor is not None}
-        tied = {head: name for head, name in model.tied.items() if head not in made}
-        return evolve(model, tensors={**model.tensors, **made}, tied=tied) if made else model
+        if not made:
+            return model
+        return evolve(model, tensors={**model.tensors, **made}, tied=model.still_tied(made))
 
     def _tensor(self, number: int, name: str) -> ModelTensor | None:
         found = [table.find(name) for table in self._tables]

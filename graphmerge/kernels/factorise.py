@@ -57,6 +57,11 @@ def singular_values(x_mn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return u_mr, sigma_r, vh_rn
 
 
+def all_finite(*tensors: Tensor) -> bool:
+    """Whether LAPACK takes them: it refuses NaN and infinity."""
+    return all(bool(x.isfinite().all()) for x in tensors)
+
+
 def inverse(values: Tensor) -> Tensor:
     """1 / x, and 0 for 0."""
     return torch.where(values == 0, 0.0, 1 / values)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from graphmerge.kernels.core_space import merged_factors, merged_in_core
+from graphmerge.kernels.factorise import all_finite
 from graphmerge.kernels.matrix_rules import merged_lying
 from graphmerge.kernels.registry import Tile, register_kernel
 from graphmerge.ops.factors import MergeFactors
@@ -26,7 +27,7 @@ def merge_matrices(op: MergeMatrices, tile: Tile) -> None:
     torch.set_num_threads(1)  # the last bits depend on the number of threads
     matrices = [x.view(tile.shape) for x in tile.inputs]
     output = tile.output.view(tile.shape)
-    if not all(bool(x.isfinite().all()) for x in matrices):
+    if not all_finite(*matrices):
         output.fill_(torch.nan)
         return
     merge = merged_in_core if op.in_core else merged_lying
@@ -38,7 +39,7 @@ def merge_factors(op: MergeFactors, tile: Tile) -> None:
     """The same of task vectors that are given as factors."""
     torch.set_num_threads(1)  # as above
     output = tile.output.view(op.shape)
-    if not all(bool(x.isfinite().all()) for x in tile.inputs):
+    if not all_finite(*tile.inputs):
         output.fill_(torch.nan)
         return
     output.copy_(merged_factors(op.rule, list(_factors(op, iter(tile.inputs), output))))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from graphmerge.errors import CheckpointError, Problem
-from graphmerge.kernels.factorise import with_ridge
+from graphmerge.kernels.factorise import all_finite, with_ridge
 from graphmerge.kernels.matrix_rules import zeros
 from graphmerge.kernels.registry import ReducedTile, Tile, register_kernel, register_update
 from graphmerge.ops import CollectMatrices, RegressByGrams
@@ -37,7 +37,7 @@ def regress_by_grams(op: RegressByGrams, tile: Tile) -> None:
     weights = [x.view(tile.shape) for x in tile.inputs]
     grams = torch.from_numpy(tile.statistics[0]).to(weights[0].device)
     output = tile.output.view(tile.shape)
-    if not all(bool(x.isfinite().all()) for x in (*weights, *grams.unbind())):
+    if not all_finite(*weights, *grams.unbind()):
         output.fill_(torch.nan)
         return
     if bool((grams.diagonal(dim1=1, dim2=2) < 0).any()):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.methods.matrices import SHARED, merge_matrices, weights_not_negative
+from graphmerge.methods.matrices import SHARED, merge_matrices
+from graphmerge.methods.parameters import WEIGHT_NOT_NEGATIVE
+from graphmerge.methods.ranges import weights_not_negative
 from graphmerge.ops.matrix_rules import ActMat
-from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -27,11 +28,6 @@ METHOD = Method(
     build=build,
     base=BaseRule.REQUIRED,
     group=Group.SUBSPACES,
-    parameters=(
-        ParameterSpec(
-            "weight", float, 1.0, per_model=True, doc="How much this model counts; not negative."
-        ),
-        *SHARED,
-    ),
+    parameters=(WEIGHT_NOT_NEGATIVE, *SHARED),
     least_models=2,
 )

@@ -5,16 +5,15 @@ from __future__ import annotations
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.gram import combined
-from graphmerge.methods.task_vectors import task_vector
+from graphmerge.methods.task_vectors import task_vectors
 from graphmerge.ops import AddDelta, PerpendicularCoefficients
 from graphmerge.recipe.signature import ParameterSpec
 
 
 def build(merge: MergeInputs) -> Node:
     """A + alpha (d_B - d_A <d_A, d_B> / |d_A|^2), each tensor as one vector."""
-    first, second = merge.fine_tunes
-    deltas = (task_vector(merge, model) for model in (first, second))
-    part = combined(PerpendicularCoefficients(merge.number("alpha")), *deltas)
+    first, _ = merge.fine_tunes
+    part = combined(PerpendicularCoefficients(merge.number("alpha")), *task_vectors(merge))
     return make_node(AddDelta(), first.node, part)
 
 

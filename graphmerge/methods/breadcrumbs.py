@@ -14,10 +14,10 @@ from graphmerge.methods.parameters import (
     of_each,
     rescale,
 )
+from graphmerge.methods.ranges import fraction_of
 from graphmerge.methods.task_vectors import (
     add_weighted,
     density_of,
-    fraction,
     sparse_task_vectors,
     without_outliers,
 )
@@ -39,7 +39,7 @@ PARAMETERS = (
 
 def keep_middle(merge: MergeInputs, model: ModelInput, delta: Node) -> Node:
     """The model's `density` of the entries, the largest but for the `gamma` that come first."""
-    return without_outliers(delta, density_of(merge, model), fraction(merge, model, "gamma"))
+    return without_outliers(delta, density_of(merge, model), fraction_of(merge, model, "gamma"))
 
 
 def build(merge: MergeInputs) -> Node:

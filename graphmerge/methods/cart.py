@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.methods.matrices import EXCLUDE, SPACE, fraction, merge_with_own_scale
+from graphmerge.methods.matrices import EXCLUDE, SPACE, merge_with_own_scale
+from graphmerge.methods.ranges import fraction
 from graphmerge.ops.matrix_rules import Cart
 from graphmerge.recipe.signature import ParameterSpec
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.errors import Problem, RecipeError
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import SCALE, of_each
+from graphmerge.methods.ranges import out_of_range
 from graphmerge.methods.task_vectors import add_to_base, task_vectors
 from graphmerge.ops import TallMaskSum
 from graphmerge.recipe.signature import ParameterSpec
@@ -21,10 +21,7 @@ def build(merge: MergeInputs) -> Node:
     thresholds = tuple(model.number("mask_threshold") for model in merge.fine_tunes)
     for model, threshold in zip(merge.fine_tunes, thresholds, strict=True):
         if threshold < 0:
-            where = f"{model.label}, tensor {merge.tensor}"
-            raise RecipeError(
-                Problem("mask_threshold out of range", where, f"{threshold:g}", "0 or more")
-            )
+            raise out_of_range(merge, "mask_threshold", threshold, "0 or more", model)
     op = TallMaskSum(thresholds, merge.number("least_masks"))
     return add_to_base(merge, make_node(op, *task_vectors(merge)))
 

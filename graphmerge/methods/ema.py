@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from graphmerge.errors import Problem, RecipeError
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
+from graphmerge.methods.ranges import fraction
 from graphmerge.ops import WeightedSum
 from graphmerge.recipe.signature import ParameterSpec
 
 
 def build(merge: MergeInputs) -> Node:
     """Average <- decay * average + (1 - decay) * next, from the first to the last."""
-    decay, steps = merge.number("decay"), len(merge.models) - 1
-    if not 0 <= decay <= 1:
-        where = f"tensor {merge.tensor}"
-        raise RecipeError(Problem("decay out of range", where, f"{decay:g}", "0 to 1"))
+    decay, steps = fraction(merge, "decay"), len(merge.models) - 1
     later = ((1 - decay) * decay ** (steps - step) for step in range(1, steps + 1))
     weights = (decay**steps, *later)
     return make_node(WeightedSum(weights, sum(weights)), *(model.node for model in merge.models))

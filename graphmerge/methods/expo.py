@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.methods.task_vectors import task_vector
+from graphmerge.methods.task_vectors import task_vectors
 from graphmerge.ops import AddDelta
 from graphmerge.recipe.signature import ParameterSpec
 
 
 def build(merge: MergeInputs) -> Node:
     """T + alpha (T - B)."""
-    (aligned,) = merge.fine_tunes
-    delta = task_vector(merge, aligned)
+    (aligned,), (delta,) = merge.fine_tunes, task_vectors(merge)
     return make_node(AddDelta(merge.number("alpha")), aligned.node, delta)
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method, StatisticsRule
-from graphmerge.methods.matrices import number_within, weights_not_negative
-from graphmerge.methods.parameters import of_each, own
+from graphmerge.methods.parameters import WEIGHT_NOT_NEGATIVE, own
+from graphmerge.methods.ranges import number_above, weights_not_negative
 from graphmerge.methods.whole_model import distinct, one_value, sums_over_tensors
 from graphmerge.ops import FisherAverage, Gram
 from graphmerge.recipe.signature import ParameterSpec
@@ -29,7 +29,7 @@ def build(merge: MergeInputs) -> Node:
     """sum_i c_i F_i T_i / sum_i c_i F_i, entry by entry."""
     weights = weights_not_negative(merge.models)
     norms = merge.survey.get("squares", ())
-    floor = number_within(merge, "floor", above=0, most=None)
+    floor = number_above(merge, "floor", 0)
     models = (model.node for model in merge.models)
     op = FisherAverage(weights, floor, has_norms=bool(norms))
     return make_node(op, *models, *_fishers(merge), *norms)
@@ -52,7 +52,7 @@ METHOD = Method(
     base=BaseRule.NONE,
     group=Group.STATISTICS,
     parameters=(
-        of_each("weight", 1.0, "How much this model counts; not negative."),
+        WEIGHT_NOT_NEGATIVE,
         ParameterSpec(
             "normalize",
             bool,

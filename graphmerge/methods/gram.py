@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.graph import Node, make_node
-from graphmerge.methods.task_vectors import task_vector
-from graphmerge.ops import AddDelta, ColumnGram, Combine, CombineVectors, Gram, RowGram
+from graphmerge.methods.task_vectors import added, task_vectors
+from graphmerge.ops import ColumnGram, Combine, CombineVectors, Gram, RowGram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,5 +53,4 @@ def around_base(merge: MergeInputs, combine: Callable[..., Node]) -> Node:
     """`combine` of the task vectors, added to the base; of the models where there is no base."""
     if merge.base is None:
         return combine(*(model.node for model in merge.models))
-    deltas = (task_vector(merge, model) for model in merge.fine_tunes)
-    return make_node(AddDelta(), merge.base.node, combine(*deltas))
+    return added(merge, combine(*task_vectors(merge)))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.methods.matrices import SHARED, fraction, merge_matrices
+from graphmerge.methods.matrices import SHARED, merge_matrices
+from graphmerge.methods.ranges import fraction
 from graphmerge.ops.matrix_rules import IsoCts
 from graphmerge.recipe.signature import ParameterSpec
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.methods.task_vectors import task_vector
+from graphmerge.methods.task_vectors import added, task_vectors
 from graphmerge.methods.whole_model import distinct, norm_ratios
-from graphmerge.ops import AddDelta, Affine, Rescale, Scale, WeightedSum
+from graphmerge.ops import Affine, Rescale, Scale, WeightedSum
 from graphmerge.recipe.signature import REQUIRED, ParameterSpec
 
 if TYPE_CHECKING:
@@ -23,20 +23,19 @@ def survey(merges: tuple[MergeInputs, ...]) -> Survey:
         return {}
     pairs = []
     for merge in distinct(merges):
-        merged, *tuned = (task_vector(merge, model) for model in merge.fine_tunes)
+        merged, *tuned = task_vectors(merge)
         pairs.append([(_sum(tuned), make_node(Scale(float(tasks)), merged))])
     return {"ratio": norm_ratios(pairs)}
 
 
 def build(merge: MergeInputs) -> Node:
     """B + s (M - B), with s = alpha outside the layers and growing by beta over them."""
-    assert merge.base is not None, "the builder checks that lines has a base"
-    base, delta = merge.base.node, task_vector(merge, merge.fine_tunes[0])
+    delta, *_ = task_vectors(merge)
     alpha, rise = merge.number("alpha"), merge.number("beta") * _depth(merge)
     if "ratio" not in merge.survey:
-        return make_node(AddDelta(alpha + rise), base, delta)
+        return added(merge, delta, alpha + rise)
     scale = make_node(Affine(alpha, rise), *merge.survey["ratio"])
-    return make_node(AddDelta(1.0), base, make_node(Rescale(), delta, scale))
+    return added(merge, make_node(Rescale(), delta, scale))
 
 
 def _depth(merge: MergeInputs) -> float:

@@ -9,8 +9,8 @@ from attrs import evolve
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import DENSITY, SCALE
-from graphmerge.methods.task_vectors import add_to_base, task_vector
-from graphmerge.methods.whole_model import distinct, keep_over_threshold, survey_thresholds
+from graphmerge.methods.task_vectors import add_to_base
+from graphmerge.methods.whole_model import distinct, survey_thresholds, trimmed
 from graphmerge.ops import MeanOfNonzero
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ def survey(merges: tuple[MergeInputs, ...]) -> Survey:
 
 def build(merge: MergeInputs) -> Node:
     """B + lambda * the mean of those localized entries that are there."""
-    keep = keep_over_threshold(merge.survey)
-    kept = [keep(merge, model, task_vector(merge, model)) for model in merge.fine_tunes]
-    return add_to_base(merge, make_node(MeanOfNonzero(), *kept))
+    return add_to_base(merge, make_node(MeanOfNonzero(), *trimmed(merge, merge.survey)))
 
 
 METHOD = Method(

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.errors import Problem, RecipeError
 from graphmerge.graph import make_node
 from graphmerge.methods.factors import merged_factors
 from graphmerge.methods.parameters import SCALE
-from graphmerge.methods.task_vectors import add_to_base, task_vector
-from graphmerge.ops import AddDelta, MergeMatrices, WeightedSum
+from graphmerge.methods.task_vectors import add_to_base, added, task_vectors
+from graphmerge.ops import MergeMatrices, WeightedSum
 from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from graphmerge.graph import Node
-    from graphmerge.methods.base import MergeInputs, ModelInput
+    from graphmerge.methods.base import MergeInputs
     from graphmerge.ops.matrix_rules import MatrixRule
 
 EXCLUDE = ParameterSpec(
@@ -52,13 +51,12 @@ def merge_matrices(merge: MergeInputs, rule: MatrixRule) -> Node:
 
 def merge_with_own_scale(merge: MergeInputs, rule: MatrixRule) -> Node:
     """B + rule(T_1 - B, ...) for a rule that scales by itself; or B + the mean."""
-    assert merge.base is not None, "the builder checks that task-vector methods have a base"
-    return make_node(AddDelta(1.0), merge.base.node, merged_delta(merge, rule))
+    return added(merge, merged_delta(merge, rule))
 
 
 def merged_delta(merge: MergeInputs, rule: MatrixRule) -> Node:
     """What the rule makes of the task vectors, or their mean."""
-    deltas = [task_vector(merge, model) for model in merge.fine_tunes]
+    deltas = task_vectors(merge)
     if not is_matrix(merge):
         return mean(deltas)
     in_core = merge.parameters["space"] == "core"
@@ -70,38 +68,3 @@ def mean(nodes: Iterable[Node]) -> Node:
     """The mean of nodes."""
     values = tuple(nodes)
     return make_node(WeightedSum((1.0,) * len(values), float(len(values))), *values)
-
-
-def number_within(merge: MergeInputs, name: str, *, above: float, most: float | None) -> float:
-    """A parameter of the method in the range (above, most]. Raises RecipeError outside."""
-    value = merge.number(name)
-    if value > above and (most is None or value <= most):
-        return value
-    wanted = f"above {above:g}" + (f", at most {most:g}" if most is not None else "")
-    raise RecipeError(
-        Problem(f"{name} out of range", f"tensor {merge.tensor}", f"{value:g}", wanted)
-    )
-
-
-def fraction(merge: MergeInputs, name: str) -> float:
-    """A parameter of the method from 0 to 1. Raises RecipeError outside."""
-    value = merge.number(name)
-    if 0 <= value <= 1:
-        return value
-    where = f"tensor {merge.tensor}"
-    raise RecipeError(Problem(f"{name} out of range", where, f"{value:g}", "0 to 1"))
-
-
-def weights_not_negative(models: Iterable[ModelInput]) -> tuple[float, ...]:
-    """The weight of every model. Raises RecipeError for a negative one, or where all are zero."""
-    given = {model.label: model.number("weight") for model in models}
-    wrong = [
-        Problem("negative weight", label, f"{weight:g}", "0 or more")
-        for label, weight in given.items()
-        if not weight >= 0
-    ]
-    if not wrong and not any(given.values()):
-        wrong = [Problem("all weights are zero", wanted="one above 0")]
-    if wrong:
-        raise RecipeError(*wrong)
-    return tuple(given.values())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import SCALE
-from graphmerge.methods.task_vectors import add_to_base, task_vector
+from graphmerge.methods.task_vectors import add_to_base, task_vectors
 from graphmerge.methods.whole_model import distinct, sums_over_tensors
 from graphmerge.ops import Combine, Gram, Shares
 
@@ -19,16 +19,15 @@ if TYPE_CHECKING:
 def survey(merges: tuple[MergeInputs, ...]) -> Survey:
     """Each task vector's share of the squared norms, over all tensors."""
     squares = [
-        [make_node(Gram(), task_vector(merge, model)) for model in merge.fine_tunes]
-        for merge in distinct(merges)
+        [make_node(Gram(), delta) for delta in task_vectors(merge)] for merge in distinct(merges)
     ]
     return {"coefficients": (make_node(Shares(), sums_over_tensors(squares)),)}
 
 
 def build(merge: MergeInputs) -> Node:
     """B + lambda * sum_i c_i (T_i - B)."""
-    deltas = [task_vector(merge, model) for model in merge.fine_tunes]
-    return add_to_base(merge, make_node(Combine(), *deltas, *merge.survey["coefficients"]))
+    combined = make_node(Combine(), *task_vectors(merge), *merge.survey["coefficients"])
+    return add_to_base(merge, combined)
 
 
 METHOD = Method(

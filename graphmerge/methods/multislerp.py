@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from graphmerge.errors import Problem, RecipeError
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.gram import around_base, combined
 from graphmerge.methods.parameters import WEIGHT
+from graphmerge.methods.ranges import not_negative
 from graphmerge.ops import DirectionCoefficients
 from graphmerge.ops.checks import normalised
 from graphmerge.recipe.signature import ParameterSpec
@@ -25,10 +25,8 @@ def build(merge: MergeInputs) -> Node:
     weights = tuple(model.number("weight") for model in models)
     if merge.flag("normalize_weights"):
         weights = normalised(weights, setting="normalize_weights")
-    eps = merge.number("eps")
-    if not eps >= 0:
-        raise RecipeError(Problem("eps is negative", f"tensor {merge.tensor}", f"{eps:g}"))
-    return around_base(merge, partial(combined, DirectionCoefficients(weights, eps)))
+    op = DirectionCoefficients(weights, not_negative(merge, "eps"))
+    return around_base(merge, partial(combined, op))
 
 
 METHOD = Method(

@@ -14,7 +14,7 @@ from attrs import evolve
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import SCALE
-from graphmerge.methods.task_vectors import add_to_base, task_vector
+from graphmerge.methods.task_vectors import add_to_base, task_vectors
 from graphmerge.methods.whole_model import SCOPE, distinct, scope_of, sums_over_tensors
 from graphmerge.ops import Combine, Gram, InverseRootShares
 from graphmerge.recipe.signature import ParameterSpec
@@ -38,17 +38,13 @@ def build(merge: MergeInputs) -> Node:
         (coefficients,) = merge.survey["coefficients"]
     else:
         coefficients = make_node(InverseRootShares(), *_squares(merge))
-    return add_to_base(merge, make_node(Combine(), *_deltas(merge), coefficients))
-
-
-def _deltas(merge: MergeInputs) -> list[Node]:
-    return [task_vector(merge, model) for model in merge.fine_tunes]
+    return add_to_base(merge, make_node(Combine(), *task_vectors(merge), coefficients))
 
 
 def _squares(merge: MergeInputs) -> list[Node]:
     of_models = merge.parameters["norms"] == "models"
-    measured = [model.node for model in merge.fine_tunes] if of_models else _deltas(merge)
-    return [make_node(Gram(), x) for x in measured]
+    models = (model.node for model in merge.fine_tunes)
+    return [make_node(Gram(), x) for x in (models if of_models else task_vectors(merge))]
 
 
 METHOD = Method(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.errors import Problem, RecipeError
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, MergeInputs, Method
-from graphmerge.methods.parameters import normalize
+from graphmerge.methods.parameters import normalize, of_each, own
+from graphmerge.methods.ranges import out_of_range
 from graphmerge.methods.slerp import interpolated
 from graphmerge.methods.sparsifiers import find_sparsifier
 from graphmerge.methods.task_vectors import restore_norm
@@ -47,8 +47,7 @@ def _sparsify(merge: MergeInputs) -> Node:
     (delta,) = merge.models
     density = merge.number("density")
     if not 0 <= density <= 1:
-        where = f"{delta.label}, tensor {merge.tensor}"
-        raise RecipeError(Problem("density out of range", where, f"{density:g}", "0 to 1"))
+        raise out_of_range(merge, "density", density, "0 to 1", delta)
     sparsifier = find_sparsifier(str(merge.parameters["method"]))
     sparse = sparsifier(merge, delta, delta.node, density)
     return restore_norm(delta.node, sparse) if merge.parameters["rescale"] == "l1" else sparse
@@ -79,11 +78,7 @@ def _weights(merge: MergeInputs) -> tuple[float, ...]:
     return tuple(model.number("weight") for model in merge.models)
 
 
-def _own(name: str, default: float, doc: str) -> ParameterSpec:
-    return ParameterSpec(name, float, default, per_model=False, doc=doc)
-
-
-_WEIGHT = ParameterSpec("weight", float, 1.0, per_model=True, doc="How much this input counts.")
+_WEIGHT = of_each("weight", 1.0, "How much this input counts.")
 
 _ALL = (
     Method(
@@ -129,7 +124,7 @@ _ALL = (
         paper="Editing models with task arithmetic, arXiv 2212.04089",
         build=_add_delta,
         base=BaseRule.NONE,
-        parameters=(_own("scale", 1.0, "What the task vector is multiplied by."),),
+        parameters=(own("scale", 1.0, "What the task vector is multiplied by."),),
         least_models=2,
         most_models=2,
     ),

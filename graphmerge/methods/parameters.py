@@ -61,3 +61,7 @@ def own(name: str, default: float, doc: str) -> ParameterSpec:
 def of_each(name: str, default: float, doc: str) -> ParameterSpec:
     """A number that each model has."""
     return ParameterSpec(name, float, default, per_model=True, doc=doc)
+
+
+WEIGHT_NOT_NEGATIVE = of_each("weight", 1.0, "How much this model counts; not negative.")
+"""The weight of methods that average by what data, or task vectors, say."""

@@ -10,17 +10,12 @@ from typing import TYPE_CHECKING
 
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.methods.matrices import fraction
 from graphmerge.methods.parameters import own
+from graphmerge.methods.ranges import fraction
 from graphmerge.methods.task_vectors import add_to_base, task_vectors
-from graphmerge.methods.whole_model import (
-    digits_over_tensors,
-    distinct,
-    in_dtype,
-    one_value,
-    widest,
-)
+from graphmerge.methods.whole_model import digits_over_tensors, distinct, one_value, widest
 from graphmerge.ops import CompetitionMean, CompetitionScore, Magnitudes
+from graphmerge.ops.arithmetic import in_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.errors import Problem, RecipeError
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import own
+from graphmerge.methods.ranges import not_negative
 from graphmerge.methods.task_vectors import added, task_vectors
 from graphmerge.ops import RegionMean
 
@@ -17,18 +17,9 @@ if TYPE_CHECKING:
 EPSILON = own("epsilon", 1e-5, "An entry counts as changed where |T - B| is above this.")
 
 
-def epsilon_of(merge: MergeInputs) -> float:
-    """The method's epsilon. Raises RecipeError below 0."""
-    epsilon = merge.number("epsilon")
-    if epsilon < 0:
-        where = f"tensor {merge.tensor}"
-        raise RecipeError(Problem("epsilon out of range", where, f"{epsilon:g}", "0 or more"))
-    return epsilon
-
-
 def build(merge: MergeInputs) -> Node:
     """The mean of the task vectors that have changed an entry."""
-    return added(merge, make_node(RegionMean(epsilon_of(merge)), *task_vectors(merge)))
+    return added(merge, make_node(RegionMean(not_negative(merge, "epsilon")), *task_vectors(merge)))
 
 
 METHOD = Method(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import own
-from graphmerge.methods.ram import EPSILON, epsilon_of
+from graphmerge.methods.ram import EPSILON
+from graphmerge.methods.ranges import not_negative
 from graphmerge.methods.task_vectors import added, task_vectors
 from graphmerge.ops import ActiveCounts, OverlapFactors, RegionMean
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def build(merge: MergeInputs) -> Node:
     """RAM, with what only one model has changed raised by how much that model shares."""
-    deltas, epsilon = task_vectors(merge), epsilon_of(merge)
+    deltas, epsilon = task_vectors(merge), not_negative(merge, "epsilon")
     counts = make_node(ActiveCounts(epsilon), *deltas)
     factors = make_node(OverlapFactors(merge.number("r"), merge.number("alpha")), counts)
     return added(merge, make_node(RegionMean(epsilon, scaled=True), *deltas, factors))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method, StatisticsRule
-from graphmerge.methods.matrices import fraction, number_within, weights_not_negative
-from graphmerge.methods.parameters import of_each, own
+from graphmerge.methods.parameters import WEIGHT_NOT_NEGATIVE, own
+from graphmerge.methods.ranges import fraction, number_above, weights_not_negative
 from graphmerge.ops import CollectMatrices, RegressByGrams, WeightedSum
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def build(merge: MergeInputs) -> Node:
     if not grams:
         return make_node(WeightedSum(weights, sum(weights)), *models)
     alpha = fraction(merge, "alpha")
-    ridge = number_within(merge, "ridge", above=0, most=None)
+    ridge = number_above(merge, "ridge", 0)
     collected = make_node(CollectMatrices(), *grams)
     return make_node(RegressByGrams(weights, alpha, ridge), *models, collected)
 
@@ -39,7 +39,7 @@ METHOD = Method(
     base=BaseRule.NONE,
     group=Group.STATISTICS,
     parameters=(
-        of_each("weight", 1.0, "How much this model counts; not negative."),
+        WEIGHT_NOT_NEGATIVE,
         own("alpha", 0.9, "Factor of Gram matrices off the diagonal, 0 to 1; 0 is by columns."),
         own("ridge", 1e-8, "Share of the mean of the diagonal that is added to it; above 0."),
     ),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.errors import Problem, RecipeError
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import own
+from graphmerge.methods.ranges import fraction
 from graphmerge.methods.task_vectors import added, task_vectors
 from graphmerge.ops import (
     EnergyConsensus,
@@ -27,11 +27,7 @@ if TYPE_CHECKING:
 
 def build(merge: MergeInputs) -> Node:
     """Keep entries of high variance, weight models by their energy there, let signs vote."""
-    share = merge.number("select_topk")
-    if not 0 <= share <= 1:
-        where = f"tensor {merge.tensor}"
-        raise RecipeError(Problem("select_topk out of range", where, f"{share:g}", "0 to 1"))
-    deltas = task_vectors(merge)
+    share, deltas = fraction(merge, "select_topk"), task_vectors(merge)
     if share < 1:
         varied = most_varied(deltas, share)
         deltas = tuple(make_node(Where(others_are_zero=False), delta, varied) for delta in deltas)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.methods.matrices import SHARED, merge_matrices, number_within
+from graphmerge.methods.matrices import SHARED, merge_matrices
+from graphmerge.methods.ranges import number_above
 from graphmerge.ops.matrix_rules import Star
 from graphmerge.recipe.signature import ParameterSpec
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def build(merge: MergeInputs) -> Node:
     """Cut each task vector to the share eta of its nuclear norm, rescale it, take the mean."""
-    return merge_matrices(merge, Star(number_within(merge, "eta", above=0, most=1)))
+    return merge_matrices(merge, Star(number_above(merge, "eta", 0, most=1)))
 
 
 METHOD = Method(

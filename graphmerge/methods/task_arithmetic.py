@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import SCALE, WEIGHT, normalize
-from graphmerge.methods.task_vectors import add_weighted, task_vector
+from graphmerge.methods.task_vectors import add_weighted, task_vectors
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def build(merge: MergeInputs) -> Node:
     """B + lambda * sum_i w_i (T_i - B)."""
-    return add_weighted(merge, tuple(task_vector(merge, model) for model in merge.fine_tunes))
+    return add_weighted(merge, task_vectors(merge))
 
 
 METHOD = Method(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from graphmerge.errors import Problem, RecipeError
 from graphmerge.graph import Node, make_node
+from graphmerge.methods.ranges import fraction_of
 from graphmerge.ops import (
     AbsoluteSum,
     AddDelta,
@@ -48,16 +48,7 @@ def task_vectors(merge: MergeInputs) -> tuple[Node, ...]:
 
 def density_of(merge: MergeInputs, model: ModelInput) -> float:
     """The model's density. Raises RecipeError outside 0 to 1."""
-    return fraction(merge, model, "density")
-
-
-def fraction(merge: MergeInputs, model: ModelInput, parameter: str) -> float:
-    """One of the model's parameters. Raises RecipeError outside 0 to 1."""
-    value = model.number(parameter)
-    if not 0 <= value <= 1:
-        where = f"{model.label}, tensor {merge.tensor}"
-        raise RecipeError(Problem(f"{parameter} out of range", where, f"{value:g}", "0 to 1"))
-    return value
+    return fraction_of(merge, model, "density")
 
 
 def keep_largest(merge: MergeInputs, model: ModelInput, delta: Node) -> Node:
@@ -127,12 +118,10 @@ def restore_norm(dense: Node, sparse: Node) -> Node:
 
 def sparse_task_vectors(merge: MergeInputs, sparsify: Sparsifier) -> tuple[Node, ...]:
     """Every fine-tune's task vector, sparsified, and rescaled if the method's `rescale` says so."""
-    deltas = []
-    for model in merge.fine_tunes:
-        dense = task_vector(merge, model)
-        sparse = sparsify(merge, model, dense)
-        deltas.append(_rescaled(merge, model, dense, sparse))
-    return tuple(deltas)
+    return tuple(
+        _rescaled(merge, model, dense, sparsify(merge, model, dense))
+        for model, dense in zip(merge.fine_tunes, task_vectors(merge), strict=True)
+    )
 
 
 def _rescaled(merge: MergeInputs, model: ModelInput, dense: Node, sparse: Node) -> Node:

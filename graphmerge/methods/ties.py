@@ -12,17 +12,17 @@ from graphmerge.methods.task_vectors import (
     add_to_base,
     keep_largest,
     sparse_task_vectors,
-    task_vector,
+    task_vectors,
     weights_of,
 )
 from graphmerge.methods.whole_model import (
     SCOPE,
     distinct,
-    keep_over_threshold,
     norm_ratios,
     scope_of,
     sums_over_tensors,
     survey_thresholds,
+    trimmed,
 )
 from graphmerge.ops import Rescale, SignBalance, SignConsensus
 
@@ -38,9 +38,10 @@ def survey(merges: tuple[MergeInputs, ...]) -> Survey:
     tensors = distinct(merges)
     found = dict(survey_thresholds(tensors))
     if any(merge.flag("rescale") for merge in tensors):
-        found["factors"] = norm_ratios(
-            [list(zip(_dense(merge), _trimmed(merge, found), strict=True)) for merge in tensors]
-        )
+        pairs = [
+            list(zip(task_vectors(merge), trimmed(merge, found), strict=True)) for merge in tensors
+        ]
+        found["factors"] = norm_ratios(pairs)
     balances = [
         [make_node(SignBalance(weights_of(merge)), *_sparse(merge, found))] for merge in tensors
     ]
@@ -56,23 +57,12 @@ def build(merge: MergeInputs) -> Node:
     return add_to_base(merge, make_node(consensus, *sparse, *merge.survey["balance"]))
 
 
-def _dense(merge: MergeInputs) -> list[Node]:
-    return [task_vector(merge, model) for model in merge.fine_tunes]
-
-
-def _trimmed(merge: MergeInputs, found: Survey) -> list[Node]:
-    keep = keep_over_threshold(found)
-    pairs = zip(merge.fine_tunes, _dense(merge), strict=True)
-    return [keep(merge, model, delta) for model, delta in pairs]
-
-
 def _sparse(merge: MergeInputs, found: Survey) -> list[Node]:
     """Trimmed task vectors, with the L1 norm over the whole model restored if `rescale`."""
-    trimmed = _trimmed(merge, found)
+    kept = trimmed(merge, found)
     if not merge.flag("rescale"):
-        return trimmed
-    factors = found["factors"]
-    return [make_node(Rescale(), *pair) for pair in zip(trimmed, factors, strict=True)]
+        return kept
+    return [make_node(Rescale(), *pair) for pair in zip(kept, found["factors"], strict=True)]
 
 
 METHOD = Method(

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.graph import Node, make_node
-from graphmerge.methods.task_vectors import density_of, task_vector
+from graphmerge.methods.task_vectors import density_of, task_vectors
 from graphmerge.ops import (
     AbsoluteSum,
-    Cast,
     DigitHistogram,
     DigitsOverTensors,
     KeepLargest,
@@ -23,6 +22,7 @@ from graphmerge.ops import (
     Scale,
     SumOverTensors,
 )
+from graphmerge.ops.arithmetic import in_dtype
 from graphmerge.ops.sparsify import DIGIT_BITS
 from graphmerge.recipe.signature import ParameterSpec
 from graphmerge.spec import DType
@@ -30,7 +30,7 @@ from graphmerge.spec import DType
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from graphmerge.methods.base import MergeInputs, ModelInput, Survey
+    from graphmerge.methods.base import MergeInputs, Survey
     from graphmerge.recipe.values import Scalar
 
 SCOPE = ParameterSpec(
@@ -106,7 +106,8 @@ def survey_thresholds(merges: Sequence[MergeInputs]) -> Survey:
         return {}
     keep = tuple(max(1, int(densities[i] * size)) for i in limited)
     wide = widest(merges)
-    parts = [[in_dtype(wide, _delta(merge, i)) for i in limited] for merge in merges]
+    deltas = [task_vectors(merge) for merge in merges]
+    parts = [[in_dtype(wide, of_tensor[i]) for i in limited] for of_tensor in deltas]
     digits = digits_over_tensors(parts, keep, wide)
     return {
         f"threshold {i}": (make_node(KeepTies(place), digits),) for place, i in enumerate(limited)
@@ -128,21 +129,23 @@ def digits_over_tensors(
     return statistic[0]
 
 
-def keep_over_threshold(survey: Survey) -> Callable[[MergeInputs, ModelInput, Node], Node]:
-    """The sparsifier that goes by thresholds of `survey_thresholds`."""
+def trimmed(merge: MergeInputs, survey: Survey) -> list[Node]:
+    """The task vectors, trimmed by the thresholds of `survey_thresholds`."""
+    densities = (density_of(merge, model) for model in merge.fine_tunes)
+    return [
+        _trimmed(delta, density, survey.get(f"threshold {index}"))
+        for index, (delta, density) in enumerate(zip(task_vectors(merge), densities, strict=True))
+    ]
 
-    def keep(merge: MergeInputs, model: ModelInput, delta: Node) -> Node:
-        density = density_of(merge, model)
-        found = survey.get(f"threshold {merge.fine_tunes.index(model)}")
-        if density == 0:
-            return make_node(Scale(0.0), delta)
-        if found is None:
-            return delta
-        dtype = DType.F64 if _is_wide(found[0]) else delta.spec.dtype
-        kept = make_node(KeepLargest(density), in_dtype(dtype, delta), *found)
-        return in_dtype(delta.spec.dtype, kept)
 
-    return keep
+def _trimmed(delta: Node, density: float, threshold: tuple[Node, ...] | None) -> Node:
+    if density == 0:
+        return make_node(Scale(0.0), delta)
+    if threshold is None:
+        return delta
+    dtype = DType.F64 if _is_wide(threshold[0]) else delta.spec.dtype
+    kept = make_node(KeepLargest(density), in_dtype(dtype, delta), *threshold)
+    return in_dtype(delta.spec.dtype, kept)
 
 
 def sums_over_tensors(parts: Sequence[Sequence[Node]]) -> Node:
@@ -161,10 +164,6 @@ def norm_ratios(pairs: Sequence[Sequence[tuple[Node, Node]]]) -> tuple[Node, ...
     )
 
 
-def _delta(merge: MergeInputs, index: int) -> Node:
-    return task_vector(merge, merge.fine_tunes[index])
-
-
 def widest(merges: Sequence[MergeInputs]) -> DType:
     """The dtype in which magnitudes of all tensors are compared."""
     dtypes = {merge.models[0].node.spec.dtype for merge in merges}
@@ -176,8 +175,3 @@ def _is_wide(threshold: Node) -> bool:
     (digits,) = threshold.inputs
     assert isinstance(digits.op, DigitsOverTensors)
     return digits.op.digit == len(DIGIT_BITS[DType.F64]) - 1
-
-
-def in_dtype(dtype: DType, node: Node) -> Node:
-    """The node, cast where it has another dtype."""
-    return node if node.spec.dtype is dtype else make_node(Cast(dtype), node)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.methods.matrices import SHARED, merge_matrices, number_within
+from graphmerge.methods.matrices import SHARED, merge_matrices
+from graphmerge.methods.ranges import number_above
 from graphmerge.ops.matrix_rules import Wudi
 from graphmerge.recipe.signature import ParameterSpec
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def build(merge: MergeInputs) -> Node:
     """The task vector that interferes least with the inputs of every task."""
-    return merge_matrices(merge, Wudi(number_within(merge, "ridge", above=0, most=None)))
+    return merge_matrices(merge, Wudi(number_above(merge, "ridge", 0)))
 
 
 METHOD = Method(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import field, frozen
 
 from graphmerge.errors import GraphError, Problem
-from graphmerge.graph import Access, Fusion, Node, Op, Space
+from graphmerge.graph import Access, Fusion, Node, Op, Space, make_node
 from graphmerge.ops.checks import all_in, require_divisor, same_compute_spec, shared_space
 from graphmerge.spec import DType, TensorSpec
 
@@ -72,6 +72,11 @@ class Cast(Op):
     def settings(self) -> str:
         """Target dtype."""
         return self.dtype.value
+
+
+def in_dtype(dtype: DType, node: Node) -> Node:
+    """The node, cast where it has another dtype."""
+    return node if node.spec.dtype is dtype else make_node(Cast(dtype), node)
 
 
 @frozen(cache_hash=True)

@@ -54,8 +54,7 @@ class AddLowRank(Op):
         if not all(spec.dtype.is_mergeable_float for spec in inputs):
             got = ", ".join(spec.dtype.value for spec in inputs)
             raise GraphError(Problem("a product of these dtypes cannot be added", got=got))
-        is_double = weight.dtype is DType.F64
-        return TensorSpec(weight.shape, DType.F64 if is_double else DType.F32)
+        return weight.with_dtype(weight.dtype.arithmetic)
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A weight with something added is a weight."""

@@ -25,7 +25,6 @@ GATHER_ELEMENTS = 65536
 """Elements that are converted, combined or picked out at a time."""
 _WORKSPACE_ROWS = 4
 """Rows of float64 that combining takes: the sum, one row converted, and room for conversion."""
-_WIDER = {DType.F16: DType.F32, DType.BF16: DType.F32, DType.F32: DType.F32, DType.F64: DType.F64}
 
 
 @frozen(eq=False)
@@ -134,11 +133,10 @@ class GatherRows(Op):
         shape = (1, self.rows.rows) if self.is_flat else (self.rows.rows, *first.shape[1:])
         if len(dtypes) == 1 and self.rows.is_copied:
             return TensorSpec(shape, first.dtype)
-        if not dtypes <= _WIDER.keys():
+        if not all(dtype.is_mergeable_float for dtype in dtypes):
             got = ", ".join(sorted(dtype.value for dtype in dtypes))
             raise GraphError(Problem("rows of these dtypes cannot be combined", got=got))
-        wide = {_WIDER[dtype] for dtype in dtypes}
-        return TensorSpec(shape, DType.F64 if DType.F64 in wide else DType.F32)
+        return TensorSpec(shape, DType.F64 if DType.F64 in dtypes else DType.F32)
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """Rows of weights are weights."""

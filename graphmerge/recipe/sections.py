@@ -64,9 +64,7 @@ def _read_module(name: str | None, fields: Mapping[str, Cursor]) -> Module:
 
 def _read_model(place: Cursor) -> Source | None:
     """One entry of `models:`; None, with the problems reported, if its model is wrong."""
-    fields = place.fields(_SOURCE_KEYS, required=("model",))
-    layer_range = _read_layer_range(fields["layer_range"]) if "layer_range" in fields else None
-    return _read_fields(fields, layer_range)
+    return _read_fields(place.fields(_SOURCE_KEYS, required=("model",)))
 
 
 def _read_slice(place: Cursor) -> Slice:
@@ -86,16 +84,13 @@ def _read_slice(place: Cursor) -> Slice:
 
 def _read_source(place: Cursor) -> Source | None:
     """One entry of `sources:`; None, with the problems reported, if its model or range is wrong."""
-    fields = place.fields(_SOURCE_KEYS, required=("model", "layer_range"))
-    layer_range = _read_layer_range(fields["layer_range"]) if "layer_range" in fields else None
-    source = _read_fields(fields, layer_range)
-    return source if layer_range else None
+    source = _read_fields(place.fields(_SOURCE_KEYS, required=("model", "layer_range")))
+    return source if source and source.layer_range else None
 
 
-def _read_fields(
-    fields: Mapping[str, Cursor], layer_range: tuple[int, int] | None
-) -> Source | None:
+def _read_fields(fields: Mapping[str, Cursor]) -> Source | None:
     """A source; None, with the problems reported, if its model is wrong."""
+    layer_range = _read_layer_range(fields["layer_range"]) if "layer_range" in fields else None
     model = read_reference(fields["model"]) if "model" in fields else None
     statistics = _read_statistics(fields["statistics"]) if "statistics" in fields else None
     parameters = read_parameters(fields.get("parameters"))

@@ -276,7 +276,10 @@ def test_what_cannot_be_merged_is_refused(models):
     cancelled["models"][1]["parameters"] = {"weight": -0.5}
     refused(cancelled, r"weights sum to zero.*set normalize_weights: false")
     refused(listed("ema", ["m0", "m1"], decay=1.5), "decay out of range.*1.5")
-    refused(listed("multislerp", ["m0", "m1"], per_model=weight, eps=-1.0), "eps is negative")
+    refused(
+        listed("multislerp", ["m0", "m1"], per_model=weight, eps=-1.0),
+        "eps out of range.*0 or more",
+    )
     lone = listed("multislerp", [], base="m0")
     lone["models"] = [{"model": "m0"}]
     refused(lone, "wrong number of models for multislerp.*the base not counted")
