@@ -7,9 +7,9 @@ from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING
 
-import xxhash
 from attrs import evolve, frozen
 
+from graphmerge.build.derived_key import derived_key
 from graphmerge.build.filters import idle_filters
 from graphmerge.build.lift import Lifted, common_kind, lift
 from graphmerge.build.vocabularies import align
@@ -26,7 +26,6 @@ from graphmerge.graph import (
     simplify,
     verify_graph,
 )
-from graphmerge.methods.operations import KEEPING
 from graphmerge.methods.registry import find_method, find_operation, parameter_names
 from graphmerge.ops import LoadTensor, StackLayer
 from graphmerge.ops.arithmetic import in_dtype
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
 
 SHOWN_NAMES = 3
 """Names that a note lists; the rest are counted."""
-_SAME_MASKS = tuple(kind for kind in KEEPING if kind != "sparsify")
-"""Operations whose result gets the masks of their first input; a second sparsifier draws anew."""
 
 
 @frozen(eq=False)
@@ -78,7 +75,8 @@ def build_graph(recipes: RecipeGraph, stored: Models, *, seed: int) -> Build:
     tensors = {name: final.model.tensors[name] for name in final.names}
     statistics = recipes.statistics()
     merged = {name: model for name, model in stored.items() if name not in statistics}
-    warnings = (*_of_entries(made, "warnings"), *_unused(recipes), *_warnings(merged))
+    idle = (*_unused(recipes), *_idle_templates(recipes))
+    warnings = (*_of_entries(made, "warnings"), *idle, *_warnings(merged))
     notes = tuple(_of_entries(made, "notes"))
     reading = sum(lifted.reading_bytes for lifted in made.values())
     graph = Graph(tuple(_outputs(tensors)), (), warnings, notes, reading)
@@ -136,7 +134,7 @@ def lift_entry(entry: Entry, models: Models, *, seed: int) -> Lifted:
         {**inputs, **aligned.models},
         seed=seed,
         reference=ModelReference(entry.name or "the output"),
-        key=derived_key(recipe, inputs),
+        key=derived_key(recipe, {name: models[name] for name in entry.references()}),
     )
     return evolve(
         lifted,
@@ -175,20 +173,6 @@ def _within(problem: Problem, entry: Entry) -> Problem:
     for place, in_operation in _PLACES_IN_OPERATIONS if entry.recipe.is_operation else ():
         where = place.sub(in_operation, where)
     return evolve(problem, where=", ".join(filter(None, (f"entry {entry.name}", where))))
-
-
-def derived_key(recipe: Recipe, inputs: Models) -> str:
-    """What says how a model is made: by which recipe from which inputs, whatever they are called.
-
-    An operation that keeps entries in their places has the key of its first input, so that a mask
-    for the task vector of a model is the same wherever it is drawn.
-    """
-    if recipe.is_operation and recipe.merge_method in _SAME_MASKS:
-        return next(iter(inputs.values())).key
-    text = repr(recipe)
-    for reference, model in inputs.items():
-        text = text.replace(repr(reference), model.key)
-    return xxhash.xxh3_64_hexdigest(text.encode())
 
 
 def _outputs(tensors: Mapping[str, ModelTensor]) -> Iterator[Output]:
@@ -255,6 +239,14 @@ def _unused(recipes: RecipeGraph) -> Iterator[str]:
     if unused:
         what = "entries are" if len(unused) > 1 else "entry is"
         yield f"{len(unused)} {what} left out, as the output does not need them: {_some(unused)}"
+
+
+def _idle_templates(recipes: RecipeGraph) -> Iterator[str]:
+    """The entries whose chat template the output does not get."""
+    for entry in recipes.needed():
+        if entry.recipe.chat_template is not None and entry is not recipes.template_entry:
+            what = "chat_template has no effect: the output has another one"
+            yield f"entry {entry.name}: {what} (move it to the output, or leave it out)"
 
 
 def _warnings(models: Models) -> tuple[str, ...]:

@@ -253,15 +253,22 @@ class RecipeGraph:
         return next(entry.recipe for entry in self.entries if entry.name == self.output)
 
     @property
+    def template_entry(self) -> Entry | None:
+        """The entry whose chat template the output gets: it itself, or one that gives it its files.
+
+        None if the template of the files stays.
+        """
+        by_name = {entry.name: entry for entry in self.entries}
+        entry = by_name.get(self.output)
+        while entry is not None and entry.recipe.chat_template is None:
+            entry = by_name.get(str(entry.recipe.donor))
+        return entry
+
+    @property
     def chat_template(self) -> str | None:
-        """What the output says, or else the entry that gives it its tokenizer files."""
-        recipes = {entry.name: entry.recipe for entry in self.entries}
-        recipe: Recipe | None = recipes[self.output]
-        while recipe is not None:
-            if recipe.chat_template is not None:
-                return recipe.chat_template
-            recipe = recipes.get(str(recipe.donor))
-        return None
+        """The chat template that the recipes give the output."""
+        entry = self.template_entry
+        return entry.recipe.chat_template if entry else None
 
     def with_chat_template(self, template: str) -> RecipeGraph:
         """The same recipes, whose output gets another chat template."""

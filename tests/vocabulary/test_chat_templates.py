@@ -114,3 +114,35 @@ def test_a_broken_template_is_refused_before_the_run(template, folder):
 def test_what_transformers_adds_to_jinja_is_no_mistake(template, folder):
     recipe(folder, template)
     assert compile_recipe(folder / "recipe.yml").chat_template == template
+
+
+GRAPH = """
+graph:
+  first: {{merge_method: passthrough, models: [{{model: {0}/a}}]{first}}}
+  second: {{merge_method: passthrough, models: [{{model: {0}/b}}]{second}}}
+  out: {{op: weighted-sum, inputs: [first, second], normalize: true}}
+output: out
+{out}
+"""
+SAID = {"first": ", chat_template: alpaca", "second": ", chat_template: mistral"}
+IDLE = "entry {}: chat_template has no effect: the output has another one"
+
+
+@pytest.mark.parametrize(
+    ("said", "template", "idle"),
+    [
+        (("first",), "alpaca", ()),
+        (("second",), None, ("second",)),
+        (("first", "second"), "alpaca", ("second",)),
+        (("first", "second", "out"), "chatml", ("first", "second")),
+    ],
+)
+def test_a_template_that_the_output_does_not_get_is_told(folder, said, template, idle):
+    """That of the entry whose tokenizer files the output has is its own, unless it says another."""
+    parts = {entry: SAID[entry] if entry in said else "" for entry in SAID}
+    out = "chat_template: chatml" if "out" in said else ""
+    (folder / "recipe.yml").write_text(GRAPH.format(folder, **parts, out=out))
+    made = compile_recipe(folder / "recipe.yml")
+    assert made.chat_template == (BUILT_IN[template] if template else "")
+    told = [text for text in made.build.graph.warnings if "has no effect" in text]
+    assert [text.split(" (")[0] for text in told] == [IDLE.format(entry) for entry in idle]
