@@ -231,3 +231,16 @@ def test_passthrough_copies_every_bit(tmp_path):
     merged = merge(recipe, tmp_path / "out").tensors()
     stored = read_model(folder)
     assert all(same_bytes(merged[name], stored[name]) for name in tensors)
+
+
+@pytest.mark.parametrize("method", ["task_arithmetic", "ties"])
+def test_of_a_base_that_nobody_changes_only_negative_zeros_become_positive(tmp_path, method):
+    numbers = torch.tensor([-0.0, 0.0, -1e-40, 1.5, -3e38])
+    folders = [write_model(tmp_path / name, {"w": numbers}) for name in ("base", "a", "b")]
+    recipe = {
+        "merge_method": method,
+        "base_model": str(folders[0]),
+        "models": [{"model": str(folder), "parameters": {"weight": 0.5}} for folder in folders[1:]],
+    }
+    merged = merge(recipe, tmp_path / "out").tensors()["w"]
+    assert same_bytes(merged, torch.cat([numbers[1:2], numbers[1:]]))
