@@ -6,10 +6,8 @@ import atexit
 import logging
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -33,6 +31,7 @@ from graphmerge.hub.messages import (
     from_line,
     to_line,
 )
+from graphmerge.hub.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -63,7 +62,7 @@ def open_repository(
         InputError: there is no such model, it may not be read, or holds no weights.
         MachineError: the Hub cannot be reached, or fails.
     """
-    request = Open(repository, revision, commit, str(_views()), fetches_weights)
+    request = Open(repository, revision, commit, str(scratch_folder()), fetches_weights)
     opened = _asked(request)
     return HubOrigin(repository, revision or "main", opened["commit"], Path(opened["folder"]))
 
@@ -120,14 +119,6 @@ def _renamed(problem: Problem, origin: HubOrigin) -> Problem:
 def _wanted(origin: HubOrigin, path: Path) -> WantedFile:
     name = path.relative_to(origin.folder).as_posix()
     return WantedFile(origin.repository, origin.commit, name, str(path), path.stat().st_size)
-
-
-@cache
-def _views() -> Path:
-    """Where the folders are; gone when this process ends."""
-    folder = tempfile.mkdtemp(prefix="graphmerge-hub-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
 
 
 _LOCK = threading.Lock()
