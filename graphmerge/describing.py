@@ -11,6 +11,7 @@ from attrs import evolve
 
 from graphmerge.build.matching import listed_sources, slice_length
 from graphmerge.checkpoint.card import read_card
+from graphmerge.checkpoint.components import MODULES, PIPELINE
 from graphmerge.hub import is_repository
 from graphmerge.methods.registry import find_method, find_operation
 from graphmerge.output import Card, CardLayers, CardPart, CardStep, contributions
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _CACHED = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)")
 """Folder of a model in the cache of huggingface_hub, over `snapshots/COMMIT`."""
-_LIBRARIES = {"model_index.json": "diffusers", "modules.json": "sentence-transformers"}
+_LIBRARIES = {PIPELINE: "diffusers", MODULES: "sentence-transformers"}
 """By the file that lists the components of a model."""
 
 

@@ -8,6 +8,7 @@ from attrs import frozen
 
 from graphmerge.checkpoint.components import component_config
 from graphmerge.checkpoint.language_config import language_values
+from graphmerge.checkpoint.own_files import CARD_NAME, RECIPE_NAME
 from graphmerge.checkpoint.quantisation import find_quantisation
 from graphmerge.checkpoint.side_files import is_tokenizer_file
 from graphmerge.checkpoint.values import component_of
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from graphmerge.compilation import Compiled
     from graphmerge.schedule.plan import Plan
     from graphmerge.spec import DType
-
-RECIPE_NAME = "graphmerge_recipe.yml"
-"""Name of the recipe in the output folder."""
 
 
 @frozen(eq=False)
@@ -108,9 +106,8 @@ def write_side_files(
     write_tokenizer(compiled, partial, copied=copy_tokenizer)
     write_text(partial / RECIPE_NAME, recipe.text)
     if with_card:
-        write_text(
-            partial / "README.md", model_card(card_of(compiled, partial, report.out.resolve().name))
-        )
+        card = card_of(compiled, partial, report.out.resolve().name)
+        write_text(partial / CARD_NAME, model_card(card))
     write_manifest(partial, _manifest(compiled, plan, layout, checksums, report))
 
 

@@ -15,8 +15,8 @@ from attrs import field, frozen
 from graphmerge.adapters.card import AdapterCard, adapter_card
 from graphmerge.checkpoint.adapter import ADAPTER_WEIGHTS
 from graphmerge.checkpoint.adapter_config import ADAPTER_CONFIG
-from graphmerge.checkpoint.card import CARD_NAME
 from graphmerge.checkpoint.fingerprint import fingerprint
+from graphmerge.checkpoint.own_files import CARD_NAME
 from graphmerge.checkpoint.values import Component
 from graphmerge.describing import card_part
 from graphmerge.execution.peak import measured_peak_bytes

@@ -13,6 +13,7 @@ from graphmerge.checkpoint.adapter_config import (
     parse_adapter_config,
 )
 from graphmerge.checkpoint.reading import read_checkpoint
+from graphmerge.checkpoint.shards import SAFETENSORS
 from graphmerge.checkpoint.side_files import find_side_files
 from graphmerge.errors import CheckpointError, Problem
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     from graphmerge.checkpoint.values import Checkpoint, TensorEntry
 
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_WEIGHTS = "adapter_model" + SAFETENSORS
+"""Name of the file of an adapter's tensors."""
 _PICKLE = "adapter_model.bin"
 _BASE_LAYER = ".base_layer."
 """What names of the base model's tensors have where an adapter stores them."""
@@ -87,7 +89,7 @@ def is_adapter(path: Path) -> bool:
     with machine_errors(path):
         if not (path / ADAPTER_CONFIG).is_file():
             return False
-        weights = {file.name for file in path.glob("*.safetensors")}
+        weights = {file.name for file in path.glob(f"*{SAFETENSORS}")}
         return weights <= {ADAPTER_WEIGHTS} and not (path / "config.json").exists()
 
 

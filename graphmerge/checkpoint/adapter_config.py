@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, float)
 ADAPTER_CONFIG = "adapter_config.json"
+"""Name of the file of an adapter's settings."""
 _VARIANTS = {
     "use_dora": "DoRA",
     "use_qalora": "QA-LoRA",

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from graphmerge.checkpoint.own_files import CARD_NAME
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-CARD_NAME = "README.md"
-"""Name of a model card."""
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 
 

@@ -15,6 +15,8 @@ from attrs import evolve
 from graphmerge.checkpoint.access import read_bytes, read_json_object
 from graphmerge.checkpoint.layer_layout import LayerLayout
 from graphmerge.checkpoint.layers import find_layers
+from graphmerge.checkpoint.own_files import CARD_NAME, MANIFEST_NAME, RECIPE_NAME
+from graphmerge.checkpoint.shards import SAFETENSORS, TORCH_SUFFIXES
 from graphmerge.checkpoint.values import component_of
 from graphmerge.errors import CheckpointError, Problem
 
@@ -26,11 +28,12 @@ if TYPE_CHECKING:
     from graphmerge.checkpoint.values import Component
 
 PIPELINE, MODULES = "model_index.json", "modules.json"
-_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt"}
+"""Files that list the components: of diffusers, and of sentence-transformers."""
+_WEIGHTS = {SAFETENSORS} | TORCH_SUFFIXES
 """Ends of files that make a folder a component."""
 _NOT_COPIED = _WEIGHTS | {".msgpack", ".h5", ".onnx", ".onnx_data", ".pb", ".xml", ".gguf"}
 """Ends of weight files; those of other formats would hold the unmerged model."""
-_WRITTEN = {"README.md", "graphmerge.json", "graphmerge_recipe.yml"}
+_WRITTEN = {CARD_NAME, MANIFEST_NAME, RECIPE_NAME}
 """Files at the top that the output has of its own."""
 
 

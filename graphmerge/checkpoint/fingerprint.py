@@ -9,6 +9,7 @@ import xxhash
 
 from graphmerge.checkpoint.access import machine_errors
 from graphmerge.checkpoint.header import read_header_bytes
+from graphmerge.checkpoint.shards import SAFETENSORS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ def fingerprint(checkpoint: Checkpoint) -> str:
         if checkpoint.origin is None or not file.is_relative_to(checkpoint.origin.folder):
             digest.update(_identity(file))
     for file in checkpoint.files:
-        if file.suffix == ".safetensors":  # others are known by size and time alone
+        if file.suffix == SAFETENSORS:  # others are known by size and time alone
             digest.update(read_header_bytes(file))
     return digest.hexdigest()
 

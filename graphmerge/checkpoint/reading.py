@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from graphmerge.checkpoint.access import machine_errors, read_json_object
 from graphmerge.checkpoint.components import component_folders, component_side_files
 from graphmerge.checkpoint.name_set import natural_name_set
 from graphmerge.checkpoint.names import natural_sorted
-from graphmerge.checkpoint.shards import TORCH_SUFFIXES, Shards, find_component_shards, find_shards
+from graphmerge.checkpoint.shards import (
+    SAFETENSORS,
+    TORCH_SUFFIXES,
+    Shards,
+    find_component_shards,
+    find_shards,
+)
 from graphmerge.checkpoint.side_files import find_side_files
 from graphmerge.checkpoint.values import Checkpoint, Component, TensorEntry
 from graphmerge.checkpoint.weight_file import read_weight_file
@@ -20,12 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, KeysView, Mapping, Sequence
     from pathlib import Path
 
+    from graphmerge.checkpoint.header_columns import Columns
+    from graphmerge.checkpoint.shards import Listing
+
 _MAX_LISTED = 10
 """Tensors named in one message; a wrong index may lack thousands."""
-
-
-SAFETENSORS = ".safetensors"
-"""End of the names of the files that are read here."""
 _READERS: dict[str, Callable[[Path], Checkpoint]] = {}
 """Readers of other formats, by the end of the file's name."""
 
@@ -79,60 +84,85 @@ def _other_format(path: Path) -> Path | None:
     return files[0] if len(files) == 1 and files[0].suffix in _READERS else None
 
 
-def _read(path: Path, folder: Path, shards: Shards) -> Checkpoint:
+@frozen(eq=False)
+class _Stored:
+    """What the weight files of a folder hold."""
+
+    tensors: Mapping[str, TensorEntry]
+    """The tensors of the model, by name."""
+    unlisted: tuple[str, ...]
+    """`file: tensor` for what the index leaves out, and for what is no tensor."""
+    notes: tuple[str, ...]
+    """What the user should know of how the files were understood."""
+    shared: tuple[Columns | Listing | None, ...]
+    """What other checkpoints may have as well: the index, then the header of every file."""
+
+
+def _read_shards(shards: Shards) -> _Stored:
     read = {file: read_weight_file(file) for file in shards.files}
     stored = {file: found.tensors for file, found in read.items()}
-    left_out = tuple(key for found in read.values() for key in found.left_out)
     tensors, unlisted = _select(stored, shards.listed)
+    return _Stored(
+        tensors,
+        unlisted + tuple(key for found in read.values() for key in found.left_out),
+        tuple(note for found in read.values() for note in found.notes),
+        (shards.listing, *(found.columns for found in read.values())),
+    )
+
+
+def _read_config(folder: Path) -> Mapping[str, Any]:
+    """config.json; empty if there is none."""
     config = folder / "config.json"
-    ordered = natural_name_set(tensors)
+    return read_json_object(config) if config.exists() else {}
+
+
+def _read(path: Path, folder: Path, shards: Shards) -> Checkpoint:
+    found = _read_shards(shards)
     return Checkpoint(
         path=path,
-        tensors={name: tensors[name] for name in ordered.names},
-        config=read_json_object(config) if config.exists() else {},
+        tensors=_ordered(found.tensors),
+        config=_read_config(folder),
         files=shards.files,
         side_files=find_side_files(folder),
-        unlisted=shards.stale + unlisted + left_out,
-        notes=tuple(note for found in read.values() for note in found.notes),
-        shared=(shards.listing, *(found.columns for found in read.values())),
+        unlisted=shards.stale + found.unlisted,
+        notes=found.notes,
+        shared=found.shared,
     )
 
 
 def _read_components(path: Path, folders: Sequence[str]) -> Checkpoint:
     """A model of several components, their tensors named after their folders."""
-    tensors: dict[str, TensorEntry] = {}
-    config: dict[str, Any] = {}
-    components: list[Component] = []
+    parts: dict[Component, _Stored] = {}
     files: list[Path] = []
-    unlisted: list[str] = []
-    notes: list[str] = []
+    config: dict[str, Any] = {}
     for folder in folders:
         stem, shards = find_component_shards(path / folder)
-        one = Component(folder, stem)
-        read = {file: read_weight_file(file) for file in shards.files}
-        stored = {file: one_file.tensors for file, one_file in read.items()}
-        found, left_out = _select(stored, shards.listed)
-        for name, entry in found.items():
-            tensors[one.prefix + name] = evolve(entry, name=one.prefix + name)
-        components.append(one)
+        parts[Component(folder, stem)] = _read_shards(shards)
         files += shards.files
-        beside = (key for one_file in read.values() for key in one_file.left_out)
-        unlisted += [one.path(name) for name in (*left_out, *beside)]
-        notes += [one.path(note) for one_file in read.values() for note in one_file.notes]
-        own = path / folder / "config.json"
-        own_config = read_json_object(own) if own.exists() else {}
-        config |= {folder: dict(own_config)} if folder else own_config
+        own = _read_config(path / folder)
+        config |= {folder: dict(own)} if folder else own
     side_files, other_weights = component_side_files(path, folders, files)
+    tensors = {
+        one.prefix + name: evolve(entry, name=one.prefix + name)
+        for one, found in parts.items()
+        for name, entry in found.tensors.items()
+    }
+    unlisted = (one.path(text) for one, found in parts.items() for text in found.unlisted)
     return Checkpoint(
         path=path,
-        tensors={name: tensors[name] for name in natural_sorted(tensors)},
+        tensors=_ordered(tensors),
         config=config,
         files=tuple(files),
         side_files=side_files,
         unlisted=(*other_weights, *unlisted),
-        components=tuple(components),
-        notes=tuple(notes),
+        components=tuple(parts),
+        notes=tuple(one.path(text) for one, found in parts.items() for text in found.notes),
+        shared=tuple(one for found in parts.values() for one in found.shared),
     )
+
+
+def _ordered(tensors: Mapping[str, TensorEntry]) -> dict[str, TensorEntry]:
+    return {name: tensors[name] for name in natural_name_set(tensors).names}
 
 
 def _select(

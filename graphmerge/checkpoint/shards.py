@@ -16,7 +16,10 @@ from graphmerge.errors import CheckpointError, Problem
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
 
-INDEX_SUFFIX = ".safetensors.index.json"
+SAFETENSORS = ".safetensors"
+"""End of the names of safetensors files."""
+INDEX_SUFFIX = SAFETENSORS + ".index.json"
+"""End of the name of the file that says which safetensors file has which tensor."""
 _SINGLE = "model.safetensors"
 _INDEX = "model" + INDEX_SUFFIX
 _NUMBERED = re.compile(r"(.*)-([0-9]+)-of-([0-9]+)(\.safetensors|\.bin|\.pth?)")
@@ -82,7 +85,7 @@ def find_shards(folder: Path) -> Shards:
         MachineError: the index cannot be read.
     """
     names = sorted(path.name for path in folder.iterdir())
-    weights = [name for name in names if name.endswith(".safetensors")]
+    weights = [name for name in names if name.endswith(SAFETENSORS)]
     indexes = [name for name in names if name.endswith(INDEX_SUFFIX)]
     torch_files = [name for name in names if _is_torch_weights(name)]
     if _SINGLE in weights:
@@ -193,7 +196,7 @@ def _parse_index(data: bytes, index: Path) -> Listing:
 
 def _index_problems(index: Path, names: Iterable[str]) -> Iterator[Problem]:
     is_torch = ".bin.index." in index.name
-    kind, suffixes = ("torch", TORCH_SUFFIXES) if is_torch else ("safetensors", {".safetensors"})
+    kind, suffixes = ("torch", TORCH_SUFFIXES) if is_torch else ("safetensors", {SAFETENSORS})
     for name in names:
         path = PureWindowsPath(name)  # understands the separators of every system
         if path.suffix not in suffixes:

@@ -11,6 +11,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from graphmerge.checkpoint.access import open_file
+from graphmerge.checkpoint.header_columns import MAX_AXES, MAX_LENGTH
 from graphmerge.checkpoint.torch_pickle import (
     CONVERT,
     PickledStorage,
@@ -31,7 +32,6 @@ _LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _LITTLE = b"little"
 _LOCAL_HEADER_BYTES = 30
 _MAX_PICKLE_BYTES = 100_000_000
-_MAX_AXES = 64
 _MAX_PROBLEMS = 10
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 """Keys under which training scripts store the weights."""
@@ -187,9 +187,9 @@ def _has_tensors(found: Mapping[Any, Any]) -> bool:
 
 
 def _are_sizes(values: Any) -> bool:
-    if not isinstance(values, (tuple, list)) or len(values) > _MAX_AXES:
+    if not isinstance(values, (tuple, list)) or len(values) > MAX_AXES:
         return False
-    return all(type(value) is int and 0 <= value < 2**63 for value in values)
+    return all(type(value) is int and 0 <= value <= MAX_LENGTH for value in values)
 
 
 def _is_contiguous(shape: Any, strides: Any) -> bool:

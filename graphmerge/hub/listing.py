@@ -33,6 +33,9 @@ class Listing:
     is_cache_alone: bool = False
     """Whether the Hub was not asked, so that there may be more files."""
 
+    def __str__(self) -> str:
+        return f"{self.repository}@{self.commit}"
+
 
 def list_files(api: HfApi, repository: str, revision: str | None, commit: str | None) -> Listing:
     """The files of a revision; those of the cache where the Hub cannot be reached.
@@ -72,5 +75,5 @@ def _is_inside(name: str) -> bool:
 def incomplete(listing: Listing, got: str) -> InputError:
     """The error for a model of which the cache has a part, and the Hub is out of reach."""
     hint = "run it again with the Hub in reach (without HF_HUB_OFFLINE): the rest is downloaded"
-    where = f"{listing.repository}@{listing.commit}"
-    return InputError(Problem("the cache has only a part of the model", where, got, hint=hint))
+    what = "the cache has only a part of the model"
+    return InputError(Problem(what, str(listing), got, hint=hint))

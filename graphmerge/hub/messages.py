@@ -6,7 +6,7 @@ of them `Done` or `Failed`.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from attrs import frozen
 from cattrs.preconf.json import make_converter
@@ -114,10 +114,8 @@ class Failed:
     """Why."""
 
 
-Message: TypeAlias = "Open | Download | Push | Progressed | Noted | Done | Failed"
-_KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Open, Download, Push, Progressed, Noted, Done, Failed)
-}
+Message: TypeAlias = Open | Download | Push | Progressed | Noted | Done | Failed
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Message)}
 _CONVERTER = make_converter()
 
 

@@ -12,8 +12,12 @@ from huggingface_hub import HfApi, hf_hub_url
 from graphmerge.checkpoint.adapter import adapter_weights, is_adapter
 from graphmerge.checkpoint.adapter_config import ADAPTER_CONFIG
 from graphmerge.checkpoint.components import MODULES, PIPELINE, component_folders
-from graphmerge.checkpoint.reading import SAFETENSORS
-from graphmerge.checkpoint.shards import TORCH_SUFFIXES, find_component_shards, find_shards
+from graphmerge.checkpoint.shards import (
+    SAFETENSORS,
+    TORCH_SUFFIXES,
+    find_component_shards,
+    find_shards,
+)
 from graphmerge.errors import CheckpointError, InputError, Problem
 from graphmerge.hub.downloading import download
 from graphmerge.hub.listing import incomplete, list_files
@@ -114,8 +118,7 @@ def _require(view: View, names: Sequence[str], request: Open, channel: Channel) 
             "`graphmerge run` downloads them; or do it now, for all commands: "
             f"hf download {listing.repository} --revision {listing.commit}"
         )
-        where = f"{listing.repository}@{listing.commit}"
-        raise InputError(Problem(what, where, got, hint=hint))
+        raise InputError(Problem(what, str(listing), got, hint=hint))
     channel.note(f"downloading {format_bytes(sum(sizes.values()))} of {listing.repository}")
     wanted = (
         WantedFile(listing.repository, listing.commit, name, str(view.folder / name), size)
@@ -126,5 +129,4 @@ def _require(view: View, names: Sequence[str], request: Open, channel: Channel) 
 
 def _named(problem: Problem, view: View) -> Problem:
     """A problem that names the repository instead of the folder."""
-    name = f"{view.listing.repository}@{view.listing.commit}"
-    return evolve(problem, where=problem.where.replace(str(view.folder), name))
+    return evolve(problem, where=problem.where.replace(str(view.folder), str(view.listing)))

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from huggingface_hub import HfApi
 
+from graphmerge.checkpoint.shards import INDEX_SUFFIX, SAFETENSORS
 from graphmerge.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from graphmerge.hub.messages import Push
 
-_REPLACED = ["*.safetensors", "*.safetensors.index.json"]
+_REPLACED = [f"*{SAFETENSORS}", f"*{INDEX_SUFFIX}"]
 """Weights of an older model in the repository, which a loader would take for part of this one."""
 
 

@@ -13,7 +13,6 @@ from graphmerge.output.journal import Journal, JournalIdentity, unfinished_commi
 from graphmerge.output.layout import Shard, ShardLayout, TensorSlot, layout_shards
 from graphmerge.output.lock import lock_partial
 from graphmerge.output.manifest import (
-    MANIFEST_NAME,
     Manifest,
     ManifestInput,
     ManifestTensor,
@@ -44,7 +43,6 @@ from graphmerge.output.writer import ShardWriter
 
 __all__ = [
     "CHECKSUM_BLOCK_ELEMENTS",
-    "MANIFEST_NAME",
     "Card",
     "CardLayers",
     "CardPart",

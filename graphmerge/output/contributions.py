@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
@@ -10,7 +11,7 @@ from attrs import frozen
 from graphmerge.checkpoint.names import split_block
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from graphmerge.recipe.values import Scalar
 
@@ -117,8 +118,7 @@ def _described(members: Sequence[str], every: Sequence[str]) -> str:
         return "all"
     if len(members) > len(every) / 2:
         return _OTHERS
-    whole = _beginnings(every)
-    given = _beginnings(members)
+    whole, given = (Counter(map(_beginning, groups)) for groups in (every, members))
     names = dict.fromkeys(
         _beginning(group) if given[_beginning(group)] == whole[_beginning(group)] else group
         for group in members
@@ -129,14 +129,6 @@ def _described(members: Sequence[str], every: Sequence[str]) -> str:
 def _beginning(group: str) -> str:
     """The first word of a group in the layers; a tensor outside them has a name of its own."""
     return "." + group.split(".")[1] if group.startswith(".") else group
-
-
-def _beginnings(groups: Iterable[str]) -> dict[str, int]:
-    """How many groups begin with each first word."""
-    counts: dict[str, int] = {}
-    for group in groups:
-        counts[_beginning(group)] = counts.get(_beginning(group), 0) + 1
-    return counts
 
 
 def _text(values: Mapping[Scalar, None]) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from graphmerge.checkpoint.header import LENGTH_BYTES
+from graphmerge.checkpoint.shards import INDEX_SUFFIX, SAFETENSORS
 from graphmerge.checkpoint.values import WHOLE, Component, component_of
 from graphmerge.errors import OutputError, Problem
 
@@ -18,11 +20,8 @@ if TYPE_CHECKING:
 
     from graphmerge.spec import TensorSpec
 
-INDEX_SUFFIX = ".safetensors.index.json"
-"""End of the file that says which shard has which tensor; written when there are several shards."""
 DATA_ALIGNMENT = 64
 """The data of a shard starts at a multiple of this many bytes: the size of a cache line."""
-_LENGTH_BYTES = 8
 
 
 @frozen
@@ -167,11 +166,11 @@ def _lay_out(
 
 def _encode(entries: dict[str, object]) -> bytes:
     text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-(_LENGTH_BYTES + len(text)) % DATA_ALIGNMENT)
-    return len(text).to_bytes(_LENGTH_BYTES, "little") + text
+    text += b" " * (-(LENGTH_BYTES + len(text)) % DATA_ALIGNMENT)
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text
 
 
 def _file_name(stem: str, number: int, count: int) -> str:
     if count == 1:
-        return f"{stem}.safetensors"
-    return f"{stem}-{number + 1:05d}-of-{count:05d}.safetensors"
+        return f"{stem}{SAFETENSORS}"
+    return f"{stem}-{number + 1:05d}-of-{count:05d}{SAFETENSORS}"

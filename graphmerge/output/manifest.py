@@ -14,6 +14,7 @@ from cattrs import BaseValidationError, transform_error
 from cattrs.preconf.json import make_converter
 
 from graphmerge.checkpoint.access import read_json_object
+from graphmerge.checkpoint.own_files import MANIFEST_NAME
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.output.side_files import write_text
 from graphmerge.spec import DType  # noqa: TC001 - as above
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from graphmerge.checkpoint.values import Checkpoint
     from graphmerge.output.layout import ShardLayout
 
-MANIFEST_NAME = "graphmerge.json"
-"""Name of the manifest in the output folder."""
 MANIFEST_FORMAT_VERSION = 1
 """Raised when fields change their meaning; newer manifests are refused."""
 

@@ -6,6 +6,9 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from graphmerge.checkpoint.components import PIPELINE
+from graphmerge.checkpoint.own_files import MANIFEST_NAME
+from graphmerge.checkpoint.shards import SAFETENSORS
 from graphmerge.errors import OutputError, Problem
 from graphmerge.output.failures import write_errors
 from graphmerge.output.journal import JOURNAL_NAME, partial_of
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_CHECKPOINT_PATTERNS = ("graphmerge.json", "config.json", "model_index.json", "*.safetensors")
+_CHECKPOINT_PATTERNS = (MANIFEST_NAME, "config.json", PIPELINE, f"*{SAFETENSORS}")
 """A folder with none of these is no model: `--overwrite` must not delete it."""
 
 

@@ -9,8 +9,8 @@ from attrs import evolve, frozen
 
 from graphmerge.checkpoint.access import machine_errors, read_json_object
 from graphmerge.checkpoint.header import read_header
+from graphmerge.checkpoint.shards import INDEX_SUFFIX, SAFETENSORS
 from graphmerge.errors import CheckpointError
-from graphmerge.output.layout import INDEX_SUFFIX
 from graphmerge.output.manifest import ManifestTensor, read_manifest
 from graphmerge.output.rereading import BUFFER_BYTES, checksum_on_disk
 from graphmerge.spec import TensorSpec
@@ -70,7 +70,7 @@ def verify(out: Path, *, progress: Callable[[int], None] | None = None) -> Verif
 def _compare_files(out: Path, shards: Mapping[str, Mapping[str, ManifestTensor]]) -> VerifyReport:
     indexes = _expected_indexes(shards)
     expected = {*shards, *indexes}
-    patterns = ("*.safetensors", "*.safetensors.index.json")
+    patterns = (f"*{SAFETENSORS}", f"*{INDEX_SUFFIX}")
     folders = {(out / file).parent for file in shards} | {out}
     found = {
         path.relative_to(out).as_posix()

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.checkpoint.access import machine_errors
-from graphmerge.checkpoint.reading import SAFETENSORS, has_reader, read_checkpoint
+from graphmerge.checkpoint.reading import has_reader, read_checkpoint
+from graphmerge.checkpoint.shards import SAFETENSORS
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.plugins.discovery import (
     PluginReport,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from attrs import fields, has
+from attrs import asdict, fields, has
 
 from graphmerge.pipeline import downloads
 
@@ -27,14 +27,10 @@ def plan_json(compiled: Compiled, report: PlanReport) -> str:
         "method": compiled.recipe.methods,
         "seed": compiled.seed,
         "downloads": downloads(compiled, report.inputs),
-    } | _record(report)
+    } | asdict(report, recurse=False)
     # Without indents for what is within: json writes those ten times as slowly.
     lines = (f"  {json.dumps(name)}: {json.dumps(_plain(v))}" for name, v in content.items())
     return "{\n" + ",\n".join(lines) + "\n}"
-
-
-def _record(value: Any) -> dict[str, Any]:
-    return {field.name: getattr(value, field.name) for field in fields(type(value))}
 
 
 def _plain(value: Any) -> Any:

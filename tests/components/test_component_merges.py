@@ -40,6 +40,15 @@ def pair(request, tmp_path):
     return [request.param(tmp_path / name, seed) for name, seed in (("a", 1), ("b", 50))]
 
 
+@pytest.mark.usefixtures("pair")
+def test_models_share_what_their_components_have_in_common(tmp_path):
+    first, second = read_checkpoint(tmp_path / "a"), read_checkpoint(tmp_path / "b")
+    headers = [one for one in first.shared if one is not None]
+    assert len(headers) >= len(first.files)
+    assert all(one is two for one, two in zip(first.shared, second.shared, strict=True))
+    assert first.names is second.names
+
+
 def test_every_component_is_merged_and_the_layout_stays(pair, tmp_path):
     merged = merge(LINEAR, tmp_path / "out", options=RunOptions(shard_bytes=60))
     assert not merged.plan.graph.omissions

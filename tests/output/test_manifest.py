@@ -3,9 +3,9 @@ import json
 import pytest
 from attrs import evolve
 
+from graphmerge.checkpoint.own_files import MANIFEST_NAME
 from graphmerge.errors import CheckpointError
 from graphmerge.output.manifest import (
-    MANIFEST_NAME,
     Manifest,
     ManifestInput,
     ManifestTensor,
