@@ -6,9 +6,12 @@ what to do. The command line prints it without a traceback and exits with `exit_
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @frozen
@@ -33,6 +36,13 @@ class Problem:
         if self.wanted:
             text += f"; wanted {self.wanted}"
         return text + (f" ({self.hint})" if self.hint else "")
+
+
+def shortened(problems: Iterable[Problem], *, most: int) -> list[Problem]:
+    """The first problems, at most so many, and one that says how many more there are."""
+    every = list(problems)
+    left = len(every) - most
+    return [*every[:most], *([Problem(f"{left} more problems")] if left > 0 else [])]
 
 
 class GraphmergeError(ValueError):

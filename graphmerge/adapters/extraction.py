@@ -9,11 +9,18 @@ import numpy as np
 from attrs import frozen
 
 from graphmerge.adapters.nearest_factors import factorised, factorising_bytes
-from graphmerge.adapters.output import AdapterInput, AdapterWriter, Made, Making, adapter_writer
+from graphmerge.adapters.output import (
+    MOST_PROBLEMS,
+    AdapterInput,
+    AdapterWriter,
+    Made,
+    Making,
+    adapter_writer,
+)
 from graphmerge.calibration import assumed
 from graphmerge.checkpoint.quantisation import find_quantisation
 from graphmerge.checkpoint.vocabulary import find_embeddings
-from graphmerge.errors import BudgetError, CheckpointError, Problem
+from graphmerge.errors import BudgetError, CheckpointError, Problem, shortened
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.stored_bytes import is_same
 from graphmerge.execution.stored_values import stored
@@ -105,12 +112,12 @@ def extract(
         OutputError: `out` is in use and may not be replaced, or shares a folder with a model.
         MachineError: a file cannot be read or written.
     """
+    _check_models(tuned, base)
     models = tuned.checkpoint, base.checkpoint
-    _check_models(*models)
     pairs = tuple(_pairs(*models, rank, re.compile(modules)))
     if not pairs:
-        where = str(tuned.checkpoint.path)
-        raise CheckpointError(Problem("no matrix takes part", where, got=modules))
+        hint = "`graphmerge inspect` shows the names; embeddings and heads never take part"
+        raise CheckpointError(Problem("no matrix takes part", tuned.reference, modules, hint=hint))
     needed_bytes = _needed_bytes(pairs, budget_bytes)
     making = Making(
         method="extract-lora",
@@ -135,23 +142,28 @@ def extract(
     return extraction
 
 
-def _check_models(tuned: Checkpoint, base: Checkpoint) -> None:
+def _check_models(tuned: AdapterInput, base: AdapterInput) -> None:
     problems = [
-        quantisation.problem(str(model.path))
+        quantisation.problem(model.reference)
         for model in (tuned, base)
-        if (quantisation := find_quantisation(model)) is not None
+        if (quantisation := find_quantisation(model.checkpoint)) is not None
+    ]
+    own, others = tuned.checkpoint.tensors, base.checkpoint.tensors
+    problems += [
+        Problem(
+            f"tensor {name} is in one model only",
+            (tuned if name in own else base).reference,
+            hint="give the base that the fine-tune was made from",
+        )
+        for name in sorted(own.keys() ^ others.keys())
     ]
     problems += [
-        Problem(f"tensor {name} is in one model only", str(tuned.path))
-        for name in sorted(tuned.tensors.keys() ^ base.tensors.keys())
-    ]
-    problems += [
-        Problem("shapes differ", f"tensor {name}", f"{entry.spec} and {base.tensors[name].spec}")
-        for name, entry in tuned.tensors.items()
-        if name in base.tensors and entry.spec.shape != base.tensors[name].spec.shape
+        Problem("shapes differ", f"tensor {name}", f"{own[name].spec} and {others[name].spec}")
+        for name in own
+        if name in others and own[name].spec.shape != others[name].spec.shape
     ]
     if problems:
-        raise CheckpointError(*problems[:20])
+        raise CheckpointError(*shortened(problems, most=MOST_PROBLEMS))
 
 
 def _pairs(

@@ -11,9 +11,16 @@ import numpy as np
 from attrs import frozen
 
 from graphmerge.adapters.card import loading_class
-from graphmerge.adapters.output import AdapterInput, AdapterWriter, Made, Making, adapter_writer
+from graphmerge.adapters.output import (
+    MOST_PROBLEMS,
+    AdapterInput,
+    AdapterWriter,
+    Made,
+    Making,
+    adapter_writer,
+)
 from graphmerge.describing import named_part
-from graphmerge.errors import CheckpointError, Problem
+from graphmerge.errors import CheckpointError, Problem, shortened
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.stored_bytes import is_same
 from graphmerge.execution.stored_values import stored
@@ -101,9 +108,9 @@ def merge_adapters(
     adapters = [one.adapter for one in inputs]
     modules = _modules(inputs)
     base_layers = _base_layers(adapters)
-    problems = [*_unsupported(adapters), *_misfits(modules, how), *_differing(base_layers)]
+    problems = [*_unsupported(inputs), *_misfits(modules, how), *_differing(base_layers)]
     if problems:
-        raise CheckpointError(*problems[:20])
+        raise CheckpointError(*shortened(problems, most=MOST_PROBLEMS))
     ranks = {name: _rank(parts, how, rank) for name, parts in modules.items()}
     kept = [entries[0] for entries in base_layers.values()]
     making = _making(inputs, out, how, rank, with_card=with_card)
@@ -147,9 +154,10 @@ def _modules(inputs: Sequence[WeightedAdapter]) -> dict[str, list[_Part]]:
     return modules
 
 
-def _unsupported(adapters: Sequence[Adapter]) -> Iterator[Problem]:
-    for adapter in adapters:
-        where = str(adapter.checkpoint.path)
+def _unsupported(inputs: Sequence[WeightedAdapter]) -> Iterator[Problem]:
+    first = inputs[0].adapter.config
+    for one in inputs:
+        adapter, where = one.adapter, one.reference
         biases = [f"{name}.bias" for name, own in adapter.factors.items() if own.bias]
         layers = adapter.base_layers
         whole = [*(name for name, own in adapter.whole.items() if own not in layers), *biases]
@@ -157,11 +165,13 @@ def _unsupported(adapters: Sequence[Adapter]) -> Iterator[Problem]:
             hint = "merge the models (BASE+ADAPTER), and extract an adapter from the result"
             what = "an adapter with whole tensors or biases is not merged into an adapter"
             yield Problem(what, where, ", ".join(whole[:3]), hint=hint)
-        if adapter.config.base != adapters[0].config.base:
-            got = f"{adapter.config.base!r} and {adapters[0].config.base!r}"
-            yield Problem("the adapters are not of one base model", where, got)
-        if adapter.config.is_transposed != adapters[0].config.is_transposed:
-            yield Problem("the adapters differ in fan_in_fan_out", where)
+        own = adapter.config
+        for what, got, wanted in (
+            ("the adapters are not of one base model", own.base, first.base),
+            ("the adapters differ in fan_in_fan_out", own.is_transposed, first.is_transposed),
+        ):
+            if got != wanted:
+                yield Problem(what, where, f"{got!r}", f"{wanted!r}, as the first one has")
 
 
 def _base_layers(adapters: Sequence[Adapter]) -> dict[str, list[TensorEntry]]:

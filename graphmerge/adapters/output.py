@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from graphmerge.output import CardPart, ManifestInput, ShardLayout
     from graphmerge.spec import TensorSpec
 
+MOST_PROBLEMS = 20
+"""Problems that are shown of inputs that do not fit."""
 _WHOLE = Component("", Path(ADAPTER_WEIGHTS).stem)
 """The component that an adapter consists of."""
 

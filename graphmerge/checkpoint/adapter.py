@@ -9,6 +9,7 @@ from attrs import evolve, field, frozen
 from graphmerge.checkpoint.access import machine_errors, read_json_object
 from graphmerge.checkpoint.adapter_config import (
     ADAPTER_CONFIG,
+    HOW_TO_CONVERT,
     AdapterConfig,
     parse_adapter_config,
 )
@@ -171,7 +172,6 @@ def _incomplete(module: str, found: Mapping[str, TensorEntry], where: str) -> Pr
 
 def _unknown(name: str, where: str) -> Problem:
     if name.endswith(_DORA):
-        what = f"DoRA is not computed here: {name}"
-        hint = "merge it into its base with PEFT (merge_and_unload), and give the merged model"
-        return Problem(what, where, hint=hint)
-    return Problem(f"the adapter has a tensor of an unknown kind: {name}", where)
+        return Problem(f"DoRA is not computed here: {name}", where, hint=HOW_TO_CONVERT)
+    what = f"the adapter has a tensor of an unknown kind: {name}"
+    return Problem(what, where, hint=HOW_TO_CONVERT)

@@ -30,7 +30,8 @@ _VARIANTS = {
 """Settings that change what an adapter does, and what they are called."""
 _KEEPING_INITIALISATIONS = (True, False, None, "gaussian", "eva", "orthogonal")
 """Initialisations that leave the base model as it is; others subtract from it when PEFT loads."""
-_HOW_TO_CONVERT = "merge it into its base with PEFT (merge_and_unload), and give the merged model"
+HOW_TO_CONVERT = "merge it into its base with PEFT (merge_and_unload), and give the merged model"
+"""What to do about an adapter that cannot be computed here."""
 
 
 @frozen
@@ -80,7 +81,7 @@ def parse_adapter_config(content: Mapping[str, Any], where: str) -> AdapterConfi
     kind = content.get("peft_type")
     if kind != "LORA":
         what = f"adapters of kind {kind} cannot be added to weights here"
-        raise CheckpointError(Problem(what, where, wanted="LORA", hint=_HOW_TO_CONVERT))
+        raise CheckpointError(Problem(what, where, wanted="LORA", hint=HOW_TO_CONVERT))
     problems = [*_variants(content, where), *_wrong_values(content, where)]
     if problems:
         raise CheckpointError(*problems)
@@ -102,11 +103,11 @@ def _variants(content: Mapping[str, Any], where: str) -> Iterator[Problem]:
         is_unknown = key.startswith("use_") and key not in ("use_rslora", *_VARIANTS)
         if value and (key in _VARIANTS or is_unknown):
             what = f"{_VARIANTS.get(key, 'a variant of LoRA')} is not computed here"
-            yield Problem(what, where, f"{key}: {value}", hint=_HOW_TO_CONVERT)
+            yield Problem(what, where, f"{key}: {value}", hint=HOW_TO_CONVERT)
     start = content.get("init_lora_weights", True)
     if start not in _KEEPING_INITIALISATIONS:
         what = "the adapter belongs to a base model that PEFT changes when it loads it"
-        yield Problem(what, where, f"init_lora_weights: {start}", hint=_HOW_TO_CONVERT)
+        yield Problem(what, where, f"init_lora_weights: {start}", hint=HOW_TO_CONVERT)
 
 
 def _wrong_values(content: Mapping[str, Any], where: str) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from itertools import islice, repeat
+from itertools import repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,10 @@ from graphmerge.checkpoint.access import machine_errors, open_file
 from graphmerge.checkpoint.header_columns import Columns, read_columns
 from graphmerge.checkpoint.header_entry import EntryReader
 from graphmerge.checkpoint.values import TensorEntry, read_only_tensors
-from graphmerge.errors import CheckpointError, Problem
+from graphmerge.errors import CheckpointError, Problem, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 LENGTH_BYTES = 8
@@ -114,7 +114,9 @@ def _parse_each(data: bytes, file: Path, data_start: int, file_bytes: int) -> He
     if not _is_text_map(metadata):
         problems.append(Problem("invalid __metadata__", str(file), wanted="texts by name"))
     # Ranges are compared only if every tensor has one: else each fault would show again as a gap.
-    _refuse(problems or reader.layout_problems(file_bytes - data_start), file)
+    problems = problems or list(reader.layout_problems(file_bytes - data_start))
+    if problems:
+        raise CheckpointError(*shortened(problems, most=_MAX_PROBLEMS))
     return Header(reader.tensors, metadata)
 
 
@@ -141,12 +143,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _is_text_map(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
-
-
-def _refuse(problems: Iterable[Problem], file: Path) -> None:
-    shown = list(islice(iterator := iter(problems), _MAX_PROBLEMS))
-    left = sum(1 for _ in iterator)
-    if left:
-        shown.append(Problem(f"{left} more problems", str(file)))
-    if shown:
-        raise CheckpointError(*shown)

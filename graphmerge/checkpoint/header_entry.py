@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_AGAIN = "download or copy the file again"
+
 
 class EntryReader:
     """Reads the entries of one header."""
@@ -56,19 +58,19 @@ class EntryReader:
         for begin, end, name in sorted(self._ranges, key=itemgetter(0, 1)):
             if begin < last_end:
                 overlap = f"overlaps {last_name!a} by {last_end - begin} bytes"
-                yield Problem(overlap, self._where(name))
+                yield Problem(overlap, self._where(name), hint=_AGAIN)
             elif begin > last_end:
-                yield Problem(
-                    f"gap of {begin - last_end} bytes before the tensor", self._where(name)
-                )
+                gap = f"gap of {begin - last_end} bytes before the tensor"
+                yield Problem(gap, self._where(name), hint=_AGAIN)
             if end > last_end:
                 last_end, last_name = end, name
         if last_end > data_bytes:
             missing = f"truncated file: {last_end - data_bytes} bytes are missing"
             where, got = self._where(last_name), f"{data_bytes} bytes of data"
-            yield Problem(missing, where, got, f"{last_end}", "download or copy the file again")
+            yield Problem(missing, where, got, f"{last_end}", _AGAIN)
         elif last_end < data_bytes:
-            yield Problem(f"{data_bytes - last_end} bytes after the last tensor", str(self._file))
+            more = f"{data_bytes - last_end} bytes after the last tensor"
+            yield Problem(more, str(self._file), hint=_AGAIN)
 
     def _problem(self, name: str, what: str, got: str, wanted: str) -> Problem:
         return Problem(what, self._where(name), got, wanted)

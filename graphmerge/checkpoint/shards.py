@@ -37,6 +37,7 @@ _TORCH_SINGLE = "pytorch_model.bin"
 _TORCH_INDEX = _TORCH_SINGLE + ".index.json"
 _TRAINING = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state|random_states).*")
 """Torch files beside a model that are no weights."""
+_AGAIN = "download the whole model again"
 
 
 @frozen(eq=False)
@@ -205,8 +206,7 @@ def _index_problems(index: Path, names: Iterable[str]) -> Iterator[Problem]:
             wanted = "a file inside the folder"
             yield Problem("the index leaves its folder", str(index), ascii(name), wanted)
         elif not (index.parent / name).is_file():
-            hint = "download the whole model again"
-            yield Problem("missing shard", str(index.parent / name), hint=hint)
+            yield Problem("missing shard", str(index.parent / name), hint=_AGAIN)
 
 
 def _refuse_incomplete(folder: Path, weights: Sequence[str]) -> None:
@@ -218,7 +218,8 @@ def _refuse_incomplete(folder: Path, weights: Sequence[str]) -> None:
         missing = int(total) - len(present)
         if missing > 0:
             where = str(folder / f"{stem}-*-of-{total}{end}")
-            problems.append(Problem(f"{missing} of {int(total)} shards are missing", where))
+            what = f"{missing} of {int(total)} shards are missing"
+            problems.append(Problem(what, where, hint=_AGAIN))
     if problems:
         raise CheckpointError(*problems)
 

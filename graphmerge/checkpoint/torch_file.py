@@ -19,7 +19,7 @@ from graphmerge.checkpoint.torch_pickle import (
     load_pickle,
 )
 from graphmerge.checkpoint.values import StoredFile, TensorEntry
-from graphmerge.errors import CheckpointError, Problem
+from graphmerge.errors import CheckpointError, Problem, shortened
 from graphmerge.spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _ZIP_MAGIC = b"PK\x03\x04"
 _LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """A pickle of the number 0x1950a86a20f9469cfc6c, with which torch wrote files before 1.6."""
+_AGAIN = "download or copy the file again"
 _LITTLE = b"little"
 _LOCAL_HEADER_BYTES = 30
 _MAX_PICKLE_BYTES = 100_000_000
@@ -57,10 +58,8 @@ def read_torch_file(path: Path) -> StoredFile:
             RuntimeError,
             zlib.error,
         ) as error:
-            hint = "download or copy the file again"
-            raise CheckpointError(
-                Problem("truncated or corrupt torch file", str(path), str(error), hint=hint)
-            ) from error
+            what = "truncated or corrupt torch file"
+            raise CheckpointError(Problem(what, str(path), str(error), hint=_AGAIN)) from error
 
 
 def _require_zip(path: Path, head: bytes) -> None:
@@ -116,7 +115,7 @@ class _Records:
             except CheckpointError as error:
                 problems += error.problems
         if problems:
-            raise CheckpointError(*problems[:_MAX_PROBLEMS])
+            raise CheckpointError(*shortened(problems, most=_MAX_PROBLEMS))
         return StoredFile(tensors, tuple(left_out), notes)
 
     def _entry(self, name: str, tensor: PickledTensor) -> TensorEntry:
@@ -149,19 +148,21 @@ class _Records:
     def _find(self, key: str, where: str) -> tuple[int, int]:
         info = self._infos.get(f"{self._root}data/{key}")
         if info is None:
-            raise CheckpointError(Problem(f"storage {key!a} is not in the file", where))
+            raise CheckpointError(
+                Problem(f"storage {key!a} is not in the file", where, hint=_AGAIN)
+            )
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
             what = f"storage {key!a} is compressed or encrypted"
             raise CheckpointError(Problem(what, where, hint=CONVERT))
         self._stream.seek(info.header_offset)
         header = self._stream.read(_LOCAL_HEADER_BYTES)
         if len(header) < _LOCAL_HEADER_BYTES or not header.startswith(_ZIP_MAGIC):
-            raise CheckpointError(Problem(f"corrupt zip at storage {key!a}", where))
+            raise CheckpointError(Problem(f"corrupt zip at storage {key!a}", where, hint=_AGAIN))
         names = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
         begin = info.header_offset + _LOCAL_HEADER_BYTES + names
         if begin + info.file_size > self._file_bytes:
             what, wanted = f"truncated file at storage {key!a}", f"{begin + info.file_size} bytes"
-            raise CheckpointError(Problem(what, where, f"{self._file_bytes} bytes", wanted))
+            raise CheckpointError(Problem(what, where, f"{self._file_bytes} bytes", wanted, _AGAIN))
         return begin, info.file_size
 
 

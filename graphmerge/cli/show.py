@@ -13,7 +13,8 @@ from rich.tree import Tree
 
 from graphmerge.cli import options
 from graphmerge.cli.console import stdout_console
-from graphmerge.errors import InputError, MachineError, Problem
+from graphmerge.errors import InputError, Problem
+from graphmerge.output.failures import write_errors
 from graphmerge.pipeline import Compiled, compile_recipe
 from graphmerge.reporting.dot import dot_text
 from graphmerge.reporting.drawing import Drawing, FoldedNode, Group, fold_graph
@@ -61,11 +62,8 @@ def show(
 
 
 def _write(file: Path, text: str, drawing: Drawing) -> None:
-    try:
+    with write_errors(file):
         file.write_bytes(text.encode("utf-8", "replace"))
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise MachineError(Problem("cannot write", str(file), reason)) from error
     typer.echo(f"wrote {file}: {counted(len(drawing.nodes), 'node')}")
 
 

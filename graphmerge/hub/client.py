@@ -154,7 +154,18 @@ def _answer(
             _LOGGER.warning("note: %s", message.text)
         elif isinstance(message, Progressed) and progressed:
             progressed(message.size_bytes)
-    raise MachineError(Problem("the process that speaks to the Hub has ended unexpectedly"))
+    what = "the process that speaks to the Hub has ended unexpectedly"
+    hint = "run the same command again; if it was killed, there may be too little memory"
+    raise MachineError(Problem(what, got=_end_of(worker), hint=hint))
+
+
+def _end_of(worker: subprocess.Popen[str]) -> str:
+    """How a process that has closed its output has ended."""
+    try:
+        code = worker.wait(_SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        return "no answer"
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def _messages(worker: subprocess.Popen[str], request: Message) -> Iterator[Message]:

@@ -47,8 +47,8 @@ def _problem(error: OSError, path: Path, needed_bytes: int) -> Problem:
         )
     reason = error.strerror or str(error)
     if error.errno in _NO_ACCESS:
-        return Problem(f"no access ({reason})", where, hint="check permissions and mount options")
-    return Problem(f"the file system failed ({reason})", where)
+        return Problem("cannot write", where, reason, hint="check permissions and mount options")
+    return Problem("cannot write", where, reason)
 
 
 def _free_bytes(path: Path) -> int:

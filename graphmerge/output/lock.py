@@ -59,7 +59,8 @@ def _lock(descriptor: int, path: Path) -> None:
             if error.errno not in _NO_LOCKS:
                 raise
     if not _is_same_file(descriptor, path):
-        raise OutputError(Problem("another run has just finished this output", str(path.parent)))
+        what, hint = "another run has just finished this output", "use what it has written"
+        raise OutputError(Problem(what, str(path.parent), hint=hint))
 
 
 def _is_same_file(descriptor: int, path: Path) -> bool:

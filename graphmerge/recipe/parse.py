@@ -44,11 +44,11 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise RecipeError(
-            Problem(f"cannot read the recipe: {error.strerror}", str(path))
-        ) from error
+        got = error.strerror or type(error).__name__
+        raise RecipeError(Problem("cannot read the recipe", str(path), got)) from error
     except UnicodeDecodeError as error:
-        raise RecipeError(Problem(f"not UTF-8 text: {error}", str(path))) from error
+        hint = "save it as UTF-8"
+        raise RecipeError(Problem("not UTF-8 text", str(path), str(error), hint=hint)) from error
 
 
 def parse_recipe(

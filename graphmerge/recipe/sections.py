@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _FORMS = ("models", "slices", "modules")
 _SOURCE_KEYS = ("model", "layer_range", "statistics", "parameters")
-_WHOLE_MODEL = "default"
-"""What mergekit calls the only module of a model that has one."""
+WHOLE_MODEL = "default"
+"""What the only module of a model is called, by mergekit and in recipes that are written."""
 
 
 def read_modules(root: Cursor, fields: Mapping[str, Cursor]) -> tuple[Module, ...]:
@@ -30,7 +30,7 @@ def read_modules(root: Cursor, fields: Mapping[str, Cursor]) -> tuple[Module, ..
     if not modules:
         fields["modules"].report("no modules", wanted="at least one module")
     parts = [_read_named_module(name, place) for name, place in modules.items()]
-    if [part.name for part in parts] == [_WHOLE_MODEL]:
+    if [part.name for part in parts] == [WHOLE_MODEL]:
         return (evolve(parts[0], name=None),)
     return tuple(parts)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from graphmerge.errors import Problem, RecipeError
+from graphmerge.recipe.sections import WHOLE_MODEL
 from graphmerge.recipe.values import Conditional, PerTensor, TokenKind
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
         TokenizerSettings,
         TokenSource,
     )
-
-_WHOLE_MODEL = "default"
-"""What the only module of a model is called where it has parameters of its own."""
 
 
 def write_recipe(recipes: RecipeGraph) -> str:
@@ -71,7 +69,7 @@ def _recipe(recipe: Recipe) -> dict[str, Any]:
         content |= _module(first)
     else:
         content["modules"] = {
-            module.name or _WHOLE_MODEL: _module(module) for module in recipe.modules
+            module.name or WHOLE_MODEL: _module(module) for module in recipe.modules
         }
     if recipe.base_model:
         content["base_model"] = _reference(recipe.base_model)

@@ -3,9 +3,11 @@
 import json
 import shlex
 
+import numpy as np
 import pytest
 import yaml
 from safetensors import safe_open
+from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from graphmerge.checkpoint import fingerprint
@@ -105,14 +107,20 @@ def front_matter(here):
     return yaml.safe_load((here / "out" / "README.md").read_text().split("---\n")[1])
 
 
-def rename_base(here, **settings):
-    for name in ("first", "second"):
+def set_config(here, adapters, **settings):
+    for name in adapters:
         file = here / name / "adapter_config.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | settings))
 
 
 def test_the_card_of_an_adapter_names_base_library_and_tags(here):
-    rename_base(here, base_model_name_or_path="acme/base", task_type="CAUSAL_LM", revision="v2")
+    set_config(
+        here,
+        ["first", "second"],
+        base_model_name_or_path="acme/base",
+        task_type="CAUSAL_LM",
+        revision="v2",
+    )
     (here / "first" / "README.md").write_text("---\nlicense: mit\n---\n")
     made(here, MERGE)
     assert front_matter(here) == {
@@ -153,3 +161,30 @@ def test_the_card_can_be_left_out(here, command):
         "graphmerge.json",
         WEIGHTS,
     }
+
+
+def test_adapters_that_do_not_fit_are_refused_by_their_names(here):
+    set_config(here, ["second"], base_model_name_or_path="acme/other", fan_in_fan_out=True)
+    told = run(MERGE)
+    assert told.exit_code == 2
+    (base, transposed) = told.stderr.splitlines()
+    assert "the adapters are not of one base model @ second: got 'acme/other'; wanted" in base
+    assert "fan_in_fan_out @ second: got True; wanted False, as the first one has" in transposed
+
+
+def test_models_that_do_not_fit_are_refused_by_their_names(here):
+    for model, name in (("tuned", "lone"), ("base", "other.lone")):
+        numbers = {f"{name}.{number}": np.zeros(2, np.float32) for number in range(15)}
+        save_file(numbers, here / model / "more.safetensors")
+        (here / model / "model.safetensors").rename(here / model / "part.safetensors")
+    told = run(EXTRACT)
+    assert told.exit_code == 2
+    first, *_, twentieth, last = told.stderr.splitlines()
+    why = "(give the base that the fine-tune was made from)"
+    assert first == f"error: tensor lone.0 is in one model only @ tuned {why}"
+    assert "tensor other.lone.12 is in one model only @ base" in twentieth
+    assert last == "error: 10 more problems"
+    for model in ("tuned", "base"):
+        (here / model / "more.safetensors").unlink()
+    told = run(EXTRACT.replace("tuned", "base").replace("layers.0", "nowhere"))
+    assert "no matrix takes part @ base: got nowhere.*(q|up)_proj" in told.stderr

@@ -184,7 +184,7 @@ def test_chat_templates(template):
 
 
 def test_an_unreadable_file(tmp_path):
-    with pytest.raises(RecipeError, match=r"cannot read the recipe: No such file .*none\.yaml"):
+    with pytest.raises(RecipeError, match=r"cannot read the recipe @ .*none\.yaml: got No"):
         load_recipe_graph(tmp_path / "none.yaml")
 
 
