@@ -7,7 +7,7 @@ depend on. Nodes are made where somebody asks.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from attrs import frozen
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from graphmerge.spec import TensorSpec
 
 Leaf = TypeVar("Leaf", bound="Hashable")
+
+_BOUND_AT_ONCE = 16
+"""Values whose nodes are remembered: units of one output ask for them one after the other."""
 
 
 @frozen(eq=False, slots=False)
@@ -86,7 +89,7 @@ class Value:
 
     def bind(self) -> Mapping[Node, Node]:
         """Its nodes, by those of the tensor that the pattern is of."""
-        return self.pattern.bind(self.leaves, self.tensors)
+        return _bound(self)
 
     @property
     def spec(self) -> TensorSpec:
@@ -97,6 +100,11 @@ class Value:
     def space(self) -> Space:
         """Its meaning."""
         return self.pattern.root.space
+
+
+@lru_cache(maxsize=_BOUND_AT_ONCE)
+def _bound(value: Value) -> Mapping[Node, Node]:
+    return value.pattern.bind(value.leaves, value.tensors)
 
 
 def value_of(made: Node | Value) -> Value:

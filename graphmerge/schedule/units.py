@@ -124,17 +124,24 @@ class Unit:
     @property
     def needs(self) -> tuple[Node, ...]:
         """Shared statistics and stored tensors that other units make."""
-        return self.bound().work.needs if self.work.needs else ()
+        return self._own(self.work.needs)
 
     @property
     def makes(self) -> tuple[Node, ...]:
         """The shared statistic or the stored tensor that this unit makes for others."""
-        return self.bound().work.makes if self.work.makes else ()
+        return self._own(self.work.makes)
 
     @property
     def root(self) -> Node:
         """What the unit is for: what it makes, or the value of its outputs."""
-        return self.bound().work.root
+        return self._own((self.work.root,))[0]
+
+    def _own(self, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+        """The unit's own nodes in place of those of its work."""
+        if self.value is None or not nodes:
+            return nodes
+        own = self.value.bind()
+        return tuple(own[node] for node in nodes)
 
     @property
     def facts(self) -> UnitFacts:

@@ -3,7 +3,7 @@
 import pytest
 from attrs import evolve
 
-from graphmerge.graph import Graph, Output
+from graphmerge.graph import Graph, Output, Pattern
 from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.plan import Request
 from graphmerge.schedule.report import report
@@ -108,3 +108,16 @@ def test_the_number_of_works_does_not_grow_with_the_layers(models, method):
     (*few, units), (*many, more_units) = counts
     assert more_units > 2 * units
     assert many == few
+
+
+def test_units_of_one_output_make_its_nodes_once(models, monkeypatch):
+    graph = compile_mapping(RECIPES["ranks"], models / "recipe.yml").build.graph
+    plan = schedule(graph, Request(4 * GIB, 2), nothing_reserved)
+    assert sum(unit.unit.stored is not None for unit in plan.units) > len(graph.outputs)
+    made, bind = [], Pattern.bind
+    monkeypatch.setattr(Pattern, "bind", lambda *given: made.append(given) or bind(*given))
+    for unit in plan.units:
+        assert unit.unit.root not in unit.unit.needs
+        assert set(unit.unit.makes) <= {unit.unit.root}
+        assert unit.bound().steps
+    assert len(made) <= len(graph.outputs)
