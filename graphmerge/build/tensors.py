@@ -82,7 +82,10 @@ class TensorBuilder:
         own = [spec for spec in self.method.parameters if not spec.per_model]
         kinds = {(match.place, self._dependence(match.place).of(match)): match for match in matches}
         return any(
-            wants({spec.name: self._value(match, spec, None) for spec in own})
+            wants(
+                {spec.name: self._value(match, spec, None) for spec in own},
+                len(match.place.models),
+            )
             for match in kinds.values()
         )
 

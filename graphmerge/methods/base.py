@@ -197,8 +197,9 @@ class Method:
     survey: Surveyed | None = None
     """For a method with statistics over the whole model: makes their nodes, before `build` is
     called for any tensor."""
-    wants_survey: Callable[[Mapping[str, Scalar]], bool] | None = None
-    """Whether the method's own parameters ask for the survey; None where they always do."""
+    wants_survey: Callable[[Mapping[str, Scalar], int], bool] | None = None
+    """Whether the method's own parameters and the number of models, the base included, ask for the
+    survey; None where they always do."""
     choose: Callable[[Mapping[str, Scalar]], int] | None = None
     """For a method that takes one of its inputs as it is: which one, by its own parameters. The
     inputs may differ in shape then."""

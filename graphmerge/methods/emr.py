@@ -78,6 +78,7 @@ METHOD = Method(
     paper="EMR-Merging, arXiv 2405.17461",
     build=build,
     survey=survey,
+    wants_survey=lambda parameters, _: parameters["task"] != NO_TASK,
     base=BaseRule.REQUIRED,
     group=Group.TASK_VECTORS,
     parameters=(

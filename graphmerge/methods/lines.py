@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from graphmerge.graph import Node
     from graphmerge.methods.base import Survey
 
+_BASE_AND_MERGE = 2
+"""Models that take part where no tasks are listed."""
+
 
 def survey(merges: tuple[MergeInputs, ...]) -> Survey:
     """|sum_i d_i|_1 / (T |d|_1) over all tensors, where tasks are listed beside the merge."""
@@ -56,6 +59,7 @@ METHOD = Method(
     paper="LiNeS, arXiv 2410.17146",
     build=build,
     survey=survey,
+    wants_survey=lambda _, models: models > _BASE_AND_MERGE,
     base=BaseRule.REQUIRED,
     group=Group.TASK_VECTORS,
     parameters=(

@@ -56,7 +56,7 @@ METHOD = Method(
     paper="NAN, arXiv 2505.16148",
     build=build,
     survey=survey,
-    wants_survey=lambda parameters: parameters["scope"] == "model",
+    wants_survey=lambda parameters, _: parameters["scope"] == "model",
     base=BaseRule.REQUIRED,
     group=Group.TASK_VECTORS,
     parameters=(

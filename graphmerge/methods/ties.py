@@ -73,7 +73,7 @@ METHOD = Method(
     paper="TIES-Merging, arXiv 2306.01708",
     build=build,
     survey=survey,
-    wants_survey=lambda parameters: parameters["scope"] == "model",
+    wants_survey=lambda parameters, _: parameters["scope"] == "model",
     base=BaseRule.REQUIRED,
     group=Group.TASK_VECTORS,
     parameters=(

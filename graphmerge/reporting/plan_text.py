@@ -124,8 +124,11 @@ def _work(report: PlanReport) -> Iterator[str]:
     yield from _shared("stored", report.stored, "computed once, in memory for")
     yield from _shared("again", report.computed_again, "computed in each of")
     yield f"run by  {', '.join(f'{name} {n:,}' for name, n in report.executors.items())}"
-    names = [unit.name for unit in report.units]
-    ends = names if len(names) < 4 else [*names[:2], "...", names[-1]]
+    units = report.units
+    shown = units if len(units) < 4 else (*units[:2], units[-1])
+    ends = [unit.name for unit in shown]
+    if len(units) > len(ends):
+        ends.insert(-1, "...")
     yield f"order   {', '.join(ends)}"
 
 

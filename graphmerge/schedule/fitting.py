@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.schedule.order import Member, window_bytes
+from graphmerge.schedule.order import Member, most_in_window
 from graphmerge.schedule.plan import UnitPlan
 
 if TYPE_CHECKING:
@@ -63,5 +63,4 @@ class Fitting:
         before = self._units[max(0, len(self._units) - self._beside) :]
         after = self._lean[self._taken : self._taken + self._beside]
         together = (*before, *option, *after)
-        most = max(window_bytes(together, self._beside + 1), default=0)
-        return most <= self._spare_bytes
+        return most_in_window(together, self._beside + 1) <= self._spare_bytes

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property
-from itertools import accumulate, chain
+from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
 from attrs import frozen
 
 from graphmerge.schedule.dependence import is_statistic
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from graphmerge.graph import Node, Output
     from graphmerge.schedule.plan import UnitPlan
@@ -113,56 +116,64 @@ class Order:
     def live_bytes(self, in_flight: int) -> int:
         """The most that is held at once: by units in flight, stored for others, and shared."""
         if in_flight not in self._live_bytes:
-            most = max(_window_bytes(self.members, in_flight), default=0)
+            most = _most_in_window(self.members, in_flight)
             self._live_bytes[in_flight] = most + self.shared_bytes
         return self._live_bytes[in_flight]
 
 
-def window_bytes(units: Sequence[UnitPlan], in_flight: int) -> Iterator[int]:
-    """What each unit and the `in_flight` - 1 before it hold, and what is stored meanwhile."""
-    return _window_bytes((Member(tuple(units)),), in_flight)
+def most_in_window(units: Sequence[UnitPlan], in_flight: int) -> int:
+    """The most that a unit and the `in_flight` - 1 before it hold, with what is stored then."""
+    return _most_in_window((Member(tuple(units)),), in_flight)
 
 
-def _window_bytes(members: Sequence[Member], in_flight: int) -> Iterator[int]:
+def _most_in_window(members: Sequence[Member], in_flight: int) -> int:
     options = {id(member.option): member.option for member in members}
     live = {key: [unit.live_bytes for unit in option] for key, option in options.items()}
-    held = list(chain.from_iterable([live[id(member.option)] for member in members]))
-    stored = _stored_bytes(members, options, len(held), in_flight)
-    total = list(accumulate(held, initial=0))
-    begins = chain([0] * (in_flight - 1), total)
-    windows = (end - begin for begin, end in zip(begins, total[1:], strict=False))
-    return (window + size for window, size in zip(windows, stored, strict=False))
+    found = chain.from_iterable([live[id(member.option)] for member in members])
+    windows = sums_before(np.fromiter(found, np.int64), in_flight)
+    windows += _stored_bytes(members, options, len(windows), in_flight)
+    return int(windows.max(initial=0))
+
+
+def sums_before(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The sum of each value and as many before it as make up a count, or as there are."""
+    total = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values, out=total[1:])
+    sums = total[1:].copy()
+    sums[count:] -= total[1:-count]
+    return sums
 
 
 def _stored_bytes(
     members: Sequence[Member], options: dict[int, Option], count: int, in_flight: int
-) -> list[int]:
+) -> NDArray[np.int64]:
     """Bytes of the tensors that are stored while each unit and those before it are in flight.
 
     A tensor is stored from the beginning of the unit that makes it (one before the first, if it is
     none of these) to the end of the last that needs it.
     """
-    sharing = {key: _sharing(option) for key, option in options.items()}
-    if not any(sharing.values()):
-        return [0] * count
-    spans = {key: list(_spans(0, found).items()) for key, found in sharing.items()}
+    changes = np.zeros(count + in_flight, np.int64)
+    sharing = {key: found for key, option in options.items() if (found := _sharing(option))}
     own: dict[Node, tuple[int, int]] = {}
-    changes = [0] * (count + in_flight)
+    alike: dict[int, list[int]] = {key: [] for key in sharing}
     start = 0
-    for member in members:
+    for member in members if sharing else ():
         key = id(member.option)
         if member.output is None:
-            for node, (first, last) in _spans(start, sharing[key]).items():
+            for node, (first, last) in _spans(start, sharing.get(key, ())).items():
                 own[node] = (own[node][0] if node in own else first, last)
-        else:  # what is stored for one output of a pattern is stored for no other
-            for node, (first, last) in spans[key]:
-                changes[start + first] += node.spec.nbytes
-                changes[start + last + in_flight] -= node.spec.nbytes
+        elif key in sharing:  # what is stored for one output of a pattern is stored for no other
+            alike[key].append(start)
         start += len(member.option)
+    for key, starts in alike.items():
+        at = np.array(starts, np.int64)
+        for node, (first, last) in _spans(0, sharing[key]).items():
+            changes[at + first] += node.spec.nbytes
+            changes[at + last + in_flight] -= node.spec.nbytes
     for node, (first, last) in own.items():
         changes[first] += node.spec.nbytes
         changes[last + in_flight] -= node.spec.nbytes
-    return list(accumulate(changes[:count]))
+    return np.cumsum(changes[:count])
 
 
 def _spans(start: int, sharing: Iterable[tuple[int, Node, bool]]) -> dict[Node, tuple[int, int]]:

@@ -9,7 +9,7 @@ from graphmerge.ops import GatherRows, LoadTensor
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.memory import unit_memory
 from graphmerge.schedule.program import stored_inputs
-from graphmerge.schedule.report_values import InputReport, PlanReport, TensorGroup, UnitReport
+from graphmerge.schedule.report_values import InputReport, PlanReport, TensorGroup, UnitReports
 from graphmerge.schedule.shared_results import shared_results
 from graphmerge.schedule.simulate import simulate
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from graphmerge.graph import Omission, Op, Output, Value
     from graphmerge.schedule.order import Option
     from graphmerge.schedule.plan import Plan, UnitPlan
+    from graphmerge.schedule.report_values import Sizes
     from graphmerge.schedule.units import Work
     from graphmerge.spec import TensorSpec
 
@@ -53,7 +54,7 @@ def report(plan: Plan, *, shards: int) -> PlanReport:
         nodes=graph.kinds(),
         passes=sum(count * len(unit.unit.work.passes) for unit, count in plan.order.kinds),
         executors=_executors(plan),
-        units=tuple(_units(plan)),
+        units=_units(plan),
         stored=stored,
         computed_again=computed_again,
         merged=_outputs(output for output in graph.outputs if not output.reason),
@@ -148,20 +149,17 @@ class _Read:
         )
 
 
-def _units(plan: Plan) -> Iterator[UnitReport]:
+def _units(plan: Plan) -> UnitReports:
     counts = {unit.kind: count for unit, count in plan.order.kinds}
-    known: dict[int, list[tuple[int, int, int, int, int]]] = {}
-    for member in plan.order.members:
-        sizes = known.get(id(member.option))
-        if sizes is None:
-            option = member.option
-            sizes = [_sizes(unit, plan.tile_elements, counts[unit.kind]) for unit in option]
-            known[id(option)] = sizes
-        for name, size in zip(member.names, sizes, strict=True):
-            yield UnitReport(name, *size)
+    options = {id(member.option): member.option for member in plan.order.members}
+    sizes = {
+        key: [_sizes(unit, plan.tile_elements, counts[unit.kind]) for unit in option]
+        for key, option in options.items()
+    }
+    return UnitReports(plan.order.members, sizes)
 
 
-def _sizes(unit: UnitPlan, tile_elements: int, count: int) -> tuple[int, int, int, int, int]:
+def _sizes(unit: UnitPlan, tile_elements: int, count: int) -> Sizes:
     """What a unit takes, in the order of the report's fields."""
     tiles = unit_memory(unit, tile_elements, count)
     return (

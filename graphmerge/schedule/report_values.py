@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import accumulate
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from graphmerge.schedule.order import Member
     from graphmerge.schedule.simulate import Timeline
 
 
@@ -44,6 +49,45 @@ class UnitReport:
     """What the unit stores for others, until the last of them has let go of it."""
     tile_bytes: int
     """Registers, buffers and kernel workspace of one worker."""
+
+
+Sizes: TypeAlias = "tuple[int, int, int, int, int]"
+"""The fields of a report on a unit, but for its name."""
+
+
+@frozen(eq=False, slots=False)
+class UnitReports(Sequence[UnitReport]):
+    """A report on every unit in order, made when somebody asks for it."""
+
+    members: tuple[Member, ...]
+    """Groups of units in order."""
+    sizes: Mapping[int, Sequence[Sizes]]
+    """What is to be said of the units of every option, by its `id`."""
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return list(accumulate((len(member.option) for member in self.members), initial=0))
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __iter__(self) -> Iterator[UnitReport]:
+        for member in self.members:
+            pairs = zip(member.names, self.sizes[id(member.option)], strict=True)
+            yield from (UnitReport(name, *sizes) for name, sizes in pairs)
+
+    @overload
+    def __getitem__(self, index: int) -> UnitReport: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[UnitReport]: ...
+    def __getitem__(self, index: int | slice) -> UnitReport | Sequence[UnitReport]:
+        places = range(len(self))[index]
+        return self._at(places) if isinstance(places, int) else [self._at(one) for one in places]
+
+    def _at(self, index: int) -> UnitReport:
+        number = bisect_right(self._starts, index) - 1
+        member, place = self.members[number], index - self._starts[number]
+        return UnitReport(member.names[place], *self.sizes[id(member.option)][place])
 
 
 @frozen
@@ -122,7 +166,7 @@ class PlanReport:
     """Passes over inputs, all units together."""
     executors: dict[str, int]
     """How many passes are run by what: `copy`, `native` or `torch`."""
-    units: tuple[UnitReport, ...]
+    units: UnitReports
     """The order of work."""
     stored: tuple[SharedResult, ...]
     """Results that are computed once and stored in memory for the passes that need them."""

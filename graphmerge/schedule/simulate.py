@@ -5,15 +5,17 @@ The judge of plans: the scheduler predicts a peak by formula, the replay walks t
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, overload
 
+import numpy as np
 from attrs import frozen
 
 from graphmerge.schedule.dependence import is_statistic
+from graphmerge.schedule.order import sums_before
 from graphmerge.schedule.steps import Free, RunPass
 
 if TYPE_CHECKING:
@@ -42,8 +44,10 @@ class Moment:
 class Timeline(Sequence[Moment]):
     """Every pass of a plan in order."""
 
-    units: tuple[tuple[str, int], ...]
-    """Every unit in order: its name, and how many passes it has."""
+    members: tuple[Member, ...]
+    """Groups of units in order."""
+    passes: tuple[int, ...]
+    """How many passes every unit has."""
     live_bytes: tuple[int, ...]
     """What is held of tensors in every pass."""
     fixed_bytes: int
@@ -56,9 +60,10 @@ class Timeline(Sequence[Moment]):
 
     @cached_property
     def _moments(self) -> tuple[Moment, ...]:
+        names = chain.from_iterable(member.names for member in self.members)
         labels = (
             f"{name}, pass {number} of {count}"
-            for name, count in self.units
+            for name, count in zip(names, self.passes, strict=True)
             for number in range(1, count + 1)
         )
         return tuple(map(Moment, labels, self.live_bytes, self.total_bytes))
@@ -86,8 +91,9 @@ def simulate(plan: Plan) -> Timeline:
         replaying.go_through(member)
     assert not replaying.shared, "a shared value has no user"
     return Timeline(
-        tuple(replaying.units),
-        tuple(replaying.live_bytes),
+        plan.order.members,
+        tuple(replaying.passes),
+        replaying.live_bytes(plan.workers),
         memory.reserved_bytes + memory.workspace_bytes + memory.buffer_bytes,
     )
 
@@ -96,50 +102,60 @@ class _Replaying:
     """The units of a plan, one after the other."""
 
     def __init__(self, plan: Plan) -> None:
-        self.units: list[tuple[str, int]] = []
-        self.live_bytes: list[int] = []
+        self.passes: list[int] = []
+        """How many passes each unit has."""
         self.shared: set[Node] = set()
+        """What units have made for others that are still to come."""
         own = (one.option for one in plan.order.members if one.output is None)
         self._users = _users(chain.from_iterable(own))
-        self._beside: deque[int] = deque(maxlen=plan.workers - 1)
-        self._known: dict[int, list[_Turn]] = {}
+        self._known: dict[int, _Turns] = {}
+        self._held: list[int] = []
+        self._largest: list[int] = []
+        self._stored: list[int] = []
 
     def go_through(self, member: Member) -> None:
         """Replay the units of a member; those of a pattern, which share nothing, once for all."""
         if member.output is None:
-            for unit in member.option:
-                self._note(unit.unit.name, _turn(unit, self.shared, self._users), 0)
+            self._note(_turns(member.option, self.shared, self._users))
             return
-        stored = sum(node.spec.nbytes for node in self.shared) if self.shared else 0
-        for name, turn in zip(member.names, self._alike(member.option), strict=True):
-            self._note(name, turn, stored)
-
-    def _alike(self, option: Option) -> list[_Turn]:
-        turns = self._known.get(id(option))
+        turns = self._known.get(id(member.option))
         if turns is None:
             shared: set[Node] = set()
-            users = _users(option)
-            turns = self._known[id(option)] = [_turn(unit, shared, users) for unit in option]
+            turns = _turns(member.option, shared, _users(member.option))
             assert not shared, "a shared value has no user"
-        return turns
+            self._known[id(member.option)] = turns
+        self._note(turns)
+        if self.shared:
+            beside = sum(node.spec.nbytes for node in self.shared)
+            count = len(turns.stored)
+            self._stored[-count:] = [beside + stored for stored in turns.stored]
 
-    def _note(self, name: str, turn: _Turn, stored_bytes: int) -> None:
-        around = sum(self._beside) + turn.stored_bytes + stored_bytes
-        self.units.append((name, len(turn.held)))
-        self.live_bytes.extend([held + around for held in turn.held])
-        self._beside.append(turn.largest)
+    def _note(self, turns: _Turns) -> None:
+        self.passes += turns.passes
+        self._held += turns.held
+        self._largest += turns.largest
+        self._stored += turns.stored
+
+    def live_bytes(self, workers: int) -> tuple[int, ...]:
+        """What is held of tensors in every pass, with so many units in flight."""
+        largest = np.array(self._largest, np.int64)
+        around = sums_before(largest, workers) - largest + np.array(self._stored, np.int64)
+        held = np.array(self._held, np.int64) + np.repeat(around, self.passes)
+        return tuple(held.tolist())
 
 
 @frozen
-class _Turn:
-    """One unit, when its turn comes."""
+class _Turns:
+    """Units, when their turns come."""
 
+    passes: list[int]
+    """How many passes each of them has."""
     held: list[int]
-    """Bytes that it holds in every pass."""
-    largest: int
-    """The most of them."""
-    stored_bytes: int
-    """Bytes of what units have made for others, meanwhile."""
+    """Bytes that the unit at hand holds in every pass of all."""
+    largest: list[int]
+    """The most that each of them holds."""
+    stored: list[int]
+    """Bytes of what units have made for others, while each of them runs."""
 
 
 def _users(units: Iterable[UnitPlan]) -> Counter[Node]:
@@ -147,16 +163,21 @@ def _users(units: Iterable[UnitPlan]) -> Counter[Node]:
     return Counter(node for unit in units for node in unit.unit.needs)
 
 
-def _turn(plan: UnitPlan, shared: set[Node], users: Counter[Node]) -> _Turn:
-    """Replay a unit: what it makes becomes shared, and what none needs any longer is let go."""
-    unit = plan.unit
-    replay = _Replay(plan, shared)
-    shared.update(node for node in unit.makes if not is_statistic(node))
-    turn = _Turn(replay.held, replay.largest, sum(node.spec.nbytes for node in shared))
-    shared.update(unit.makes)
-    users.subtract(unit.needs)
-    shared.difference_update([node for node in unit.needs if not users[node]])
-    return turn
+def _turns(option: Option, shared: set[Node], users: Counter[Node]) -> _Turns:
+    """Replay units: what they make becomes shared, and what none needs any longer is let go."""
+    turns = _Turns([], [], [], [])
+    for plan in option:
+        unit = plan.unit
+        replay = _Replay(plan, shared)
+        shared.update(node for node in unit.makes if not is_statistic(node))
+        turns.passes.append(len(replay.held))
+        turns.held.extend(replay.held)
+        turns.largest.append(replay.largest)
+        turns.stored.append(sum(node.spec.nbytes for node in shared))
+        shared.update(unit.makes)
+        users.subtract(unit.needs)
+        shared.difference_update([node for node in unit.needs if not users[node]])
+    return turns
 
 
 class _Replay:

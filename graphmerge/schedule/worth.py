@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from graphmerge.schedule.cost import TOUCHED_BYTES_PER_SECOND, estimated_seconds
-from graphmerge.schedule.order import kinds_of, window_bytes
+from graphmerge.schedule.order import kinds_of, most_in_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,7 +78,7 @@ def _within(own: Sequence[_Costs], most_bytes: int) -> list[_Costs]:
 def _faster(options: tuple[Option, ...], workers: int, tile_elements: int) -> list[_Costs]:
     """The options that are faster than the last, fast to slow, and the last."""
     costs = [
-        _Costs(place, _seconds(option, workers, tile_elements), max(window_bytes(option, workers)))
+        _Costs(place, _seconds(option, workers, tile_elements), most_in_window(option, workers))
         for place, option in enumerate(options)
     ]
     *others, last = costs

@@ -49,6 +49,7 @@ def said(plan):
     return evolve(
         found,
         moments=moments,
+        units=tuple(found.units),
         reserved_bytes=0,
         predicted_peak_bytes=0,
         least_budget_bytes=0,
