@@ -45,8 +45,8 @@ imports: $(DEV_INSTALLED)  ## which package may import which, by import-linter
 unit: $(DEV_INSTALLED)  ## tests, by pytest
 	timeout $(TEST_SECONDS) $(BIN)/python -m pytest -n auto -m '$(UNMARKED)'
 
-slow: $(DEV_INSTALLED)  ## tests that take minutes
-	$(BIN)/python -m pytest -m 'slow and not gpu and not parity' || [ $$? -eq 5 ]  # 5: there is none
+slow: $(DEV_INSTALLED)  ## tests that take longer: about a quarter of an hour on two cores
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m 'slow and not gpu and not parity' || [ $$? -eq 5 ]  # 5: there is none
 
 gpu-check: $(DEV_INSTALLED)  ## tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu

@@ -9,6 +9,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SKILLS = ("reverse", "sort", "rotate")
+pytestmark = pytest.mark.xdist_group("skills")  # one process trains the models for all of them
 
 
 @pytest.fixture(scope="module")
