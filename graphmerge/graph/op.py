@@ -102,6 +102,10 @@ class Op(ABC):
     """Whether the output may take over the buffer of the first input when nothing else needs it.
     False is the safe answer: a kernel that reads an input after writing its output must say so."""
 
+    scheduled_alike: ClassVar[bool] = False
+    """Whether no setting decides how ops of the class are scheduled: settings are numbers, or say
+    where from and where to. See `structure`."""
+
     @abstractmethod
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Spec of the output for inputs of these specs. Raises GraphError where they do not fit."""
@@ -149,9 +153,10 @@ class Op(ABC):
     def structure(self) -> Hashable:
         """What of the op decides how it is scheduled; ops that share it differ in numbers only.
 
-        The op itself is the safe answer. Specs of inputs and output need not be part of it.
+        The op itself is the safe answer, the class alone that of classes which are scheduled alike.
+        Specs of inputs and output need not be part of it.
         """
-        return self
+        return type(self) if self.scheduled_alike else self
 
     def settings(self) -> str:
         """The op's settings for a reader of the plan: `density=0.5`. Empty when there are none."""

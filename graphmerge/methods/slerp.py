@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from graphmerge.graph import Node, make_node
+from typing import TYPE_CHECKING
+
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.ops import Combine, Gram, SphericalCoefficients
+from graphmerge.methods.gram import combined
+from graphmerge.ops import SphericalCoefficients
 from graphmerge.recipe.signature import REQUIRED, ParameterSpec
+
+if TYPE_CHECKING:
+    from graphmerge.graph import Node
 
 
 def build(merge: MergeInputs) -> Node:
@@ -17,9 +22,7 @@ def build(merge: MergeInputs) -> Node:
 
 def interpolated(first: Node, second: Node, t: float) -> Node:
     """The point at t on the arc from one tensor to another."""
-    gram = make_node(Gram(), first, second)
-    coefficients = make_node(SphericalCoefficients(t), gram)
-    return make_node(Combine(), first, second, coefficients)
+    return combined(SphericalCoefficients(t), first, second)
 
 
 METHOD = Method(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from attrs import field, frozen
 
 from graphmerge.errors import GraphError, Problem
 from graphmerge.graph import Access, Fusion, Node, Op, Space, make_node
-from graphmerge.ops.checks import all_in, require_divisor, same_compute_spec, shared_space
+from graphmerge.ops.checks import all_in, require_divisor, shared_space
+from graphmerge.ops.elementwise import AbstractEntrywise
+from graphmerge.ops.wording import listed
 from graphmerge.spec import DType, TensorSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
 WIDER = {
     DType.BF16: (DType.F32, DType.F64),
@@ -28,13 +27,10 @@ class Cast(Op):
 
     kind: ClassVar[str] = "cast"
     access: ClassVar[Access] = Access.ELEMENTWISE
+    scheduled_alike: ClassVar[bool] = True
 
     dtype: DType
     """Dtype of the result."""
-
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The input's shape in the new dtype."""
@@ -80,24 +76,12 @@ def in_dtype(dtype: DType, node: Node) -> Node:
 
 
 @frozen(cache_hash=True)
-class TaskVector(Op):
+class TaskVector(AbstractEntrywise):
     """model - base, of inputs (model, base)."""
 
     kind: ClassVar[str] = "task-vector"
-    access: ClassVar[Access] = Access.ELEMENTWISE
     in_place: ClassVar[bool] = True
-
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
-
-    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """The common spec."""
-        return same_compute_spec(inputs)
-
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """Arithmetic in the loop."""
-        return Fusion()
+    scheduled_alike: ClassVar[bool] = True
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta, from two weights."""
@@ -106,12 +90,12 @@ class TaskVector(Op):
 
 
 @frozen(cache_hash=True)
-class WeightedSum(Op):
+class WeightedSum(AbstractEntrywise):
     """sum_i weights[i] * x_i / divisor, added in the order of the inputs."""
 
     kind: ClassVar[str] = "weighted-sum"
-    access: ClassVar[Access] = Access.ELEMENTWISE
     in_place: ClassVar[bool] = True
+    scheduled_alike: ClassVar[bool] = True
 
     weights: tuple[float, ...]
     """One weight per input."""
@@ -121,18 +105,6 @@ class WeightedSum(Op):
     @divisor.validator
     def _not_zero(self, _attribute: object, value: float) -> None:
         require_divisor(self.weights, value, setting="normalize")
-
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
-
-    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """The common spec."""
-        return same_compute_spec(inputs)
-
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """Arithmetic in the loop."""
-        return Fusion()
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """The common space. Weights need not sum to one: `normalize: false` allows any."""
@@ -144,32 +116,20 @@ class WeightedSum(Op):
 
     def settings(self) -> str:
         """Weights, and the divisor if there is one."""
-        text = ", ".join(f"{weight:g}" for weight in self.weights)
+        text = listed(self.weights)
         return text if self.divisor == 1 else f"{text}; / {self.divisor:g}"
 
 
 @frozen(cache_hash=True)
-class Scale(Op):
+class Scale(AbstractEntrywise):
     """factor * x."""
 
     kind: ClassVar[str] = "scale"
-    access: ClassVar[Access] = Access.ELEMENTWISE
     in_place: ClassVar[bool] = True
+    scheduled_alike: ClassVar[bool] = True
 
     factor: float
     """What every element is multiplied by."""
-
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
-
-    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """Unchanged."""
-        return same_compute_spec(inputs)
-
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """Arithmetic in the loop."""
-        return Fusion()
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """Unchanged."""
@@ -181,27 +141,15 @@ class Scale(Op):
 
 
 @frozen(cache_hash=True)
-class AddDelta(Op):
+class AddDelta(AbstractEntrywise):
     """base + scale * delta, of inputs (base, delta)."""
 
     kind: ClassVar[str] = "add-delta"
-    access: ClassVar[Access] = Access.ELEMENTWISE
     in_place: ClassVar[bool] = True
+    scheduled_alike: ClassVar[bool] = True
 
     scale: float = 1.0
     """lambda of the task-vector methods."""
-
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
-
-    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """The common spec."""
-        return same_compute_spec(inputs)
-
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """Arithmetic in the loop."""
-        return Fusion()
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A weight, from a weight and a delta."""

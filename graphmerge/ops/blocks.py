@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.graph import Workspace
-
 if TYPE_CHECKING:
     from graphmerge.spec import TensorSpec
 
@@ -16,10 +14,6 @@ whole number of blocks. Changing it changes results in the last bit: no plan cho
 
 SUM_LANES = 128
 """Lanes of a block's sum (`graphmerge.statistics.sums`). Changing it changes results likewise."""
-
-
-SUM_WORKSPACE = Workspace(per_element_bytes=1, fixed_bytes=8 * BLOCK_ELEMENTS)
-"""What summing blocks takes: a few sets of lanes per block, and the last block padded."""
 
 
 def blocks(spec: TensorSpec) -> int:

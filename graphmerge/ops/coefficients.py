@@ -6,39 +6,29 @@ shape (groups, n, n), gives coefficients of shape (n, groups).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Op, Space
-from graphmerge.ops.checks import all_in
+from graphmerge.ops.small import AbstractSmall
+from graphmerge.ops.wording import listed
 from graphmerge.spec import DType, TensorSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
 LEAST_LENGTH = 1e-7
 """Of a combination of unit vectors: what is shorter is zero, as far as a Gram matrix in float64
 tells."""
 
 
-class AbstractCoefficients(Op):
+class AbstractCoefficients(AbstractSmall):
     """Maps a Gram matrix to the coefficients of a combination of its tensors."""
 
-    access: ClassVar[Access] = Access.SMALL
-
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
+    why: ClassVar[str] = "coefficients come from a Gram matrix"
+    scheduled_alike: ClassVar[bool] = True
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """A number per tensor, and per group if there are groups."""
         *groups, count, _ = inputs[0].shape
         return TensorSpec((count, *groups), DType.F64)
-
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic of a statistic."""
-        return all_in(Space.STATISTIC, inputs, "coefficients come from a Gram matrix")
 
 
 @frozen(cache_hash=True)
@@ -82,7 +72,7 @@ class DirectionCoefficients(AbstractCoefficients):
 
     def settings(self) -> str:
         """Weights."""
-        return ", ".join(f"{weight:g}" for weight in self.weights)
+        return listed(self.weights)
 
 
 @frozen(cache_hash=True)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from attrs import frozen
 
 from graphmerge.graph import Access, Op, Space
 from graphmerge.ops.checks import all_in, same_compute_spec
+from graphmerge.ops.small import AbstractSmall
 from graphmerge.spec import DType, TensorSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
 
 def _deltas_and_statistic(inputs: tuple[Space, ...]) -> Space:
@@ -20,11 +18,11 @@ def _deltas_and_statistic(inputs: tuple[Space, ...]) -> Space:
 
 
 @frozen(cache_hash=True)
-class Magnitudes(Op):
+class Magnitudes(AbstractSmall):
     """The magnitudes that the last `DigitsOverTensors` has found, one for each of its rows."""
 
     kind: ClassVar[str] = "magnitudes"
-    access: ClassVar[Access] = Access.SMALL
+    why: ClassVar[str] = "magnitudes are taken of digits"
 
     dtype: DType
     """Dtype of the magnitudes."""
@@ -32,10 +30,6 @@ class Magnitudes(Op):
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """A number for each row."""
         return TensorSpec(inputs[0].shape[:1], DType.F64)
-
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic of a statistic."""
-        return all_in(Space.STATISTIC, inputs, "magnitudes are taken of digits")
 
 
 @frozen(cache_hash=True)
@@ -48,13 +42,10 @@ class CompetitionScore(Op):
 
     kind: ClassVar[str] = "competition-score"
     access: ClassVar[Access] = Access.ELEMENTWISE
+    scheduled_alike: ClassVar[bool] = True
 
     place: int
     """i."""
-
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The common spec."""

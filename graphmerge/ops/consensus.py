@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Fusion, Op, Space, Workspace
-from graphmerge.ops.blocks import SUM_WORKSPACE, blocks
+from graphmerge.graph import Access, Fusion, Op, Space
+from graphmerge.ops.block_sums import AbstractBlockSums
 from graphmerge.ops.checks import all_in, same_compute_spec
 from graphmerge.ops.elementwise import OfDeltas
 from graphmerge.ops.rescale import SCALAR
+from graphmerge.ops.wording import listed
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:
@@ -63,32 +64,28 @@ class SignConsensus(Op):
 
     def settings(self) -> str:
         """Weights and normalisation."""
-        text = ", ".join(f"{weight:g}" for weight in self.weights)
+        text = listed(self.weights)
         return f"{text}; normalize" if self.normalize else text
 
 
 @frozen(cache_hash=True)
-class SignBalance(Op):
+class SignBalance(AbstractBlockSums):
     """sum over all entries of sign(sum_i weights[i] * d_i): positive less negative votes."""
 
     kind: ClassVar[str] = "sign-balance"
-    access: ClassVar[Access] = Access.REDUCE
+    scheduled_alike: ClassVar[bool] = True
 
     weights: tuple[float, ...]
     """One weight per input."""
-
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """One number."""
         same_compute_spec(inputs)
         return SCALAR
 
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """One sum of each block."""
-        return Fusion(sum_columns=1)
+    def sum_columns(self, count: int) -> int:
+        """One."""
+        return 1
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A statistic of deltas."""
@@ -98,14 +95,6 @@ class SignBalance(Op):
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
         """The vote, and its sign in float64."""
         return (inputs[0].dtype, DType.F64)
-
-    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """The lanes of the blocks at hand, and the last block padded."""
-        return SUM_WORKSPACE
-
-    def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
-        """One partial sum per block."""
-        return 8 * blocks(inputs[0])
 
 
 @frozen(cache_hash=True)

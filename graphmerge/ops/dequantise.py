@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from attrs import frozen
 
@@ -12,9 +12,6 @@ from graphmerge.checkpoint.scaled_weights import FLOAT8
 from graphmerge.errors import GraphError, Problem
 from graphmerge.graph import Access, Op, Space, Workspace
 from graphmerge.spec import DType, TensorSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
 DEQUANTISED_ELEMENTS = 65536
 """Codes that are decoded at a time, where rows are not longer."""
@@ -43,15 +40,12 @@ class Dequantise(Op):
 
     kind: ClassVar[str] = "dequantise"
     access: ClassVar[Access] = Access.ELEMENTWISE
+    scheduled_alike: ClassVar[bool] = True
 
     block_rows: int
     """Rows that share a scale."""
     block_columns: int
     """Columns that share a scale."""
-
-    def structure(self) -> Hashable:
-        """The class: the numbers only say what is read."""
-        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The shape of the codes, in float32."""

@@ -1,4 +1,4 @@
-"""What elementwise ops on task vectors of one spec have in common."""
+"""What elementwise ops on tensors of one spec have in common."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ if TYPE_CHECKING:
     from graphmerge.spec import TensorSpec
 
 
-class OfDeltas(Op):
-    """Maps task vectors of one spec to one, entry by entry, with native code in the loop."""
+class AbstractEntrywise(Op):
+    """Maps tensors of one spec to one, entry by entry, with native code in the loop."""
 
     access: ClassVar[Access] = Access.ELEMENTWISE
-    why: ClassVar[str]
-    """Why inputs must be task vectors, for messages."""
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The common spec."""
@@ -25,6 +23,13 @@ class OfDeltas(Op):
     def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
         """Arithmetic in the loop."""
         return Fusion()
+
+
+class OfDeltas(AbstractEntrywise):
+    """Maps task vectors to one, entry by entry."""
+
+    why: ClassVar[str]
+    """Why inputs must be task vectors, for messages."""
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta."""

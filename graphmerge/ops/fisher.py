@@ -8,6 +8,7 @@ from attrs import frozen
 
 from graphmerge.graph import Access, Fusion, Node, Op, Space
 from graphmerge.ops.checks import all_in, same_compute_spec
+from graphmerge.ops.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -63,5 +64,5 @@ class FisherAverage(Op):
 
     def settings(self) -> str:
         """Weights and floor."""
-        text = ", ".join(f"{weight:g}" for weight in self.weights)
+        text = listed(self.weights)
         return f"{text}; floor {self.floor:g}"

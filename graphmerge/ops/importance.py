@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from attrs import frozen
 
 from graphmerge.graph import Access, Fusion, Op, Space, Workspace
 from graphmerge.ops.checks import all_in, same_compute_spec
 from graphmerge.ops.rescale import SCALAR
+from graphmerge.ops.small import AbstractSmall
 from graphmerge.spec import DType, TensorSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
 
 def row_elements(spec: TensorSpec) -> int:
@@ -84,11 +82,11 @@ class Importance(Op):
 
 
 @frozen(cache_hash=True)
-class QuartileThreshold(Op):
+class QuartileThreshold(AbstractSmall):
     """median + 1.5 (q75 - q25), of the statistics of the last digits of these three."""
 
     kind: ClassVar[str] = "quartile-threshold"
-    access: ClassVar[Access] = Access.SMALL
+    why: ClassVar[str] = "a threshold comes from order statistics"
 
     dtype: DType
     """Dtype of the magnitudes, in which it is computed."""
@@ -97,10 +95,6 @@ class QuartileThreshold(Op):
         """One number."""
         return SCALAR
 
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic of statistics."""
-        return all_in(Space.STATISTIC, inputs, "a threshold comes from order statistics")
-
 
 @frozen(cache_hash=True)
 class KeepImportant(Op):
@@ -108,10 +102,7 @@ class KeepImportant(Op):
 
     kind: ClassVar[str] = "keep-important"
     access: ClassVar[Access] = Access.ELEMENTWISE
-
-    def structure(self) -> Hashable:
-        """The class."""
-        return type(self)
+    scheduled_alike: ClassVar[bool] = True
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The common spec."""

@@ -8,10 +8,9 @@ from attrs import frozen
 
 from graphmerge.graph import Workspace
 from graphmerge.ops.elementwise import OfDeltas
+from graphmerge.ops.wording import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from graphmerge.spec import DType, TensorSpec
 
 
@@ -44,15 +43,12 @@ class TallMaskSum(OfDeltas):
 
     kind: ClassVar[str] = "tall-mask-sum"
     why: ClassVar[str] = "masks are taken of task vectors"
+    scheduled_alike: ClassVar[bool] = True
 
     thresholds: tuple[float, ...]
     """One per input, at least 0."""
     least_masks: float
     """In how many masks an entry must be."""
-
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
         """The sum, the number of masks, and both sides of a comparison."""
@@ -64,5 +60,5 @@ class TallMaskSum(OfDeltas):
 
     def settings(self) -> str:
         """Thresholds and how many masks."""
-        text = ", ".join(f"{threshold:g}" for threshold in self.thresholds)
+        text = listed(self.thresholds)
         return f"{text}; {self.least_masks:g} masks"

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from attrs import frozen
 
 from graphmerge.errors import GraphError, Problem
 from graphmerge.graph import Access, Op, Space, Workspace
 from graphmerge.spec import DType, TensorSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
 LOW_RANK_ELEMENTS = 65536
 """Elements that are computed at a time, where rows are not longer."""
@@ -34,15 +31,12 @@ class AddLowRank(Op):
 
     kind: ClassVar[str] = "add-low-rank"
     access: ClassVar[Access] = Access.ELEMENTWISE
+    scheduled_alike: ClassVar[bool] = True
 
     scale: float
     """What the product is multiplied by."""
     is_transposed: bool = False
     """Whether W is that of columns by rows, as of an embedding or of GPT-2's layers."""
-
-    def structure(self) -> Hashable:
-        """The class: the numbers only say what is read."""
-        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The shape of W, in the dtype of the arithmetic."""

@@ -8,12 +8,10 @@ from attrs import frozen
 
 from graphmerge.graph import Access, Fusion, Op, Space, Workspace
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
-from graphmerge.ops.checks import all_in, same_compute_spec
-from graphmerge.ops.sparsify import BITS_DTYPE
+from graphmerge.ops.checks import same_compute_spec
+from graphmerge.ops.sparsify import BITS_DTYPE, delta_and_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from graphmerge.spec import DType, TensorSpec
 
 
@@ -26,13 +24,10 @@ class DropLargest(Op):
 
     kind: ClassVar[str] = "drop-largest"
     access: ClassVar[Access] = Access.ELEMENTWISE
+    scheduled_alike: ClassVar[bool] = True
 
     share: float
     """The fraction that was asked for, for readers; the cutoff decides."""
-
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Unchanged."""
@@ -44,8 +39,7 @@ class DropLargest(Op):
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta."""
-        all_in(Space.STATISTIC, inputs[1:], "what sparsifying goes by is a statistic")
-        return all_in(Space.DELTA, inputs[:1], "only task vectors are sparsified")
+        return delta_and_statistics(inputs)
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
         """The magnitude's bits, and what is dropped."""

@@ -6,31 +6,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Fusion, Op, Space, Workspace
-from graphmerge.ops.checks import all_in, same_compute_spec
+from graphmerge.graph import Space, Workspace
+from graphmerge.ops.checks import all_in
+from graphmerge.ops.elementwise import AbstractEntrywise
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from graphmerge.spec import DType, TensorSpec
 
 
-class AbstractPointwise(Op):
+class AbstractPointwise(AbstractEntrywise):
     """An entry of each weight in, an entry of a weight out."""
 
-    access: ClassVar[Access] = Access.ELEMENTWISE
-
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
-
-    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """The common spec."""
-        return same_compute_spec(inputs)
-
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """Arithmetic in the loop."""
-        return Fusion()
+    scheduled_alike: ClassVar[bool] = True
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A weight."""

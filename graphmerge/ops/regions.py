@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import frozen
 
 from graphmerge.graph import Access, Fusion, Op, Space, Workspace
-from graphmerge.ops.blocks import SUM_WORKSPACE, blocks
+from graphmerge.ops.block_sums import SUM_WORKSPACE, AbstractBlockSums
 from graphmerge.ops.checks import all_in, same_compute_spec
+from graphmerge.ops.small import AbstractSmall
 from graphmerge.spec import DType, TensorSpec
 
 if TYPE_CHECKING:
@@ -67,27 +68,23 @@ class RegionMean(Op):
 
 
 @frozen(cache_hash=True)
-class ActiveCounts(Op):
+class ActiveCounts(AbstractBlockSums):
     """For each delta: entries that it and others have changed, and entries that only it has."""
 
     kind: ClassVar[str] = "active-counts"
-    access: ClassVar[Access] = Access.REDUCE
+    scheduled_alike: ClassVar[bool] = True
 
     epsilon: float
     """Magnitude above which an entry counts as changed."""
-
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """N by 2 for n deltas."""
         same_compute_spec(inputs)
         return TensorSpec((len(inputs), 2), DType.F64)
 
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """Two counts of each block for every delta."""
-        return Fusion(sum_columns=2 * len(inputs))
+    def sum_columns(self, count: int) -> int:
+        """Two counts for every delta."""
+        return 2 * count
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A statistic of deltas."""
@@ -102,38 +99,27 @@ class ActiveCounts(Op):
         """Three masks, and what summing takes."""
         return Workspace(3 + SUM_WORKSPACE.per_element_bytes, SUM_WORKSPACE.fixed_bytes)
 
-    def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
-        """Two counts per delta and block."""
-        return 16 * len(inputs) * blocks(inputs[0])
-
     def settings(self) -> str:
         """The threshold."""
         return f"epsilon={self.epsilon:g}"
 
 
 @frozen(cache_hash=True)
-class OverlapFactors(Op):
+class OverlapFactors(AbstractSmall):
     """1 + r * clip(shared / unique, 0, alpha) for each delta; 1 where it has no unique entry."""
 
     kind: ClassVar[str] = "overlap-factors"
-    access: ClassVar[Access] = Access.SMALL
+    why: ClassVar[str] = "factors come from counts"
+    scheduled_alike: ClassVar[bool] = True
 
     r: float
     """How strongly unique entries are raised."""
     alpha: float
     """The most that shared / unique counts for."""
 
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
-
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """A number per delta."""
         return TensorSpec(inputs[0].shape[:1], DType.F64)
-
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic of a statistic."""
-        return all_in(Space.STATISTIC, inputs, "factors come from counts")
 
     def settings(self) -> str:
         """Both settings."""

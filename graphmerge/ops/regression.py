@@ -11,6 +11,7 @@ from graphmerge.graph import Access, Op, Space, Workspace
 from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
 from graphmerge.ops.matrices import matrix_workspace
 from graphmerge.ops.matrix_rules import regression_doubles
+from graphmerge.ops.wording import listed
 from graphmerge.spec import TensorSpec
 
 
@@ -78,5 +79,5 @@ class RegressByGrams(Op):
 
     def settings(self) -> str:
         """Weights, alpha and ridge."""
-        text = ", ".join(f"{weight:g}" for weight in self.weights)
+        text = listed(self.weights)
         return f"{text}; alpha {self.alpha:g}, ridge {self.ridge:g}"

@@ -6,9 +6,10 @@ from typing import ClassVar
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Fusion, Op, Space, Workspace
-from graphmerge.ops.blocks import SUM_WORKSPACE, blocks
+from graphmerge.graph import Access, Fusion, Op, Space
+from graphmerge.ops.block_sums import AbstractBlockSums
 from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
+from graphmerge.ops.small import AbstractSmall
 from graphmerge.spec import DType, TensorSpec
 
 SCALAR = TensorSpec((), DType.F64)
@@ -16,20 +17,19 @@ SCALAR = TensorSpec((), DType.F64)
 
 
 @frozen(cache_hash=True)
-class AbsoluteSum(Op):
+class AbsoluteSum(AbstractBlockSums):
     """sum |x|: the L1 norm, in float64 over numerics blocks."""
 
     kind: ClassVar[str] = "absolute-sum"
-    access: ClassVar[Access] = Access.REDUCE
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """One number."""
         same_compute_spec(inputs)
         return SCALAR
 
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """One sum of each block."""
-        return Fusion(sum_columns=1)
+    def sum_columns(self, count: int) -> int:
+        """One."""
+        return 1
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A statistic of weights or of deltas."""
@@ -40,29 +40,17 @@ class AbsoluteSum(Op):
         """The magnitudes in float64."""
         return (DType.F64,)
 
-    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """The lanes of the blocks at hand, and the last block padded."""
-        return SUM_WORKSPACE
-
-    def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
-        """One partial sum per block."""
-        return 8 * blocks(inputs[0])
-
 
 @frozen(cache_hash=True)
-class Ratio(Op):
+class Ratio(AbstractSmall):
     """a / b of two numbers; 1 where b is zero."""
 
     kind: ClassVar[str] = "ratio"
-    access: ClassVar[Access] = Access.SMALL
+    why: ClassVar[str] = "a ratio is taken of two statistics"
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """One number."""
         return inputs[0]
-
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic of statistics."""
-        return all_in(Space.STATISTIC, inputs, "a ratio is taken of two statistics")
 
 
 @frozen(cache_hash=True)

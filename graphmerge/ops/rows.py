@@ -13,8 +13,6 @@ from graphmerge.graph import Access, Op, Space, Workspace
 from graphmerge.spec import DType, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from numpy.typing import NDArray
 
 ZERO_ROW = -1
@@ -104,6 +102,7 @@ class GatherRows(Op):
 
     kind: ClassVar[str] = "gather-rows"
     access: ClassVar[Access] = Access.ELEMENTWISE
+    scheduled_alike: ClassVar[bool] = True
 
     rows: RowMap = field(eq=False, repr=False)
     """Where the rows come from."""
@@ -117,10 +116,6 @@ class GatherRows(Op):
     @digest.default
     def _digest(self) -> str:
         return self.rows.digest()
-
-    def structure(self) -> Hashable:
-        """The class: the map says where from."""
-        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """As many rows as the map has, of the inputs' common length."""

@@ -11,8 +11,6 @@ from graphmerge.graph import Access, Fusion, Op, Space
 from graphmerge.ops.checks import shared_space
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from graphmerge.checkpoint.values import TensorEntry
     from graphmerge.spec import TensorSpec
 
@@ -23,6 +21,7 @@ class LoadTensor(Op):
 
     kind: ClassVar[str] = "load-tensor"
     access: ClassVar[Access] = Access.ELEMENTWISE
+    scheduled_alike: ClassVar[bool] = True
 
     model: str
     """Model as the recipe refers to it."""
@@ -32,10 +31,6 @@ class LoadTensor(Op):
     def __hash__(self) -> int:
         """By names alone, as there are many; nearly always only equal ones share them."""
         return hash((self.model, self.entry.name))
-
-    def structure(self) -> Hashable:
-        """The class: settings say where from and where to."""
-        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The stored spec."""
@@ -57,15 +52,12 @@ class StackLayer(Op):
     kind: ClassVar[str] = "stack-layers"
     access: ClassVar[Access] = Access.ELEMENTWISE
     in_place: ClassVar[bool] = True
+    scheduled_alike: ClassVar[bool] = True
 
     source_layer: int
     """Number of the layer in its model."""
     layer: int
     """Number of the layer in the output."""
-
-    def structure(self) -> Hashable:
-        """The class: settings say where from and where to."""
-        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Unchanged."""
@@ -91,13 +83,10 @@ class RequireIdentical(Op):
     kind: ClassVar[str] = "require-identical"
     access: ClassVar[Access] = Access.ELEMENTWISE
     in_place: ClassVar[bool] = True
+    scheduled_alike: ClassVar[bool] = True
 
     tensor: str
     """Tensor name, for the message."""
-
-    def structure(self) -> Hashable:
-        """The class: settings say where from and where to."""
-        return type(self)
 
     def difference(self) -> CheckpointError:
         """The error to raise where inputs differ."""

@@ -35,41 +35,19 @@ def delta_and_statistics(inputs: tuple[Space, ...]) -> Space:
     return all_in(Space.DELTA, inputs[:1], "only task vectors are sparsified")
 
 
-def digit_workspace(digit: int, spec: TensorSpec) -> Workspace:
-    """After the first digit two masks and the candidates, narrow and wide; and a histogram."""
-    per_element = 0 if digit == 0 else 2 + spec.dtype.bits // 8 + 8
-    return Workspace(per_element, fixed_bytes=HISTOGRAM_BYTES)
+class AbstractDigits(Op):
+    """Counts the values of one digit among magnitudes of a delta that share the digits before it.
 
-
-@frozen(cache_hash=True)
-class MagnitudeDigits(Op):
-    """One more digit of the k-th largest magnitude.
-
-    Inputs are the delta and, after the first digit, the statistic of the digit before. The
-    statistic holds four integers: the bits of the k-th largest magnitude so far, how many
-    magnitudes are surely above it, how many have these bits, and k.
+    Inputs are the delta and, after the first digit, a statistic with the digits before.
     """
 
-    kind: ClassVar[str] = "magnitude-digits"
     access: ClassVar[Access] = Access.REDUCE
-
-    keep: int
-    """k, at least 1."""
     digit: int
     """Which digit, 0 for the most significant."""
 
     def structure(self) -> Hashable:
         """The digit, on which workspace depends."""
         return (type(self), self.digit)
-
-    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """Four 64-bit integers."""
-        spec = same_compute_spec(inputs[:1])
-        if not 0 < self.keep <= spec.numel:
-            raise GraphError(
-                Problem("cannot keep this many", got=str(self.keep), wanted=f"1 to {spec.numel}")
-            )
-        return TensorSpec((4,), DType.I64)
 
     def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
         """The histogram of a chunk at a time."""
@@ -86,12 +64,39 @@ class MagnitudeDigits(Op):
         return (BITS_DTYPE[inputs[0].dtype], DType.I64)
 
     def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """See `digit_workspace`."""
-        return digit_workspace(self.digit, inputs[0])
+        """After the first digit two masks and the candidates, narrow and wide; and a histogram."""
+        per_element = 0 if self.digit == 0 else 2 + inputs[0].dtype.bits // 8 + 8
+        return Workspace(per_element, fixed_bytes=HISTOGRAM_BYTES)
 
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
         """One histogram."""
         return HISTOGRAM_BYTES
+
+
+@frozen(cache_hash=True)
+class MagnitudeDigits(AbstractDigits):
+    """One more digit of the k-th largest magnitude.
+
+    Inputs are the delta and, after the first digit, the statistic of the digit before. The
+    statistic holds four integers: the bits of the k-th largest magnitude so far, how many
+    magnitudes are surely above it, how many have these bits, and k.
+    """
+
+    kind: ClassVar[str] = "magnitude-digits"
+
+    keep: int
+    """k, at least 1."""
+    digit: int
+    """Which digit, 0 for the most significant."""
+
+    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+        """Four 64-bit integers."""
+        spec = same_compute_spec(inputs[:1])
+        if not 0 < self.keep <= spec.numel:
+            raise GraphError(
+                Problem("cannot keep this many", got=str(self.keep), wanted=f"1 to {spec.numel}")
+            )
+        return TensorSpec((4,), DType.I64)
 
     def settings(self) -> str:
         """Digit and k."""
@@ -143,13 +148,10 @@ class KeepLargest(Op):
 
     kind: ClassVar[str] = "sparsify"
     access: ClassVar[Access] = Access.ELEMENTWISE
+    scheduled_alike: ClassVar[bool] = True
 
     density: float
     """The fraction that was asked for, for readers; the cutoff decides."""
-
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Unchanged."""
@@ -202,6 +204,7 @@ class RandomDrop(Op):
     kind: ClassVar[str] = "sparsify"
     access: ClassVar[Access] = Access.ELEMENTWISE
     in_place: ClassVar[bool] = True
+    scheduled_alike: ClassVar[bool] = True
 
     density: float
     """Probability of keeping an element."""
@@ -211,10 +214,6 @@ class RandomDrop(Op):
     def for_tensors(self, names: Mapping[str, str]) -> RandomDrop:
         """The same with the mask of another tensor."""
         return evolve(self, key=self.key.for_tensors(names))
-
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Unchanged."""

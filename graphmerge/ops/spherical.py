@@ -7,34 +7,32 @@ and a second pass takes the combination; no tensor is ever held.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Fusion, Op, Space, Workspace
-from graphmerge.ops.blocks import SUM_WORKSPACE, blocks
+from graphmerge.graph import Access, Fusion, Op, Space
+from graphmerge.ops.block_sums import AbstractBlockSums
 from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
+from graphmerge.ops.coefficients import AbstractCoefficients
+from graphmerge.ops.vectors import pair_count
 from graphmerge.spec import DType, TensorSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
 
 @frozen(cache_hash=True)
-class Gram(Op):
+class Gram(AbstractBlockSums):
     """The matrix of inner products <x_i, x_j>, in float64 over numerics blocks."""
 
     kind: ClassVar[str] = "gram"
-    access: ClassVar[Access] = Access.REDUCE
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """N by n for n inputs."""
         same_compute_spec(inputs)
         return TensorSpec((len(inputs), len(inputs)), DType.F64)
 
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """A sum of each block for every pair."""
-        return Fusion(sum_columns=len(inputs) * (len(inputs) + 1) // 2)
+    def sum_columns(self, count: int) -> int:
+        """One for every pair."""
+        return pair_count(count)
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A statistic of weights or of deltas."""
@@ -45,17 +43,9 @@ class Gram(Op):
         """Every input in float64, and a product."""
         return (DType.F64,) * (len(inputs) + 1)
 
-    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """The lanes of the blocks at hand, and the last block padded."""
-        return SUM_WORKSPACE
-
-    def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
-        """A partial sum per pair and block."""
-        return 4 * len(inputs) * (len(inputs) + 1) * blocks(inputs[0])
-
 
 @frozen(cache_hash=True)
-class SphericalCoefficients(Op):
+class SphericalCoefficients(AbstractCoefficients):
     """Coefficients (c_0, c_1) of slerp between two vectors, from their Gram matrix.
 
     Shoemake, Animating rotation with quaternion curves, 1985: c_0 = sin((1-t)W)/sin W and
@@ -63,7 +53,6 @@ class SphericalCoefficients(Op):
     """
 
     kind: ClassVar[str] = "spherical-coefficients"
-    access: ClassVar[Access] = Access.SMALL
 
     t: float
     """0 gives the first vector, 1 the second."""
@@ -71,18 +60,6 @@ class SphericalCoefficients(Op):
     """|cos W| above which interpolation is linear."""
     least_norm: float = 1e-8
     """Norms up to this are not normalised."""
-
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
-
-    def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """Two numbers."""
-        return TensorSpec((2,), DType.F64)
-
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic of a statistic."""
-        return all_in(Space.STATISTIC, inputs, "coefficients come from a Gram matrix")
 
     def settings(self) -> str:
         """The position between the two."""

@@ -6,27 +6,19 @@ that k is known when the zeros are counted: with the first digit.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from attrs import frozen
 
 from graphmerge.graph import Access, Fusion, Op, Space, Workspace
 from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
 from graphmerge.ops.elementwise import OfDeltas
-from graphmerge.ops.sparsify import BITS_DTYPE, DIGIT_BITS, HISTOGRAM_BYTES
+from graphmerge.ops.small import AbstractSmall
+from graphmerge.ops.sparsify import DIGIT_BITS, HISTOGRAM_BYTES, AbstractDigits
 from graphmerge.spec import DType, TensorSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
 ZERO_BIN = 1 << 15
 """Where the histogram of a first digit counts zeros: after all digits."""
-
-
-def _of_a_delta(inputs: tuple[Space, ...]) -> Space:
-    all_in(Space.STATISTIC, inputs[1:], "a digit goes by the digits before it")
-    all_in(Space.DELTA, inputs[:1], "entries of task vectors are selected")
-    return Space.STATISTIC
 
 
 @frozen(cache_hash=True)
@@ -45,7 +37,7 @@ class Variance(OfDeltas):
 
 
 @frozen(cache_hash=True)
-class ShareDigits(Op):
+class ShareDigits(AbstractDigits):
     """One more digit of the k-th largest magnitude, k = int(share * number that are not zero).
 
     Inputs are the tensor and, after the first digit, the statistic of the digit before. The
@@ -53,16 +45,11 @@ class ShareDigits(Op):
     """
 
     kind: ClassVar[str] = "share-digits"
-    access: ClassVar[Access] = Access.REDUCE
 
     share: float
     """Fraction of the magnitudes that are not zero, 0 to 1."""
     digit: int
     """Which digit, 0 for the most significant."""
-
-    def structure(self) -> Hashable:
-        """The digit, on which workspace depends."""
-        return (type(self), self.digit)
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Four 64-bit integers."""
@@ -74,22 +61,10 @@ class ShareDigits(Op):
         bins = 1 << DIGIT_BITS[inputs[0].dtype][self.digit]
         return Fusion(reads_chunk=True, histogram_bins=bins + (self.digit == 0))
 
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic of a delta."""
-        return _of_a_delta(inputs)
-
-    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
-        """The magnitude's bits, and digits as wide as a histogram wants them."""
-        return (BITS_DTYPE[inputs[0].dtype], DType.I64)
-
     def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
         """A mask, or two and the candidates, narrow and wide; and a histogram."""
         per_element = 1 if self.digit == 0 else 2 + inputs[0].dtype.bits // 8 + 8
         return Workspace(per_element, fixed_bytes=HISTOGRAM_BYTES)
-
-    def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
-        """One histogram."""
-        return HISTOGRAM_BYTES
 
     def settings(self) -> str:
         """Digit and share."""
@@ -116,19 +91,15 @@ class Where(OfDeltas):
 
 
 @frozen(cache_hash=True)
-class EnergyShares(Op):
+class EnergyShares(AbstractSmall):
     """The squared norm of each delta over the sum of all, of 1 by 1 Gram matrices; 0 if all are."""
 
     kind: ClassVar[str] = "energy-shares"
-    access: ClassVar[Access] = Access.SMALL
+    why: ClassVar[str] = "shares are taken of squared norms"
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """A number per delta."""
         return TensorSpec((len(inputs),), DType.F64)
-
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic of statistics."""
-        return all_in(Space.STATISTIC, inputs, "shares are taken of squared norms")
 
 
 @frozen(cache_hash=True)

@@ -36,10 +36,7 @@ class AbstractVectorGram(Op):
     """Inner products <x_i, x_j> of each vector, in float64; shape (vectors, n, n)."""
 
     access: ClassVar[Access] = Access.REDUCE
-
-    def structure(self) -> Hashable:
-        """The class: lengths follow from specs."""
-        return type(self)
+    scheduled_alike: ClassVar[bool] = True
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A statistic of weights or of deltas."""

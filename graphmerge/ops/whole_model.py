@@ -6,31 +6,22 @@ model; they are taken in as the passes over the tensors make them. See `Op.fold_
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Fusion, Op, Space, Workspace
-from graphmerge.ops.checks import all_in, same_compute_spec
-from graphmerge.ops.sparsify import (
-    BITS_DTYPE,
-    DIGIT_BITS,
-    HISTOGRAM_BYTES,
-    delta_and_statistics,
-    digit_workspace,
-)
+from graphmerge.ops.checks import same_compute_spec
+from graphmerge.ops.small import AbstractSmall
+from graphmerge.ops.sparsify import DIGIT_BITS, HISTOGRAM_BYTES, AbstractDigits
 from graphmerge.spec import DType, TensorSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
 
 @frozen(cache_hash=True)
-class SumOverTensors(Op):
+class SumOverTensors(AbstractSmall):
     """Sums of numbers over many tensors: `width` sums of one number per tensor each."""
 
     kind: ClassVar[str] = "sum-over-tensors"
-    access: ClassVar[Access] = Access.SMALL
+    why: ClassVar[str] = "sums over tensors are taken of statistics"
 
     width: int
     """Numbers per tensor, and sums."""
@@ -45,57 +36,30 @@ class SumOverTensors(Op):
         assert all(spec.numel == 1 for spec in inputs), "a sum is taken of single numbers"
         return TensorSpec((self.width,), DType.F64)
 
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic of statistics."""
-        return all_in(Space.STATISTIC, inputs, "sums over tensors are taken of statistics")
-
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
         """Every number: they are added up exactly."""
         return 8 * len(inputs)
 
 
 @frozen(cache_hash=True)
-class DigitHistogram(Op):
+class DigitHistogram(AbstractDigits):
     """How often each value of a digit occurs among magnitudes that share the digits before it.
 
     Inputs are the delta and, after the first digit, the `DigitsOverTensors` of the digit before.
     """
 
     kind: ClassVar[str] = "digit-histogram"
-    access: ClassVar[Access] = Access.REDUCE
 
     digit: int
     """Which digit, 0 for the most significant."""
     place: int
     """Which of the models that the digit before is of."""
 
-    def structure(self) -> Hashable:
-        """The digit, on which workspace depends."""
-        return (type(self), self.digit)
-
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """A count per value."""
         spec = same_compute_spec(inputs[:1])
         counts = DType.U32 if spec.numel < 1 << 32 else DType.I64
         return TensorSpec((1 << DIGIT_BITS[spec.dtype][self.digit],), counts)
-
-    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """The histogram of a chunk at a time."""
-        bits = DIGIT_BITS[inputs[0].dtype][self.digit]
-        return Fusion(reads_chunk=True, histogram_bins=1 << bits)
-
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic of a delta."""
-        delta_and_statistics(inputs)
-        return Space.STATISTIC
-
-    def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
-        """The magnitude's bits, and digits as wide as a histogram wants them."""
-        return (BITS_DTYPE[inputs[0].dtype], DType.I64)
-
-    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """As for the digits of one tensor."""
-        return digit_workspace(self.digit, inputs[0])
 
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
         """None beside the statistic itself."""
@@ -107,7 +71,7 @@ class DigitHistogram(Op):
 
 
 @frozen(cache_hash=True)
-class DigitsOverTensors(Op):
+class DigitsOverTensors(AbstractSmall):
     """One more digit of the k-th largest magnitude of each model, over many tensors.
 
     Inputs are a `DigitHistogram` per tensor and model and, after the first digit, the statistic of
@@ -116,7 +80,7 @@ class DigitsOverTensors(Op):
     """
 
     kind: ClassVar[str] = "digits-over-tensors"
-    access: ClassVar[Access] = Access.SMALL
+    why: ClassVar[str] = "digits are found in histograms"
 
     keep: tuple[int, ...]
     """k of every model, at least 1 and at most its entries."""
@@ -132,10 +96,6 @@ class DigitsOverTensors(Op):
         """Three 64-bit integers per model."""
         return TensorSpec((len(self.keep), 3), DType.I64)
 
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic of statistics."""
-        return all_in(Space.STATISTIC, inputs, "digits are found in histograms")
-
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
         """A 64-bit histogram per model."""
         return HISTOGRAM_BYTES * len(self.keep)
@@ -146,14 +106,14 @@ class DigitsOverTensors(Op):
 
 
 @frozen(cache_hash=True)
-class KeepTies(Op):
+class KeepTies(AbstractSmall):
     """The cutoff of one model, all ties kept, from the last `DigitsOverTensors`.
 
     The statistic is what `KeepLargest` takes: see `TieCutoff`.
     """
 
     kind: ClassVar[str] = "keep-ties"
-    access: ClassVar[Access] = Access.SMALL
+    why: ClassVar[str] = "a cutoff is taken of digits"
 
     place: int
     """Which of the models."""
@@ -162,17 +122,13 @@ class KeepTies(Op):
         """Three 64-bit integers."""
         return TensorSpec((3,), DType.I64)
 
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic of a statistic."""
-        return all_in(Space.STATISTIC, inputs, "a cutoff is taken of digits")
-
 
 @frozen(cache_hash=True)
-class Pick(Op):
+class Pick(AbstractSmall):
     """One number of several."""
 
     kind: ClassVar[str] = "pick"
-    access: ClassVar[Access] = Access.SMALL
+    why: ClassVar[str] = "a number is picked from a statistic"
 
     place: int
     """Which."""
@@ -181,66 +137,47 @@ class Pick(Op):
         """One number."""
         return TensorSpec((), DType.F64)
 
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic of a statistic."""
-        return all_in(Space.STATISTIC, inputs, "a number is picked from a statistic")
-
 
 @frozen(cache_hash=True)
-class Shares(Op):
+class Shares(AbstractSmall):
     """Numbers over their sum; equal shares where that is zero."""
 
     kind: ClassVar[str] = "shares"
-    access: ClassVar[Access] = Access.SMALL
+    why: ClassVar[str] = "shares are taken of a statistic"
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """As many numbers."""
         return inputs[0]
 
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic of a statistic."""
-        return all_in(Space.STATISTIC, inputs, "shares are taken of a statistic")
-
 
 @frozen(cache_hash=True)
-class InverseRootShares(Op):
+class InverseRootShares(AbstractSmall):
     """1 / sqrt(x_i) over the sum of all, of sums of squares; zero for a zero among others."""
 
     kind: ClassVar[str] = "inverse-root-shares"
-    access: ClassVar[Access] = Access.SMALL
+    why: ClassVar[str] = "shares are taken of statistics"
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """As many numbers as the inputs hold."""
         return TensorSpec((sum(spec.numel for spec in inputs),), DType.F64)
 
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic of statistics."""
-        return all_in(Space.STATISTIC, inputs, "shares are taken of statistics")
-
 
 @frozen(cache_hash=True)
-class Affine(Op):
+class Affine(AbstractSmall):
     """factor * x + offset of a number."""
 
     kind: ClassVar[str] = "affine"
-    access: ClassVar[Access] = Access.SMALL
+    why: ClassVar[str] = "a statistic is scaled"
+    scheduled_alike: ClassVar[bool] = True
 
     factor: float
     """What it is multiplied by."""
     offset: float
     """What is added."""
 
-    def structure(self) -> Hashable:
-        """The class: settings are numbers."""
-        return type(self)
-
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """One number."""
         return inputs[0]
-
-    def space(self, inputs: tuple[Space, ...]) -> Space:
-        """A statistic of a statistic."""
-        return all_in(Space.STATISTIC, inputs, "a statistic is scaled")
 
     def settings(self) -> str:
         """Both."""

@@ -8,13 +8,13 @@ import numpy as np
 
 from graphmerge.ops import MagnitudeDigits, TieCutoff
 from graphmerge.ops.blocks import BLOCK_ELEMENTS, blocks
-from graphmerge.ops.sparsify import DIGIT_BITS
 from graphmerge.statistics.registry import Partial, Reduction, Statistic, register_reduction
 from graphmerge.statistics.sums import BlockReduction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from graphmerge.ops.sparsify import AbstractDigits
     from graphmerge.spec import TensorSpec
 
 EVERYWHERE = np.iinfo(np.int64).max // BLOCK_ELEMENTS
@@ -24,20 +24,23 @@ _ROW = 256
 """Bins that are added up first to find a digit; a divisor of every histogram's."""
 
 
-class MagnitudeDigitsReduction(Reduction):
-    """A histogram of one digit over the magnitudes that share the digits before it.
+class HistogramReduction(Reduction):
+    """A histogram of one digit over the magnitudes that share the digits before it."""
 
-    The statistic is (bits so far, magnitudes surely above, magnitudes with these bits so far, k).
-    """
-
-    def begin(self, op: MagnitudeDigits, inputs: tuple[TensorSpec, ...]) -> Statistic:
+    def begin(self, op: AbstractDigits, inputs: tuple[TensorSpec, ...]) -> Statistic:
         """An empty histogram, of counts as narrow as they may be: they are added up per tile."""
-        bins = 1 << DIGIT_BITS[inputs[0].dtype][op.digit]
-        return np.zeros(bins, dtype=np.uint32 if inputs[0].numel < 1 << 32 else np.int64)
+        fusion = op.fusion(inputs)
+        assert fusion is not None, "digits are counted by native code, too"
+        narrow = inputs[0].numel < 1 << 32
+        return np.zeros(fusion.histogram_bins, dtype=np.uint32 if narrow else np.int64)
 
     def combine(self, state: Statistic, partial: Partial, start: int) -> None:
         """Counts add up, in any order."""
         np.add(state, partial, out=state, casting="unsafe")
+
+
+class MagnitudeDigitsReduction(HistogramReduction):
+    """The statistic is (bits so far, magnitudes surely above, magnitudes with these bits, k)."""
 
     def finish(
         self, op: MagnitudeDigits, state: Statistic, statistics: Sequence[Statistic]

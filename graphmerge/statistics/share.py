@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphmerge.ops import EnergyShares, ShareDigits
-from graphmerge.ops.sparsify import DIGIT_BITS
 from graphmerge.ops.variance import ZERO_BIN
-from graphmerge.statistics.magnitude import next_digit
-from graphmerge.statistics.registry import (
-    Partial,
-    Reduction,
-    Statistic,
-    register_reduction,
-    register_small,
-)
+from graphmerge.statistics.magnitude import HistogramReduction, next_digit
+from graphmerge.statistics.registry import Statistic, register_reduction, register_small
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from graphmerge.spec import TensorSpec
 
 
 def _nothing(bits_so_far: int) -> Statistic:
@@ -29,17 +20,8 @@ def _nothing(bits_so_far: int) -> Statistic:
     return np.array([bits_so_far << 16 | 0xFFFF, 0, 0, 0], dtype=np.int64)
 
 
-class ShareDigitsReduction(Reduction):
+class ShareDigitsReduction(HistogramReduction):
     """As for the k-th largest magnitude; the first digit's histogram ends with the zeros."""
-
-    def begin(self, op: ShareDigits, inputs: tuple[TensorSpec, ...]) -> Statistic:
-        """An empty histogram."""
-        bins = (1 << DIGIT_BITS[inputs[0].dtype][op.digit]) + (op.digit == 0)
-        return np.zeros(bins, dtype=np.uint32 if inputs[0].numel < 1 << 32 else np.int64)
-
-    def combine(self, state: Statistic, partial: Partial, start: int) -> None:
-        """Counts add up, in any order."""
-        np.add(state, partial, out=state, casting="unsafe")
 
     def finish(
         self, op: ShareDigits, state: Statistic, statistics: Sequence[Statistic]

@@ -37,29 +37,15 @@ class BlockReduction(Reduction):
         state[first : first + len(partial)] = partial.reshape(len(partial), *state.shape[1:])
 
 
-class AbsoluteSumReduction(BlockReduction):
-    """sum |x|."""
+class SumReduction(BlockReduction):
+    """One sum over all blocks."""
 
-    def begin(self, op: AbsoluteSum, inputs: tuple[TensorSpec, ...]) -> Statistic:
+    def begin(self, op: AbsoluteSum | SignBalance, inputs: tuple[TensorSpec, ...]) -> Statistic:
         """A zero per block."""
         return np.zeros(blocks(inputs[0]))
 
     def finish(
-        self, op: AbsoluteSum, state: Statistic, statistics: Sequence[Statistic]
-    ) -> Statistic:
-        """The sum of all blocks."""
-        return np.array(exact_sum(state))
-
-
-class SignBalanceReduction(BlockReduction):
-    """Sums of signs."""
-
-    def begin(self, op: SignBalance, inputs: tuple[TensorSpec, ...]) -> Statistic:
-        """A zero per block."""
-        return np.zeros(blocks(inputs[0]))
-
-    def finish(
-        self, op: SignBalance, state: Statistic, statistics: Sequence[Statistic]
+        self, op: AbsoluteSum | SignBalance, state: Statistic, statistics: Sequence[Statistic]
     ) -> Statistic:
         """The sum of all blocks."""
         return np.array(exact_sum(state))
@@ -99,8 +85,8 @@ def exact_sum(values: Statistic) -> float:
         return float(values.sum())
 
 
-register_reduction(AbsoluteSum, AbsoluteSumReduction())
-register_reduction(SignBalance, SignBalanceReduction())
+register_reduction(AbsoluteSum, SumReduction())
+register_reduction(SignBalance, SumReduction())
 register_reduction(Gram, GramReduction())
 
 

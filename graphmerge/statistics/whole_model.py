@@ -18,11 +18,9 @@ from graphmerge.ops import (
     Shares,
     SumOverTensors,
 )
-from graphmerge.statistics.magnitude import EVERYWHERE, next_digit
+from graphmerge.statistics.magnitude import EVERYWHERE, HistogramReduction, next_digit
 from graphmerge.statistics.registry import (
     Fold,
-    Partial,
-    Reduction,
     Statistic,
     register_fold,
     register_reduction,
@@ -52,17 +50,8 @@ class SumFold(Fold):
         return np.array([exact_sum(state[place :: op.width]) for place in range(op.width)])
 
 
-class DigitHistogramReduction(Reduction):
+class DigitHistogramReduction(HistogramReduction):
     """Counts, which are the statistic."""
-
-    def begin(self, op: DigitHistogram, inputs: tuple[TensorSpec, ...]) -> Statistic:
-        """An empty histogram."""
-        spec = op.infer(inputs)
-        return np.zeros(spec.shape, dtype=np.uint32 if spec.dtype.bits == 32 else np.int64)
-
-    def combine(self, state: Statistic, partial: Partial, start: int) -> None:
-        """Counts add up, in any order."""
-        np.add(state, partial, out=state, casting="unsafe")
 
     def finish(
         self, op: DigitHistogram, state: Statistic, statistics: Sequence[Statistic]
