@@ -11,7 +11,7 @@ from graphmerge.checkpoint.adapter_config import is_saved
 from graphmerge.checkpoint.names import natural_sorted
 from graphmerge.checkpoint.side_files import is_tokenizer_file
 from graphmerge.checkpoint.vocabulary import find_embeddings, untied
-from graphmerge.errors import CheckpointError, Problem
+from graphmerge.errors import CheckpointError, Problem, shortened
 from graphmerge.graph import Op, Pattern, make_node
 from graphmerge.ops import AddLowRank, LoadTensor, WeightedSum
 from graphmerge.ops.arithmetic import in_dtype
@@ -46,9 +46,7 @@ def adapted_model(reference: ModelReference, base: Checkpoint, adapter: Adapter)
     for module, factors in adapter.factors.items():
         adding.add_factors(module, factors)
     if adding.problems:
-        left = len(adding.problems) - _SHOWN
-        more = [f"{left} more problems"] if left > 0 else []
-        raise CheckpointError(*adding.problems[:_SHOWN], *more)
+        raise CheckpointError(*shortened(adding.problems, most=_SHOWN))
     tied = model.still_tied(adding.tensors)
     return evolve(
         model,

@@ -89,7 +89,11 @@ class _Records:
         self._root = pickles[0].removesuffix("data.pkl")
 
     def read(self) -> StoredFile:
-        """What the pickle says of the tensors, and where their records are."""
+        """What the pickle says of the tensors, and where their records are.
+
+        Raises:
+            CheckpointError: the file is of another byte order, corrupt, or holds no tensors.
+        """
         order = self._infos.get(self._root + "byteorder")
         if order and (order.file_size != len(_LITTLE) or self._archive.read(order) != _LITTLE):
             what = "the file was written by a big-endian machine"

@@ -40,7 +40,8 @@ def merge_lora(
         got, wanted = f"{len(weights)}", f"{len(adapters)}"
         raise InputError(Problem("not one weight for each adapter", "--weight", got, wanted))
     if rank is not None and method is not How.SVD:
-        raise InputError(Problem("only svd takes a rank", "--rank", f"{rank}"))
+        hint = "add `--method svd`, or leave --rank out"
+        raise InputError(Problem("only svd takes a rank", "--rank", f"{rank}", hint=hint))
     inputs = [
         WeightedAdapter(name, load_named_adapter(name), own)
         for name, own in zip(adapters, weights, strict=True)

@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -188,3 +190,19 @@ def test_models_that_do_not_fit_are_refused_by_their_names(here):
         (here / model / "more.safetensors").unlink()
     told = run(EXTRACT.replace("tuned", "base").replace("layers.0", "nowhere"))
     assert "no matrix takes part @ base: got nowhere.*(q|up)_proj" in told.stderr
+
+
+def test_extraction_takes_no_more_memory_than_its_manifest_predicts(here):
+    """In a process of its own, of whose memory much is that of the matrices."""
+    random = np.random.default_rng(0)
+    for name in ("wide", "other"):
+        (here / name).mkdir()
+        matrix = random.standard_normal((512, 4096), np.float32)
+        save_file({"l.weight": matrix}, here / name / "model.safetensors")
+    command = "extract-lora wide other out --rank 64 --memory-budget 1GiB"
+    arguments = [sys.executable, "-m", "graphmerge.cli", *shlex.split(command)]
+    subprocess.run(arguments, cwd=here, check=True, stdout=subprocess.DEVNULL)
+    manifest = read_manifest(here / "out")
+    assert manifest.budget_bytes == 2**30
+    assert manifest.measured_peak_bytes <= manifest.predicted_peak_bytes < 2**28
+    assert manifest.measured_peak_bytes > 0.6 * manifest.predicted_peak_bytes
