@@ -24,7 +24,7 @@ class _Costs:
     seconds: float
     """Its duration."""
     held_bytes: int
-    """The most that it holds at once."""
+    """The most that it holds at once, beyond a tile, which is read somewhere anyway."""
 
 
 def worth_trying(
@@ -77,13 +77,22 @@ def _within(own: Sequence[_Costs], most_bytes: int) -> list[_Costs]:
 
 def _faster(options: tuple[Option, ...], workers: int, tile_elements: int) -> list[_Costs]:
     """The options that are faster than the last, fast to slow, and the last."""
-    costs = [
-        _Costs(place, _seconds(option, workers, tile_elements), most_in_window(option, workers))
+    *others, last = (
+        _Costs(
+            place,
+            _seconds(option, workers, tile_elements),
+            _held_bytes(option, workers, tile_elements),
+        )
         for place, option in enumerate(options)
-    ]
-    *others, last = costs
+    )
     faster = [cost for cost in others if cost.seconds < last.seconds]
     return [*sorted(faster, key=_by_seconds), last]
+
+
+def _held_bytes(option: Option, workers: int, tile_elements: int) -> int:
+    numel = max(part.numel for unit in option for part in unit.unit.work.passes)
+    most_bytes = most_in_window(option, workers)
+    return most_bytes * max(0, numel - tile_elements) // numel if numel else 0
 
 
 def _seconds(option: Option, workers: int, tile_elements: int) -> float:

@@ -7,7 +7,6 @@ from graphmerge.testing.checkpoints import write_header_only
 from graphmerge.testing.llama_shapes import LLAMA_70B
 
 
-@pytest.mark.usefixtures("free_memory")
 def test_a_plan_shows_memory_work_and_every_tensor(folder):
     result = folder.invoke("plan", "ties.yml", "--dry-run", "--memory-budget", "2GiB")
     assert result.exit_code == 0
