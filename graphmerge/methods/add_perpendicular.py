@@ -5,9 +5,9 @@ from __future__ import annotations
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.gram import combined
+from graphmerge.methods.parameters import own
 from graphmerge.methods.task_vectors import task_vectors
 from graphmerge.ops import AddDelta, PerpendicularCoefficients
-from graphmerge.recipe.signature import ParameterSpec
 
 
 def build(merge: MergeInputs) -> Node:
@@ -26,9 +26,7 @@ METHOD = Method(
     build=build,
     base=BaseRule.REQUIRED,
     group=Group.TASK_VECTORS,
-    parameters=(
-        ParameterSpec("alpha", float, 1.0, per_model=False, doc="How much of it is added."),
-    ),
+    parameters=(own("alpha", 1.0, "How much of it is added."),),
     least_models=3,
     most_models=3,
 )

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
+from graphmerge.methods.order_statistics import kth_largest
 from graphmerge.methods.task_vectors import added, task_vectors
 from graphmerge.ops import (
     Importance,
     KeepImportant,
-    MagnitudeDigits,
     QuartileThreshold,
     RowDivergence,
 )
 from graphmerge.ops.importance import row_elements
-from graphmerge.ops.sparsify import DIGIT_BITS
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -27,11 +26,10 @@ QUANTILES = (0.5, 0.75, 0.25)
 
 def build(merge: MergeInputs) -> Node:
     """The base with the important changes of the other model."""
-    assert merge.base is not None, "the builder checks that there is a base"
     (delta,), (other,) = task_vectors(merge), merge.fine_tunes
     if not delta.spec.numel:
         return added(merge, delta)
-    divergence = make_node(RowDivergence(), other.node, merge.base.node)
+    divergence = make_node(RowDivergence(), other.node, merge.base_node)
     importance = make_node(Importance(row_elements(delta.spec)), delta, divergence)
     quantiles = (quantile(importance, q) for q in QUANTILES)
     threshold = make_node(QuartileThreshold(delta.spec.dtype), *quantiles)
@@ -41,11 +39,7 @@ def build(merge: MergeInputs) -> Node:
 def quantile(values: Node, q: float) -> Node:
     """The statistic of the element at floor(q (n - 1)) in rising order."""
     count = values.spec.numel
-    keep = count - math.floor(q * (count - 1))
-    statistic: tuple[Node, ...] = ()
-    for digit in range(len(DIGIT_BITS[values.spec.dtype])):
-        statistic = (make_node(MagnitudeDigits(keep, digit), values, *statistic),)
-    return statistic[0]
+    return kth_largest(values, count - math.floor(q * (count - 1)))
 
 
 METHOD = Method(

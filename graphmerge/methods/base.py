@@ -151,6 +151,17 @@ class MergeInputs:
         """Every input but the base."""
         return tuple(model for model in self.models if model is not self.base)
 
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The tensor of every input."""
+        return tuple(model.node for model in self.models)
+
+    @property
+    def base_node(self) -> Node:
+        """The base's tensor, for methods that require one."""
+        assert self.base is not None, "the builder checks that such methods have a base"
+        return self.base.node
+
     def number(self, parameter: str) -> float:
         """A numeric parameter of the method."""
         return cast("float", self.parameters[parameter])

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, cast
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.methods.parameters import SCALE, WEIGHT
+from graphmerge.methods.parameters import SCALE, WEIGHT, integer
 from graphmerge.methods.task_vectors import add_to_base, task_vectors, weights_of
 from graphmerge.ops import KeepInGroups, WeightedSum, Where
 from graphmerge.ops.blockwise import GROUP_SIZES
-from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -44,10 +43,6 @@ def _pruning(merge: MergeInputs) -> KeepInGroups:
     return KeepInGroups(n, m)
 
 
-def _integer(name: str, default: int, doc: str) -> ParameterSpec:
-    return ParameterSpec(name, int, default, per_model=False, doc=doc)
-
-
 METHOD = Method(
     name="cabs",
     summary="Keeps n of every m task-vector entries, each model where those before keep none.",
@@ -59,8 +54,8 @@ METHOD = Method(
     group=Group.TASK_VECTORS,
     parameters=(
         WEIGHT,
-        _integer("n", 64, "How many of every m entries to keep; later models as many as are left."),
-        _integer("m", 256, "Entries of a group, in flat order: 16, 32, ... 1024."),
+        integer("n", 64, "How many of every m entries to keep; later models as many as are left."),
+        integer("m", 256, "Entries of a group, in flat order: 16, 32, ... 1024."),
         SCALE,
     ),
     least_models=2,

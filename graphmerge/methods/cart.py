@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.matrices import EXCLUDE, SPACE, merge_with_own_scale
+from graphmerge.methods.parameters import own
 from graphmerge.methods.ranges import fraction
 from graphmerge.ops.matrix_rules import Cart
-from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -30,16 +30,12 @@ METHOD = Method(
     base=BaseRule.REQUIRED,
     group=Group.SUBSPACES,
     parameters=(
-        ParameterSpec(
+        own(
             "rank",
-            float,
             0.04,
-            per_model=False,
-            doc="Share of the singular directions of each difference that is kept, 0 to 1.",
+            "Share of the singular directions of each difference that is kept, 0 to 1.",
         ),
-        ParameterSpec(
-            "lambda", float, 1.0, per_model=False, doc="Scale of the differences from the average."
-        ),
+        own("lambda", 1.0, "Scale of the differences from the average."),
         SPACE,
         EXCLUDE,
     ),

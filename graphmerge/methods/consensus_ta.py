@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.methods.parameters import SCALE, of_each
+from graphmerge.methods.parameters import SCALE, integer, of_each
 from graphmerge.methods.ranges import out_of_range
 from graphmerge.methods.task_vectors import add_to_base, task_vectors
 from graphmerge.ops import TallMaskSum
-from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -37,9 +36,7 @@ METHOD = Method(
     group=Group.TASK_VECTORS,
     parameters=(
         of_each("mask_threshold", 0.4, "l: an entry is this model's if |d| > l |t - d|."),
-        ParameterSpec(
-            "least_masks", int, 2, per_model=False, doc="How many models must have a say."
-        ),
+        integer("least_masks", 2, "How many models must have a say."),
         SCALE,
     ),
     least_models=2,

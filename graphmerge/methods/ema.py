@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
+from graphmerge.methods.parameters import own
 from graphmerge.methods.ranges import fraction
 from graphmerge.ops import WeightedSum
-from graphmerge.recipe.signature import ParameterSpec
 
 
 def build(merge: MergeInputs) -> Node:
@@ -14,7 +14,7 @@ def build(merge: MergeInputs) -> Node:
     decay, steps = fraction(merge, "decay"), len(merge.models) - 1
     later = ((1 - decay) * decay ** (steps - step) for step in range(1, steps + 1))
     weights = (decay**steps, *later)
-    return make_node(WeightedSum(weights, sum(weights)), *(model.node for model in merge.models))
+    return make_node(WeightedSum(weights, sum(weights)), *merge.nodes)
 
 
 METHOD = Method(
@@ -26,9 +26,5 @@ METHOD = Method(
     build=build,
     base=BaseRule.NONE,
     group=Group.AVERAGES,
-    parameters=(
-        ParameterSpec(
-            "decay", float, 0.9, per_model=False, doc="What is kept of the average at each step."
-        ),
-    ),
+    parameters=(own("decay", 0.9, "What is kept of the average at each step."),),
 )

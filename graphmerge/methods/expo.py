@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
+from graphmerge.methods.parameters import own
 from graphmerge.methods.task_vectors import task_vectors
 from graphmerge.ops import AddDelta
-from graphmerge.recipe.signature import ParameterSpec
 
 
 def build(merge: MergeInputs) -> Node:
@@ -24,9 +24,7 @@ METHOD = Method(
     build=build,
     base=BaseRule.REQUIRED,
     group=Group.TASK_VECTORS,
-    parameters=(
-        ParameterSpec("alpha", float, 0.3, per_model=False, doc="How far beyond, 0.3 to 0.5."),
-    ),
+    parameters=(own("alpha", 0.3, "How far beyond, 0.3 to 0.5."),),
     least_models=2,
     most_models=2,
 )

@@ -22,15 +22,14 @@ def merged_factors(merge: MergeInputs, rule: MatrixRule) -> Node | None:
     Zero where no model has changed the base; None if not every model is the base with an adapter,
     or the base as it is.
     """
-    assert merge.base is not None, "the builder checks that task-vector methods have a base"
-    base = _as_stored(merge.base.node)
+    base = _as_stored(merge.base_node)
     found = [_factors(_as_stored(model.node), base) for model in merge.fine_tunes]
     parts = [part for part in found if part is not None]
     if len(parts) < len(found):
         return None
     if not any(delta.rank for delta, _ in parts):
         return make_node(Scale(0.0), task_vector(merge, merge.fine_tunes[0]))
-    spec = merge.base.node.spec
+    spec = merge.base_node.spec
     rows, columns = spec.shape
     op = MergeFactors(rule, (rows, columns), spec.dtype, tuple(delta for delta, _ in parts))
     return make_node(op, *(node for _, nodes in parts for node in nodes))

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method, StatisticsRule
-from graphmerge.methods.parameters import WEIGHT_NOT_NEGATIVE, own
+from graphmerge.methods.parameters import WEIGHT_NOT_NEGATIVE, own, switch
 from graphmerge.methods.ranges import number_above, weights_not_negative
 from graphmerge.methods.whole_model import distinct, one_value, sums_over_tensors
 from graphmerge.ops import FisherAverage, Gram
-from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -30,9 +29,8 @@ def build(merge: MergeInputs) -> Node:
     weights = weights_not_negative(merge.models)
     norms = merge.survey.get("squares", ())
     floor = number_above(merge, "floor", 0)
-    models = (model.node for model in merge.models)
     op = FisherAverage(weights, floor, has_norms=bool(norms))
-    return make_node(op, *models, *_fishers(merge), *norms)
+    return make_node(op, *merge.nodes, *_fishers(merge), *norms)
 
 
 def _fishers(merge: MergeInputs) -> list[Node]:
@@ -53,11 +51,9 @@ METHOD = Method(
     group=Group.STATISTICS,
     parameters=(
         WEIGHT_NOT_NEGATIVE,
-        ParameterSpec(
+        switch(
             "normalize",
-            bool,
             default=True,
-            per_model=False,
             doc="Divide each weight by the norm of the model's whole Fisher matrix.",
         ),
         own("floor", 1e-6, "Entries of a Fisher matrix count as this at least; above 0."),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.gram import combined
+from graphmerge.methods.parameters import integer, own
 from graphmerge.ops import AddDelta, MedianCoefficients, TaskVector
-from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def build(merge: MergeInputs) -> Node:
     """The point with the least sum of distances to all inputs, from differences to the first."""
-    first, *others = (model.node for model in merge.models)
+    first, *others = merge.nodes
     if not others:
         return first
     op = MedianCoefficients(int(merge.number("max_iter")), merge.number("tol"), merge.number("eps"))
@@ -34,14 +34,8 @@ METHOD = Method(
     base=BaseRule.NONE,
     group=Group.AVERAGES,
     parameters=(
-        ParameterSpec("max_iter", int, 100, per_model=False, doc="Most steps of the iteration."),
-        ParameterSpec(
-            "tol",
-            float,
-            1e-20,
-            per_model=False,
-            doc="Share by which the sum of distances must fall for another step.",
-        ),
-        ParameterSpec("eps", float, 1e-6, per_model=False, doc="Least distance divided by."),
+        integer("max_iter", 100, "Most steps of the iteration."),
+        own("tol", 1e-20, "Share by which the sum of distances must fall for another step."),
+        own("eps", 1e-6, "Least distance divided by."),
     ),
 )

@@ -52,5 +52,5 @@ def _combined_vectors(
 def around_base(merge: MergeInputs, combine: Callable[..., Node]) -> Node:
     """`combine` of the task vectors, added to the base; of the models where there is no base."""
     if merge.base is None:
-        return combine(*(model.node for model in merge.models))
+        return combine(*merge.nodes)
     return added(merge, combine(*task_vectors(merge)))

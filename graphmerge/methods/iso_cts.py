@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.matrices import SHARED, merge_matrices
+from graphmerge.methods.parameters import own
 from graphmerge.methods.ranges import fraction
 from graphmerge.ops.matrix_rules import IsoCts
-from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -30,12 +30,8 @@ METHOD = Method(
     base=BaseRule.REQUIRED,
     group=Group.SUBSPACES,
     parameters=(
-        ParameterSpec(
-            "common",
-            float,
-            0.8,
-            per_model=False,
-            doc="Share of the rank that goes to directions of the sum, 0 to 1; rounded.",
+        own(
+            "common", 0.8, "Share of the rank that goes to directions of the sum, 0 to 1; rounded."
         ),
         *SHARED,
     ),

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.gram import combined
+from graphmerge.methods.parameters import integer, own
 from graphmerge.ops import KarcherCoefficients
-from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def build(merge: MergeInputs) -> Node:
     """The mean of all inputs' directions, as long as their mean length."""
     op = KarcherCoefficients(int(merge.number("max_iter")), merge.number("tol"))
-    return combined(op, *(model.node for model in merge.models))
+    return combined(op, *merge.nodes)
 
 
 METHOD = Method(
@@ -29,13 +29,9 @@ METHOD = Method(
     base=BaseRule.NONE,
     group=Group.INTERPOLATION,
     parameters=(
-        ParameterSpec("max_iter", int, 10, per_model=False, doc="Most steps of the iteration."),
-        ParameterSpec(
-            "tol",
-            float,
-            1e-5,
-            per_model=False,
-            doc="A step this small ends it; vectors no longer than this have no direction.",
+        integer("max_iter", 10, "Most steps of the iteration."),
+        own(
+            "tol", 1e-5, "A step this small ends it; vectors no longer than this have no direction."
         ),
     ),
 )

@@ -12,7 +12,7 @@ def build(merge: MergeInputs) -> Node:
     """sum_i w_i T_i, divided by sum_i w_i if `normalize`."""
     weights = tuple(model.number("weight") for model in merge.models)
     divisor = sum(weights) if merge.flag("normalize") else 1.0
-    return make_node(WeightedSum(weights, divisor), *(model.node for model in merge.models))
+    return make_node(WeightedSum(weights, divisor), *merge.nodes)
 
 
 METHOD = Method(

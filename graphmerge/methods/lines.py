@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
+from graphmerge.methods.parameters import own
 from graphmerge.methods.task_vectors import added, task_vectors
 from graphmerge.methods.whole_model import distinct, norm_ratios
 from graphmerge.ops import Affine, Rescale, Scale, WeightedSum
@@ -63,7 +64,7 @@ METHOD = Method(
     base=BaseRule.REQUIRED,
     group=Group.TASK_VECTORS,
     parameters=(
-        ParameterSpec("alpha", float, 1.0, per_model=False, doc="Scale in the first layer."),
+        own("alpha", 1.0, "Scale in the first layer."),
         ParameterSpec(
             "beta", float, REQUIRED, per_model=False, doc="What the last layer's scale has more."
         ),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.gram import around_base, combined, combined_rows
+from graphmerge.methods.parameters import switch
 from graphmerge.ops import StockCoefficients
-from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -30,11 +30,9 @@ METHOD = Method(
     base=BaseRule.REQUIRED,
     group=Group.TASK_VECTORS,
     parameters=(
-        ParameterSpec(
+        switch(
             "filter_wise",
-            bool,
             default=False,
-            per_model=False,
             doc="Measure agreement for each row (last axis) instead of each tensor.",
         ),
     ),

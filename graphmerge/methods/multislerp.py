@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.gram import around_base, combined
-from graphmerge.methods.parameters import WEIGHT
+from graphmerge.methods.parameters import WEIGHT, own, switch
 from graphmerge.methods.ranges import not_negative
+from graphmerge.methods.task_vectors import weights_of
 from graphmerge.ops import DirectionCoefficients
 from graphmerge.ops.checks import normalised
-from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -22,7 +22,7 @@ def build(merge: MergeInputs) -> Node:
     models = merge.fine_tunes
     if len(models) == 1:
         return models[0].node
-    weights = tuple(model.number("weight") for model in models)
+    weights = weights_of(merge)
     if merge.flag("normalize_weights"):
         weights = normalised(weights, setting="normalize_weights")
     op = DirectionCoefficients(weights, not_negative(merge, "eps"))
@@ -40,19 +40,7 @@ METHOD = Method(
     group=Group.INTERPOLATION,
     parameters=(
         WEIGHT,
-        ParameterSpec(
-            "normalize_weights",
-            bool,
-            default=True,
-            per_model=False,
-            doc="Divide weights by their sum.",
-        ),
-        ParameterSpec(
-            "eps",
-            float,
-            1e-8,
-            per_model=False,
-            doc="Added to lengths; a mean of directions below it gives the weighted sum.",
-        ),
+        switch("normalize_weights", default=True, doc="Divide weights by their sum."),
+        own("eps", 1e-8, "Added to lengths; a mean of directions below it gives the weighted sum."),
     ),
 )

@@ -10,9 +10,8 @@ from graphmerge.recipe.signature import REQUIRED, ParameterSpec
 
 def build(merge: MergeInputs) -> Node:
     """W T + (1-w) B, w falling with the distance."""
-    assert merge.base is not None, "the builder checks that nearswap has a base"
     (other,) = merge.fine_tunes
-    return make_node(NearSwap(merge.number("t")), merge.base.node, other.node)
+    return make_node(NearSwap(merge.number("t")), merge.base_node, other.node)
 
 
 METHOD = Method(

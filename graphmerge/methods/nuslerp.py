@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.gram import around_base, combined, combined_columns, combined_rows
-from graphmerge.methods.parameters import WEIGHT
+from graphmerge.methods.parameters import WEIGHT, switch
+from graphmerge.methods.task_vectors import weights_of
 from graphmerge.ops import ArcCoefficients
-from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -20,7 +20,7 @@ LEAST_WEIGHT_SUM = 1e-6
 
 def build(merge: MergeInputs) -> Node:
     """The point at w_2 / (w_1 + w_2) on the arc between the two."""
-    first, second = (model.number("weight") for model in merge.fine_tunes)
+    first, second = weights_of(merge)
     total = first + second
     t = second / total if abs(total) >= LEAST_WEIGHT_SUM else 0.5
     combine = combined if merge.flag("nuslerp_flatten") else combined_rows
@@ -40,18 +40,14 @@ METHOD = Method(
     group=Group.INTERPOLATION,
     parameters=(
         WEIGHT,
-        ParameterSpec(
+        switch(
             "nuslerp_flatten",
-            bool,
             default=True,
-            per_model=False,
             doc="Take each tensor as one vector, else as many along its last axis.",
         ),
-        ParameterSpec(
+        switch(
             "nuslerp_row_wise",
-            bool,
             default=False,
-            per_model=False,
             doc="Without nuslerp_flatten: vectors along the first axis instead.",
         ),
     ),

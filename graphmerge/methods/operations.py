@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, MergeInputs, Method
-from graphmerge.methods.parameters import normalize, of_each, own
+from graphmerge.methods.parameters import normalize, of_each, own, switch
 from graphmerge.methods.ranges import out_of_range
 from graphmerge.methods.slerp import interpolated
 from graphmerge.methods.sparsifiers import find_sparsifier
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 
 def _task_vector(merge: MergeInputs) -> Node:
-    return make_node(TaskVector(), *_nodes(merge))
+    return make_node(TaskVector(), *merge.nodes)
 
 
 def _weighted_sum(merge: MergeInputs) -> Node:
     weights = _weights(merge)
     return make_node(
-        WeightedSum(weights, sum(weights) if merge.flag("normalize") else 1.0), *_nodes(merge)
+        WeightedSum(weights, sum(weights) if merge.flag("normalize") else 1.0), *merge.nodes
     )
 
 
 def _scale(merge: MergeInputs) -> Node:
-    return make_node(Scale(merge.number("factor")), *_nodes(merge))
+    return make_node(Scale(merge.number("factor")), *merge.nodes)
 
 
 def _add_delta(merge: MergeInputs) -> Node:
-    return make_node(AddDelta(merge.number("scale")), *_nodes(merge))
+    return make_node(AddDelta(merge.number("scale")), *merge.nodes)
 
 
 def _sparsify(merge: MergeInputs) -> Node:
@@ -54,11 +54,11 @@ def _sparsify(merge: MergeInputs) -> Node:
 
 
 def _sign_consensus(merge: MergeInputs) -> Node:
-    return make_node(SignConsensus(_weights(merge), merge.flag("normalize")), *_nodes(merge))
+    return make_node(SignConsensus(_weights(merge), merge.flag("normalize")), *merge.nodes)
 
 
 def _interpolate(merge: MergeInputs) -> Node:
-    first, second = _nodes(merge)
+    first, second = merge.nodes
     return interpolated(first, second, merge.number("t"))
 
 
@@ -68,10 +68,6 @@ def _same(merge: MergeInputs) -> Node:
 
 def _first_or_other(parameters: Mapping[str, Scalar]) -> int:
     return int(bool(parameters["other"]))
-
-
-def _nodes(merge: MergeInputs) -> tuple[Node, ...]:
-    return tuple(model.node for model in merge.models)
 
 
 def _weights(merge: MergeInputs) -> tuple[float, ...]:
@@ -192,9 +188,7 @@ _ALL = (
         paper="",
         build=_same,
         base=BaseRule.NONE,
-        parameters=(
-            ParameterSpec("other", bool, default=False, per_model=False, doc="Take the other."),
-        ),
+        parameters=(switch("other", default=False, doc="Take the other."),),
         least_models=2,
         most_models=2,
         choose=_first_or_other,

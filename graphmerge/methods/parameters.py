@@ -1,48 +1,42 @@
-"""Parameters that several methods share."""
+"""Parameters that several methods share, and the usual kinds of a method's own."""
 
 from __future__ import annotations
 
 from graphmerge.recipe.signature import REQUIRED, ParameterSpec
 
+
+def own(name: str, default: float, doc: str) -> ParameterSpec:
+    """A number that the method has, not each model."""
+    return ParameterSpec(name, float, default, per_model=False, doc=doc)
+
+
+def integer(name: str, default: int, doc: str) -> ParameterSpec:
+    """A whole number that the method has."""
+    return ParameterSpec(name, int, default, per_model=False, doc=doc)
+
+
+def switch(name: str, *, default: bool, doc: str) -> ParameterSpec:
+    """Something that the method does or does not."""
+    return ParameterSpec(name, bool, default, per_model=False, doc=doc)
+
+
+def of_each(name: str, default: float, doc: str) -> ParameterSpec:
+    """A number that each model has."""
+    return ParameterSpec(name, float, default, per_model=True, doc=doc)
+
+
 WEIGHT = ParameterSpec(
     "weight", float, REQUIRED, per_model=True, doc="How much this model counts; any number."
 )
-DENSITY = ParameterSpec(
-    "density",
-    float,
-    1.0,
-    per_model=True,
-    doc="Fraction of the task vector's entries to keep, 0 to 1.",
-)
-SCALE = ParameterSpec(
-    "lambda",
-    float,
-    1.0,
-    per_model=False,
-    doc="Scale of the merged task vector before it is added to the base.",
-)
-INT8_MASK = ParameterSpec(
+WEIGHT_NOT_NEGATIVE = of_each("weight", 1.0, "How much this model counts; not negative.")
+"""The weight of methods that average by what data, or task vectors, say."""
+DENSITY = of_each("density", 1.0, "Fraction of the task vector's entries to keep, 0 to 1.")
+SCALE = own("lambda", 1.0, "Scale of the merged task vector before it is added to the base.")
+INT8_MASK = switch(
     "int8_mask",
-    bool,
     default=False,
-    per_model=False,
     doc="Accepted for compatibility, without effect: memory is bounded by the budget.",
 )
-
-
-def normalize(*, default: bool) -> ParameterSpec:
-    """The `normalize` parameter."""
-    return ParameterSpec(
-        "normalize", bool, default, per_model=False, doc="Divide by the sum of the weights."
-    )
-
-
-def rescale(*, default: bool) -> ParameterSpec:
-    """The `rescale` parameter of sparsifying methods."""
-    doc = "After dropping entries, scale the rest so that the task vector keeps its L1 norm."
-    return ParameterSpec("rescale", bool, default, per_model=False, doc=doc)
-
-
 DARE_RESCALE = ParameterSpec(
     "rescale",
     bool,
@@ -53,15 +47,12 @@ DARE_RESCALE = ParameterSpec(
 )
 
 
-def own(name: str, default: float, doc: str) -> ParameterSpec:
-    """A number that the method has, not each model."""
-    return ParameterSpec(name, float, default, per_model=False, doc=doc)
+def normalize(*, default: bool) -> ParameterSpec:
+    """The `normalize` parameter."""
+    return switch("normalize", default=default, doc="Divide by the sum of the weights.")
 
 
-def of_each(name: str, default: float, doc: str) -> ParameterSpec:
-    """A number that each model has."""
-    return ParameterSpec(name, float, default, per_model=True, doc=doc)
-
-
-WEIGHT_NOT_NEGATIVE = of_each("weight", 1.0, "How much this model counts; not negative.")
-"""The weight of methods that average by what data, or task vectors, say."""
+def rescale(*, default: bool) -> ParameterSpec:
+    """The `rescale` parameter of sparsifying methods."""
+    doc = "After dropping entries, scale the rest so that the task vector keeps its L1 norm."
+    return switch("rescale", default=default, doc=doc)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
+from graphmerge.methods.parameters import of_each
 from graphmerge.ops import Scale
-from graphmerge.recipe.signature import ParameterSpec
 
 
 def build(merge: MergeInputs) -> Node:
@@ -24,8 +24,6 @@ METHOD = Method(
     build=build,
     base=BaseRule.NONE,
     group=Group.LAYERS,
-    parameters=(
-        ParameterSpec("scale", float, 1.0, per_model=True, doc="What the tensor is multiplied by."),
-    ),
+    parameters=(of_each("scale", 1.0, "What the tensor is multiplied by."),),
     most_models=1,
 )

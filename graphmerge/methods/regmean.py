@@ -17,15 +17,14 @@ if TYPE_CHECKING:
 def build(merge: MergeInputs) -> Node:
     """(sum_i w_i T_i G_i)(sum_i w_i G_i)^-1; the weighted mean of a tensor without G_i."""
     weights = weights_not_negative(merge.models)
-    models = [model.node for model in merge.models]
     given = (model.statistics for model in merge.models)
     grams = [gram for gram in given if gram is not None]
     if not grams:
-        return make_node(WeightedSum(weights, sum(weights)), *models)
+        return make_node(WeightedSum(weights, sum(weights)), *merge.nodes)
     alpha = fraction(merge, "alpha")
     ridge = number_above(merge, "ridge", 0)
     collected = make_node(CollectMatrices(), *grams)
-    return make_node(RegressByGrams(weights, alpha, ridge), *models, collected)
+    return make_node(RegressByGrams(weights, alpha, ridge), *merge.nodes, collected)
 
 
 METHOD = Method(

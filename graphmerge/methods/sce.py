@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
+from graphmerge.methods.order_statistics import last_digit
 from graphmerge.methods.parameters import own
 from graphmerge.methods.ranges import fraction
 from graphmerge.methods.task_vectors import added, task_vectors
@@ -19,7 +21,6 @@ from graphmerge.ops import (
     Variance,
     Where,
 )
-from graphmerge.ops.sparsify import DIGIT_BITS
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -38,10 +39,8 @@ def build(merge: MergeInputs) -> Node:
 def most_varied(deltas: tuple[Node, ...], share: float) -> Node:
     """The variance of each entry, where it is among the largest `share` of those not zero."""
     variance = make_node(Variance(), *deltas)
-    statistic: tuple[Node, ...] = ()
-    for digit in range(len(DIGIT_BITS[variance.spec.dtype])):
-        statistic = (make_node(ShareDigits(share, digit), variance, *statistic),)
-    return make_node(KeepLargest(share), variance, make_node(TieCutoff(), variance, *statistic))
+    digits = last_digit(variance, partial(ShareDigits, share))
+    return make_node(KeepLargest(share), variance, make_node(TieCutoff(), variance, digits))
 
 
 METHOD = Method(

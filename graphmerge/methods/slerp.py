@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
 def build(merge: MergeInputs) -> Node:
     """The point at t on the arc from the base to the other model."""
-    assert merge.base is not None, "the builder checks that slerp has a base"
     (other,) = merge.fine_tunes
-    return interpolated(merge.base.node, other.node, merge.number("t"))
+    return interpolated(merge.base_node, other.node, merge.number("t"))
 
 
 def interpolated(first: Node, second: Node, t: float) -> Node:

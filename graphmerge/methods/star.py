@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.matrices import SHARED, merge_matrices
+from graphmerge.methods.parameters import own
 from graphmerge.methods.ranges import number_above
 from graphmerge.ops.matrix_rules import Star
-from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -30,12 +30,10 @@ METHOD = Method(
     base=BaseRule.REQUIRED,
     group=Group.SUBSPACES,
     parameters=(
-        ParameterSpec(
+        own(
             "eta",
-            float,
             0.4,
-            per_model=False,
-            doc="Share of the nuclear norm of each task vector that is kept, above 0 and up to 1.",
+            "Share of the nuclear norm of each task vector that is kept, above 0 and up to 1.",
         ),
         *SHARED,
     ),

@@ -5,23 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from graphmerge.graph import Node, make_node
+from graphmerge.methods.order_statistics import cutoff
 from graphmerge.methods.ranges import fraction_of
 from graphmerge.ops import (
     AbsoluteSum,
     AddDelta,
     DropLargest,
     KeepLargest,
-    MagnitudeDigits,
     RandomDrop,
     Ratio,
     Rescale,
     Scale,
     SignConsensus,
     TaskVector,
-    TieCutoff,
     WeightedSum,
 )
-from graphmerge.ops.sparsify import DIGIT_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +35,7 @@ Sparsifier: TypeAlias = "Callable[[MergeInputs, ModelInput, Node], Node]"
 
 def task_vector(merge: MergeInputs, model: ModelInput) -> Node:
     """Tau = T - B."""
-    assert merge.base is not None, "the builder checks that task-vector methods have a base"
-    return make_node(TaskVector(), model.node, merge.base.node)
+    return make_node(TaskVector(), model.node, merge.base_node)
 
 
 def task_vectors(merge: MergeInputs) -> tuple[Node, ...]:
@@ -63,14 +60,6 @@ def largest(delta: Node, density: float) -> Node:
         return make_node(Scale(0.0), delta)
     keep = max(1, int(density * count))
     return delta if keep >= count else make_node(KeepLargest(density), delta, cutoff(delta, keep))
-
-
-def cutoff(delta: Node, keep: int) -> Node:
-    """The statistic by which the `keep` largest magnitudes are told from the others."""
-    statistic: tuple[Node, ...] = ()
-    for digit in range(len(DIGIT_BITS[delta.spec.dtype])):
-        statistic = (make_node(MagnitudeDigits(keep, digit), delta, *statistic),)
-    return make_node(TieCutoff(), delta, *statistic)
 
 
 def without_outliers(delta: Node, density: float, gamma: float) -> Node:
@@ -159,5 +148,4 @@ def add_to_base(merge: MergeInputs, delta: Node) -> Node:
 
 def added(merge: MergeInputs, delta: Node, scale: float = 1.0) -> Node:
     """B + scale * delta."""
-    assert merge.base is not None, "the builder checks that task-vector methods have a base"
-    return make_node(AddDelta(scale), merge.base.node, delta)
+    return make_node(AddDelta(scale), merge.base_node, delta)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
+from graphmerge.methods.parameters import own
 from graphmerge.ops import TrainDifference
-from graphmerge.recipe.signature import ParameterSpec
 
 STRENGTH = 1.8
 """What the share is multiplied by at alpha 1."""
@@ -13,10 +13,9 @@ STRENGTH = 1.8
 
 def build(merge: MergeInputs) -> Node:
     """A + (B - C) m, C the base."""
-    assert merge.base is not None, "the builder checks that there is a base"
     a, b = merge.fine_tunes
     op = TrainDifference(STRENGTH * merge.number("alpha"))
-    return make_node(op, a.node, b.node, merge.base.node)
+    return make_node(op, a.node, b.node, merge.base_node)
 
 
 METHOD = Method(
@@ -28,7 +27,7 @@ METHOD = Method(
     build=build,
     base=BaseRule.REQUIRED,
     group=Group.TASK_VECTORS,
-    parameters=(ParameterSpec("alpha", float, 1.0, per_model=False, doc="How much is added."),),
+    parameters=(own("alpha", 1.0, "How much is added."),),
     least_models=3,
     most_models=3,
 )

@@ -28,7 +28,7 @@ def build(merge: MergeInputs) -> Node:
     shape = SHAPES[str(merge.parameters["decay"])]
     rates = [1.0, *(shape(step / count) for step in range(1, count)), 0.0]
     weights = tuple(rate - following for rate, following in pairwise(rates))
-    return make_node(WeightedSum(weights, sum(weights)), *(model.node for model in merge.models))
+    return make_node(WeightedSum(weights, sum(weights)), *merge.nodes)
 
 
 METHOD = Method(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.matrices import SHARED, merge_matrices
+from graphmerge.methods.parameters import own
 from graphmerge.methods.ranges import number_above
 from graphmerge.ops.matrix_rules import Wudi
-from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -30,12 +30,10 @@ METHOD = Method(
     base=BaseRule.REQUIRED,
     group=Group.SUBSPACES,
     parameters=(
-        ParameterSpec(
+        own(
             "ridge",
-            float,
             1e-8,
-            per_model=False,
-            doc="Added to the diagonal of a matrix whose trace is the number of models; above 0.",
+            "Added to the diagonal of a matrix whose trace is the number of models; above 0.",
         ),
         *SHARED,
     ),
