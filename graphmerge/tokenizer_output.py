@@ -10,11 +10,8 @@ from graphmerge.build.alignment import has_tokenizer, tokenizer_of
 from graphmerge.checkpoint.access import read_json_object
 from graphmerge.output import copy_side_files, write_text
 from graphmerge.vocabulary.chat_templates import TOKENIZER_FILES, template_files
-from graphmerge.vocabulary.reading import (
-    OPAQUE,
-    has_vocabulary,
-    read_tokenizer,
-)
+from graphmerge.vocabulary.file_names import BINARY
+from graphmerge.vocabulary.reading import has_vocabulary, read_tokenizer
 from graphmerge.vocabulary.writing import extended_files
 
 if TYPE_CHECKING:
@@ -51,7 +48,7 @@ def write_tokenizer(compiled: Compiled, partial: Path, *, copied: bool) -> None:
         copy_side_files(files, partial, donor=folder_of(origin.checkpoint))
         _write_generation(compiled, origin, partial)
         if origin.vocabulary is not None:
-            for name in OPAQUE:  # they cannot be extended, and would be read first by some
+            for name in BINARY:  # they cannot be extended, and would be read first by some
                 (partial / name).unlink(missing_ok=True)
             for name, text in extended_files(origin.vocabulary).items():
                 write_text(partial / name, text)

@@ -61,7 +61,7 @@ def choose_template(wanted: str, models: Iterable[Model], made: Model) -> ChatTe
     lacking = [
         marker for marker in dict.fromkeys(_MARKERS.findall(template)) if marker not in tokens
     ]
-    reading = reading_bytes([origin_of(made).checkpoint], is_extended=False)
+    reading = reading_bytes([origin_of(made).checkpoint], growth=0)
     return ChatTemplate(template, (note,), tuple(_lacking(lacking)), reading)
 
 

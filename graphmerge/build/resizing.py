@@ -63,7 +63,7 @@ def align_by_rows(recipe: Recipe, inputs: Models) -> Aligned:
         {**inputs, **changed},
         origin_of(fitting) if fitting else donor.tokenizer,
         (f"embeddings: {done} to {target:,} rows{why}{lost}",),
-        reading_bytes((origin_of(model).checkpoint for model in ends.values()), is_extended=False),
+        reading_bytes((origin_of(model).checkpoint for model in ends.values()), growth=0),
     )
 
 

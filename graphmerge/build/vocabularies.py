@@ -86,7 +86,7 @@ def _by_tokens(
         models,
         origin,
         (_summary(combined), *gathering.notes),
-        reading_bytes((model.checkpoint for model in tables), is_extended=bool(vocabulary.new)),
+        reading_bytes((model.checkpoint for model in tables), growth=vocabulary.growth),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphmerge.checkpoint.access import machine_errors, read_json_object
 from graphmerge.errors import Problem, RecipeError
-from graphmerge.vocabulary.reading import OPAQUE, READABLE, SETTINGS, SPECIAL_TOKENS
+from graphmerge.vocabulary.file_names import BINARY, READABLE, SETTINGS, SPECIAL_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from graphmerge.checkpoint.values import Checkpoint
 
 TEMPLATE_FILE = "chat_template.jinja"
-TOKENIZER_FILES = frozenset({*READABLE, *OPAQUE, SETTINGS, SPECIAL_TOKENS, TEMPLATE_FILE})
+TOKENIZER_FILES = frozenset({*READABLE, *BINARY, SETTINGS, SPECIAL_TOKENS, TEMPLATE_FILE})
 """Files that say which tokens a model has, and how chats are written."""
 BUILT_IN = {
     "alpaca": (

@@ -41,6 +41,11 @@ class OutputVocabulary:
         """Rows of every vocabulary tensor of the output."""
         return self.size + self.padding
 
+    @property
+    def growth(self) -> float:
+        """Its tokens as a multiple of the donor's; 0 if none are new, so that files are copied."""
+        return self.size / self.donor.size if self.new else 0.0
+
     def as_tokenizer(self) -> Tokenizer:
         """The donor's tokenizer with the new tokens."""
         return evolve(self.donor, tokens={**self.donor.tokens, **self.new})

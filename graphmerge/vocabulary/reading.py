@@ -1,4 +1,4 @@
-"""Read the tokenizer of a model folder: tokenizer.json, or the older vocabulary files."""
+"""Read the tokenizer of a model folder: tokenizer.json, or one of the older vocabulary files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,29 @@ import xxhash
 
 from graphmerge.checkpoint.access import machine_errors, read_bytes, read_json_object
 from graphmerge.errors import CheckpointError, Problem
+from graphmerge.vocabulary.added_tokens import (
+    checked_ids,
+    optional_object,
+    special_tokens,
+    tokens_in_list,
+    tokens_in_settings,
+)
+from graphmerge.vocabulary.file_names import (
+    BINARY,
+    READABLE,
+    SENTENCEPIECE,
+    SETTINGS,
+    SPECIAL_TOKENS,
+    TOKENIZER,
+    VOCABULARY_JSON,
+    VOCABULARY_TEXT,
+)
+from graphmerge.vocabulary.slow_families import family_of
+from graphmerge.vocabulary.slow_tokenizer import (
+    CONVERT_FIRST,
+    read_slow_tokenizer,
+    sentencepiece_file,
+)
 from graphmerge.vocabulary.tokenizer import Tokenizer
 from graphmerge.vocabulary.tokenizer_json import read_tokens_of
 
@@ -16,48 +39,71 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from graphmerge.checkpoint.values import Checkpoint
+    from graphmerge.vocabulary.slow_families import Family
 
-TOKENIZER, SETTINGS = "tokenizer.json", "tokenizer_config.json"
-VOCABULARY_JSON, MERGES, VOCABULARY_TEXT = "vocab.json", "merges.txt", "vocab.txt"
-ADDED_TOKENS, SPECIAL_TOKENS = "added_tokens.json", "special_tokens_map.json"
-READABLE = (TOKENIZER, VOCABULARY_JSON, MERGES, VOCABULARY_TEXT, ADDED_TOKENS)
-"""Files that say which tokens there are."""
-OPAQUE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "tekken.json")
-"""Files that say it in formats that are not read here."""
 _VOCABULARIES = (TOKENIZER, VOCABULARY_JSON, VOCABULARY_TEXT)
 """Files of which one is enough, the one that is read first."""
-_PARSED_BYTES, _HELD_BYTES = 13, 3
-"""Memory that a byte of a tokenizer's files takes while they are parsed, and what stays of it until
-all are read. Measured on BPE of 128,000 tokens and 256,000 merges, 7.6 MiB each: reading one took
-91 MiB, each further one 18 MiB more, and writing their union 82 MiB on top."""
+_OF_TEXT, _OF_PIECES = (13, 3, 10), (10, 9, 36)
+"""Memory that a byte of a tokenizer's files takes while they are parsed, what stays of it until all
+are read, and what writing takes for a vocabulary as large as the one that it extends.
+
+Text was measured on BPE of 128,000 tokens and 256,000 merges, 7.6 MiB each: reading one took 91
+MiB, each further one 18 more, writing the union of three that differ by a sixth 82 on top.
+Sentencepiece files of 128,000 pieces, 2.5 MiB each: 23 for the first, 19 for each further one, 91
+to write one of them with three tokens more, 223 for the union of three with nothing in common.
+"""
 
 
-def reading_bytes(checkpoints: Iterable[Checkpoint], *, is_extended: bool) -> int:
+def reading_bytes(checkpoints: Iterable[Checkpoint], *, growth: float) -> int:
     """Memory that reading the tokenizers of models takes, one after the other.
 
     Args:
         checkpoints: The models.
-        is_extended: Whether one of them is extended by tokens of the others when it is written.
+        growth: Tokens of the tokenizer that is written, as a multiple of those that it has before
+            others are added; 0 if none is written anew.
     """
-    sizes = [
-        sum(path.stat().st_size for path in _present(checkpoint).values() if path.exists())
-        for checkpoint in checkpoints
-    ]
-    return max(sizes) * _PARSED_BYTES * (1 + is_extended) + sum(sizes) * _HELD_BYTES
+    taken = [_memory(_present(checkpoint)) for checkpoint in checkpoints]
+    parsed, written = (max(each[column] for each in taken) for column in (0, 2))
+    return parsed + sum(held for _, held, _ in taken) + round(written * growth)
+
+
+def _memory(files: Mapping[str, Path]) -> tuple[int, int, int]:
+    """Bytes for reading, holding and writing anew what is in a tokenizer's files."""
+    is_text = not files.keys().isdisjoint(_VOCABULARIES)
+    sizes = {name: path.stat().st_size for name, path in files.items() if path.exists()}
+    pieces = sum(sizes.pop(name, 0) for name in BINARY)
+    factors = zip(_OF_TEXT, _OF_PIECES, strict=True)
+    text = sum(sizes.values())
+    parsed, held, written = (text * x + (0 if is_text else pieces * y) for x, y in factors)
+    return parsed, held, written
 
 
 def vocabulary_digest(checkpoint: Checkpoint) -> str:
-    """What models with the same vocabulary files share."""
+    """What models with the same vocabulary files share.
+
+    Raises:
+        CheckpointError: a file is broken.
+        MachineError: a file cannot be read.
+    """
     digest = xxhash.xxh3_128()
-    names = (*READABLE, *OPAQUE)
+    names = (*READABLE, *BINARY)
     for file in (file for file in checkpoint.side_files if file.name in names):
         digest.update(file.name.encode() + b"\0" + read_bytes(file))
+    digest.update(repr(_stated_beside(checkpoint)).encode())
     return digest.hexdigest()
 
 
 def has_vocabulary(checkpoint: Checkpoint) -> bool:
-    """Whether there are files that say which tokens the model has."""
-    return not _present(checkpoint).keys().isdisjoint(_VOCABULARIES)
+    """Whether there are files that say which tokens the model has.
+
+    Raises:
+        CheckpointError: tokenizer_config.json is broken.
+        MachineError: a file cannot be read.
+    """
+    files = _present(checkpoint)
+    if not files.keys().isdisjoint(_VOCABULARIES):
+        return True
+    return sentencepiece_file(files) is not None and _family(checkpoint) is not None
 
 
 def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
@@ -72,13 +118,13 @@ def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
         kind, tokens, added = _from_json(files[TOKENIZER])
     elif VOCABULARY_JSON in files:
         kind, added = "BPE", {}
-        tokens = dict(_ids(files[VOCABULARY_JSON], read_json_object(files[VOCABULARY_JSON])))
+        tokens = dict(checked_ids(files[VOCABULARY_JSON], read_json_object(files[VOCABULARY_JSON])))
     elif VOCABULARY_TEXT in files:
         kind, added = "WordPiece", {}
         tokens = {line: i for i, line in enumerate(_lines(files[VOCABULARY_TEXT]))}
     else:
-        raise CheckpointError(_missing(checkpoint))
-    for content, number, settings in _added_elsewhere(files):
+        return _from_sentencepiece(checkpoint)
+    for content, number, settings in (*tokens_in_settings(files), *tokens_in_list(files)):
         if content not in tokens or TOKENIZER not in files:
             tokens.setdefault(content, number)
             added.setdefault(content, settings)
@@ -86,25 +132,52 @@ def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     return Tokenizer(holding.parent, kind, tokens, added)
 
 
+def _from_sentencepiece(checkpoint: Checkpoint) -> Tokenizer:
+    files, family = _present(checkpoint), _family(checkpoint)
+    path = sentencepiece_file(files)
+    if path is None:
+        raise CheckpointError(_missing(checkpoint))
+    if family is None:
+        settings = optional_object(files, SETTINGS)
+        got = f"{settings.get('tokenizer_class')}, model_type {checkpoint.config.get('model_type')}"
+        what = "it is not known which ids the pieces have with this tokenizer_class"
+        raise CheckpointError(Problem(what, str(path), got, hint=CONVERT_FIRST))
+    slow = read_slow_tokenizer(path, files, family)
+    return Tokenizer(path.parent, slow.model.kind, slow.tokens, slow.added, slow)
+
+
+def _family(checkpoint: Checkpoint) -> Family | None:
+    """How ids are given to the pieces of a sentencepiece file, if that is known."""
+    return family_of(optional_object(_present(checkpoint), SETTINGS), checkpoint.config)
+
+
 def _present(checkpoint: Checkpoint) -> dict[str, Path]:
     return {
         file.name: file
         for file in checkpoint.side_files
-        if file.name in (*READABLE, *OPAQUE, SETTINGS)
+        if file.name in (*READABLE, *BINARY, SETTINGS, SPECIAL_TOKENS)
     }
 
 
+def _stated_beside(checkpoint: Checkpoint) -> object:
+    """What files beside the vocabulary say about ids."""
+    files = _present(checkpoint)
+    added = sorted((number, content) for content, number, _ in tokens_in_settings(files))
+    if not files.keys().isdisjoint(_VOCABULARIES) or sentencepiece_file(files) is None:
+        return added
+    settings, family = optional_object(files, SETTINGS), _family(checkpoint)
+    stated = {**optional_object(files, SPECIAL_TOKENS), **settings}
+    special = sorted({token["content"] for token in special_tokens(stated).values()})
+    return added, special, settings.get("extra_ids"), family and family.names.__name__
+
+
 def _missing(checkpoint: Checkpoint) -> Problem:
-    opaque = [name for name in OPAQUE if name in _present(checkpoint)]
+    opaque = [name for name in BINARY if name in _present(checkpoint)]
     if not opaque:
-        wanted = f"{TOKENIZER}, {VOCABULARY_JSON} or {VOCABULARY_TEXT}"
-        return Problem("no tokenizer", str(checkpoint.path), wanted=wanted)
-    hint = (
-        "write a tokenizer.json with transformers: "
-        "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
-    )
+        wanted = ", ".join((*_VOCABULARIES, *SENTENCEPIECE))
+        return Problem("no tokenizer", str(checkpoint.path), wanted=f"one of {wanted}")
     what = "the vocabulary is in a format that is not read"
-    return Problem(what, str(checkpoint.path), ", ".join(opaque), TOKENIZER, hint)
+    return Problem(what, str(checkpoint.path), ", ".join(opaque), TOKENIZER, CONVERT_FIRST)
 
 
 def _from_json(path: Path) -> tuple[str, dict[str, int], dict[str, Mapping[str, Any]]]:
@@ -117,9 +190,9 @@ def _from_json(path: Path) -> tuple[str, dict[str, int], dict[str, Mapping[str, 
         if isinstance(vocabulary, list):
             tokens = {piece: number for number, (piece, _) in enumerate(vocabulary)}
         else:
-            tokens = dict(_ids(path, vocabulary))
+            tokens = dict(checked_ids(path, vocabulary))
         added = {token["content"]: token for token in listed}
-        tokens.update(_ids(path, {content: token["id"] for content, token in added.items()}))
+        tokens.update(checked_ids(path, {content: token["id"] for content, token in added.items()}))
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         got = f"{type(error).__name__}: {error}"
         raise CheckpointError(Problem("not a tokenizer", str(path), got)) from error
@@ -135,29 +208,6 @@ def kind_of(model: Mapping[str, Any]) -> str:
     return "BPE" if "merges" in model else "WordPiece"
 
 
-def _ids(path: Path, vocabulary: Mapping[str, Any]) -> Mapping[str, int]:
-    if not set(map(type, vocabulary.values())) <= {int}:
-        raise CheckpointError(Problem("a token has no integer id", str(path)))
-    return vocabulary
-
-
 def _lines(path: Path) -> list[str]:
     with machine_errors(path):
         return path.read_text(encoding="utf-8").splitlines()
-
-
-def _added_elsewhere(files: Mapping[str, Path]) -> list[tuple[str, int, Mapping[str, Any]]]:
-    """Tokens that files beside the vocabulary add: content, id and settings."""
-    found: list[tuple[str, int, Mapping[str, Any]]] = []
-    if SETTINGS in files:
-        decoder = read_json_object(files[SETTINGS]).get("added_tokens_decoder") or {}
-        try:
-            found += [(token["content"], int(number), token) for number, token in decoder.items()]
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            got = f"{type(error).__name__}: {error}"
-            what = "added_tokens_decoder is not what it should be"
-            raise CheckpointError(Problem(what, str(files[SETTINGS]), got)) from error
-    if ADDED_TOKENS in files:
-        listed = _ids(files[ADDED_TOKENS], read_json_object(files[ADDED_TOKENS]))
-        found += [(token, number, {"content": token}) for token, number in listed.items()]
-    return found

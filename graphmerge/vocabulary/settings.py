@@ -11,8 +11,11 @@ from graphmerge.errors import CheckpointError, InputError, Problem
 from graphmerge.ops.rows import ZERO_ROW
 from graphmerge.recipe.values import TokenKind
 from graphmerge.vocabulary.combining import OutputVocabulary, combine
+from graphmerge.vocabulary.file_names import SENTENCEPIECE, TOKENIZER
 from graphmerge.vocabulary.reading import read_tokenizer
 from graphmerge.vocabulary.rows import ConfiguredRow, Rows, rows_of
+from graphmerge.vocabulary.sentencepiece_json import obstacles
+from graphmerge.vocabulary.slow_tokenizer import CONVERT_FIRST
 from graphmerge.vocabulary.tokenizer import NO_ID
 
 if TYPE_CHECKING:
@@ -79,6 +82,7 @@ def combine_models(
     vocabulary = combine(
         tokenizers[donor], union, tuple(settings.tokens), settings.pad_to_multiple_of
     )
+    _refuse_extending(vocabulary)
     models = tuple(tokenizers)
     known = {id(found): vocabulary.ids_in(found) for found in tokenizers.values()}
     return Combined(
@@ -90,6 +94,25 @@ def combine_models(
         models.index(base) if base in merged else None,
         _configured(settings, vocabulary, tokenizers),
     )
+
+
+def _refuse_extending(vocabulary: OutputVocabulary) -> None:
+    """Refuse to add tokens to a sentencepiece model that no tokenizer.json can stand for."""
+    donor = vocabulary.donor
+    if not vocabulary.new or (donor.folder / TOKENIZER).exists():
+        return
+    reasons = obstacles(donor.slow) if donor.slow else []
+    if not donor.slow and any((donor.folder / name).exists() for name in SENTENCEPIECE):
+        reasons = ["its ids are in another file"]
+    if reasons:
+        what = (
+            "no tokens can be added: no tokenizer.json splits all texts as this sentencepiece model"
+        )
+        hint = (
+            "source: base, or a model, without new tokens keeps a vocabulary as it is; or overlook "
+            f"the difference and {CONVERT_FIRST}"
+        )
+        raise CheckpointError(Problem(what, str(donor.folder), "; ".join(reasons), hint=hint))
 
 
 def _read_all(models: Mapping[ModelReference, Checkpoint]) -> dict[ModelReference, Tokenizer]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from graphmerge.vocabulary.slow_tokenizer import SlowTokenizer
+
 NO_ID = -1
 """Stands for the id of a token that a tokenizer does not have."""
 
@@ -30,6 +32,8 @@ class Tokenizer:
     """Id of every token, added ones included."""
     added: Mapping[str, Mapping[str, Any]]
     """Settings of the tokens that are matched verbatim before the text is split, by content."""
+    slow: SlowTokenizer | None = None
+    """What it is made of, if that is a sentencepiece file."""
 
     @property
     def size(self) -> int:

@@ -6,21 +6,23 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from graphmerge.checkpoint.access import machine_errors, read_json_object
-from graphmerge.vocabulary.reading import (
+from graphmerge.vocabulary.file_names import (
     ADDED_TOKENS,
     MERGES,
     SETTINGS,
     TOKENIZER,
     VOCABULARY_JSON,
     VOCABULARY_TEXT,
-    kind_of,
 )
+from graphmerge.vocabulary.reading import kind_of
+from graphmerge.vocabulary.sentencepiece_json import as_json, merges_of, settings_for_json
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from graphmerge.vocabulary.combining import OutputVocabulary
+    from graphmerge.vocabulary.tokenizer import Tokenizer
 
 _PLAIN = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
 _FAR_BELOW = 10.0
@@ -40,11 +42,11 @@ def extended_files(vocabulary: OutputVocabulary) -> dict[str, str]:
     """
     folder = vocabulary.donor.folder
     added = _added(vocabulary)
-    files: dict[str, str] = {}
     names = _names(vocabulary)
     merges = _merges(vocabulary)
-    if (folder / TOKENIZER).exists():
-        content = dict(read_json_object(folder / TOKENIZER))
+    files: dict[str, str] = {}
+    content = _content(vocabulary.donor)
+    if content:
         _extend_model(content["model"], vocabulary, names, added, merges)
         content["added_tokens"] = [*(content.get("added_tokens") or []), *added.values()]
         files[TOKENIZER] = json.dumps(content, ensure_ascii=False)
@@ -58,19 +60,24 @@ def extended_files(vocabulary: OutputVocabulary) -> dict[str, str]:
         places = range(vocabulary.size)
         files[VOCABULARY_TEXT] = "\n".join(names.get(i, f"[unused{i}]") for i in places) + "\n"
     if (folder / ADDED_TOKENS).exists() or TOKENIZER not in files:
-        known = folder / ADDED_TOKENS
-        listed = dict(read_json_object(known)) if known.exists() else {}
+        listed = _object(folder / ADDED_TOKENS)
         listed |= {token: settings["id"] for token, settings in added.items()}
         files[ADDED_TOKENS] = json.dumps(listed, ensure_ascii=False, indent=2)
-    if added and (folder / SETTINGS).exists():
-        settings = dict(read_json_object(folder / SETTINGS))
-        if "added_tokens_decoder" in settings:
-            settings["added_tokens_decoder"] = settings["added_tokens_decoder"] | {
-                str(token["id"]): {key: value for key, value in token.items() if key != "id"}
-                for token in added.values()
-            }
-            files[SETTINGS] = json.dumps(settings, ensure_ascii=False, indent=2)
-    return files
+    return files | _settings(vocabulary.donor, added)
+
+
+def _settings(donor: Tokenizer, added: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """tokenizer_config.json, if it changes."""
+    before = _object(donor.folder / SETTINGS)
+    settings = settings_for_json(donor.slow) if donor.slow else dict(before)
+    if "added_tokens_decoder" in settings:
+        settings["added_tokens_decoder"] = settings["added_tokens_decoder"] | {
+            str(token["id"]): {key: value for key, value in token.items() if key != "id"}
+            for token in added.values()
+        }
+    if settings == before:
+        return {}
+    return {SETTINGS: json.dumps(settings, ensure_ascii=False, indent=2)}
 
 
 def _names(vocabulary: OutputVocabulary) -> dict[int, str]:
@@ -113,7 +120,7 @@ def _extend_model(
     model["vocab"] = {token: number for number, token in names.items()}
     if "merges" in model:
         as_text = bool(model["merges"]) and isinstance(model["merges"][0], str)
-        model["merges"] = [" ".join(pair) if as_text else list(pair) for pair in merges]
+        model["merges"] = list(map(" ".join, merges)) if as_text else merges
 
 
 def _pieces(
@@ -124,9 +131,7 @@ def _pieces(
 ) -> list[Any]:
     """The list of a Unigram, whose places are the ids: added tokens fill their places in it."""
     scores = {
-        piece: score
-        for other in reversed(vocabulary.others)
-        for piece, score in _model(other.folder).get("vocab") or []
+        piece: score for other in reversed(vocabulary.others) for piece, score in _scores(other)
     }
     worst = min(score for _, score in pieces) - _FAR_BELOW
     places = range(len(pieces), vocabulary.size)
@@ -136,13 +141,16 @@ def _pieces(
 
 def _merges(vocabulary: OutputVocabulary) -> list[tuple[str, ...]]:
     """The merges of the donor, then those of the others that it does not have."""
-    folders = [vocabulary.donor.folder, *(other.folder for other in vocabulary.others)]
-    return list(dict.fromkeys(pair for folder in folders for pair in _merges_of(folder)))
+    tokenizers = (vocabulary.donor, *vocabulary.others)
+    return list(dict.fromkeys(pair for one in tokenizers for pair in _merges_of(one)))
 
 
-def _merges_of(folder: Path) -> list[tuple[str, ...]]:
+def _merges_of(tokenizer: Tokenizer) -> Sequence[tuple[str, ...]]:
+    folder = tokenizer.folder
+    if tokenizer.slow:
+        return merges_of(tokenizer.slow)
     if (folder / TOKENIZER).exists():
-        listed = _model(folder).get("merges") or []
+        listed = _object(folder / TOKENIZER)["model"].get("merges") or []
     elif (folder / MERGES).exists():
         with machine_errors(folder / MERGES):
             lines = (folder / MERGES).read_text(encoding="utf-8").splitlines()
@@ -152,7 +160,18 @@ def _merges_of(folder: Path) -> list[tuple[str, ...]]:
     return [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in listed]
 
 
-def _model(folder: Path) -> dict[str, Any]:
-    if not (folder / TOKENIZER).exists():
-        return {}
-    return dict(read_json_object(folder / TOKENIZER)["model"])
+def _scores(tokenizer: Tokenizer) -> Iterable[tuple[str, float]]:
+    """The pieces of a Unigram, with their scores."""
+    listed: list[tuple[str, float]] = _content(tokenizer)["model"]["vocab"]
+    return listed
+
+
+def _content(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The content of a tokenizer.json, perhaps one that is made; empty if there is none."""
+    if tokenizer.slow:
+        return as_json(tokenizer.slow)
+    return _object(tokenizer.folder / TOKENIZER)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    return dict(read_json_object(path)) if path.exists() else {}
