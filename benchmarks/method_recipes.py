@@ -24,12 +24,14 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 """Methods with settings that take other ways: by what they are called here."""
 
 
+HAD = (StatisticsRule.NONE, StatisticsRule.ENTRIES)
+"""Statistics that there are checkpoints for: none, and such as have the shapes of the models."""
+
+
 def main() -> None:
     """Print the recipes."""
     recipes = {
-        name: recipe(method)
-        for name, method in BUILT_IN.items()
-        if method.statistics is not StatisticsRule.GRAMS  # there are no such checkpoints
+        name: recipe(method) for name, method in BUILT_IN.items() if method.statistics in HAD
     }
     recipes |= {name: recipe(BUILT_IN[of], own) for name, (of, own) in VARIANTS.items()}
     print(json.dumps(recipes))

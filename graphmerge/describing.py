@@ -40,8 +40,8 @@ def card_of(compiled: Compiled, output: Path, title: str) -> Card:
         output: The folder with all files of the output but the card.
         title: What the output is called.
     """
-    donor = compiled.build.model.checkpoint
-    library = _library(donor)
+    made, donor = compiled.build.model, compiled.build.model.checkpoint
+    library = "" if made.record else _library(donor)
     statistics = compiled.recipe.statistics()
     merged = {ref: model for ref, model in compiled.models.items() if ref not in statistics}
     return Card(
@@ -51,6 +51,7 @@ def card_of(compiled: Compiled, output: Path, title: str) -> Card:
         recipe_text=compiled.recipe.text,
         library=library,
         use=_use(library, donor, output, title),
+        record=made.record,
     )
 
 

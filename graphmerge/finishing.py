@@ -91,10 +91,22 @@ def write_side_files(
     Raises:
         MachineError: a file cannot be read or written.
     """
-    recipe, donor = compiled.recipe, compiled.build.model.checkpoint
     for path, text in layout.indexes().items():
         write_text(partial / path, text)
-    config = _config(compiled)
+    if not compiled.build.model.record:
+        _write_model_files(compiled, partial, checksums, copy_tokenizer=copy_tokenizer)
+    write_text(partial / RECIPE_NAME, compiled.recipe.text)
+    if with_card:
+        card = card_of(compiled, partial, report.out.resolve().name)
+        write_text(partial / CARD_NAME, model_card(card))
+    write_manifest(partial, _manifest(compiled, plan, layout, checksums, report))
+
+
+def _write_model_files(
+    compiled: Compiled, partial: Path, checksums: Mapping[str, str], *, copy_tokenizer: bool
+) -> None:
+    """Write configs and tokenizer: what makes a model of weights."""
+    donor, config = compiled.build.model.checkpoint, _config(compiled)
     if _is_untied(compiled, checksums):
         config = untied(config)
     for component in donor.components:
@@ -104,11 +116,6 @@ def write_side_files(
     copied = [x for x in donor.side_files if copy_tokenizer or not is_tokenizer_file(x)]
     copy_side_files(copied, partial, donor=folder_of(donor))
     write_tokenizer(compiled, partial, copied=copy_tokenizer)
-    write_text(partial / RECIPE_NAME, recipe.text)
-    if with_card:
-        card = card_of(compiled, partial, report.out.resolve().name)
-        write_text(partial / CARD_NAME, model_card(card))
-    write_manifest(partial, _manifest(compiled, plan, layout, checksums, report))
 
 
 def _config(compiled: Compiled) -> dict[str, object]:

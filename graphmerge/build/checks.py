@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def check_slices(recipe: Recipe, method: Method, models: Models) -> Iterator[Problem]:
     """Everything wrong with the sources of any slice, even of one without layers."""
+    yield from _check_records(recipe, method, models)
     for module in recipe.modules:
         root = "$" if module.name is None else f"$.modules.{module.name}"
         for index, part in enumerate(module.slices):
@@ -31,6 +32,16 @@ def check_slices(recipe: Recipe, method: Method, models: Models) -> Iterator[Pro
                 for position, source in enumerate(part.sources):
                     yield from _check_range(module, source, models, f"{where}.sources[{position}]")
         yield from _check_module_name(module, models)
+
+
+def _check_records(recipe: Recipe, method: Method, models: Models) -> Iterator[Problem]:
+    """What is no model in the place of one, and a dtype for what has its own."""
+    for label in dict.fromkeys(models[x].label for x in recipe.merged() if models[x].record):
+        hint = "name it under statistics: of a model"
+        yield Problem(f"{label} is no model", "$.models", hint=hint)
+    if method.record and recipe.out_dtype:
+        what, got = f"{method.name} has dtypes of its own", recipe.out_dtype.torch_name
+        yield Problem(what, "$.out_dtype", got, hint="leave it out")
 
 
 def _check_sources(
@@ -81,19 +92,21 @@ def _check_statistics(
     where: str,
 ) -> Iterator[Problem]:
     """Models without statistics for a method that wants them, or the other way round."""
-    is_wanted = method.statistics is not StatisticsRule.NONE
+    rule, listed = method.statistics, listed_sources(module, part, base)
     prefix = where if module.is_whole_model else f"{where}.sources"
     for position, source in enumerate(part.sources):
+        is_wanted = rule is not StatisticsRule.NONE and (rule.of_base or source.model != base)
         if is_wanted and source.statistics is None:
             what = f"{method.name} needs statistics of {models[source.model].label}"
             wanted = f"a checkpoint with {method.statistics.value}"
             hint = "add statistics: with its path"
             yield Problem(what, f"{prefix}[{position}]", wanted=wanted, hint=hint)
         if not is_wanted and source.statistics is not None:
-            what, got = f"{method.name} takes no statistics", str(source.statistics)
-            hint = "leave it out, or choose fisher or regmean"
+            of_base = "" if rule is StatisticsRule.NONE else " of the base model"
+            what, got = f"{method.name} takes no statistics{of_base}", str(source.statistics)
+            hint = "leave it out, or choose fisher, regmean or emr_restore"
             yield Problem(what, f"{prefix}[{position}].statistics", got, hint=hint)
-    if is_wanted and len(listed_sources(module, part, base)) > len(part.sources) and base:
+    if rule.of_base and base and len(listed) > len(part.sources):
         what = f"the base model counts as one more input, and {method.name} needs statistics of it"
         hint = "list it under models: with statistics:, or leave base_model out"
         yield Problem(what, where, models[base].label, hint=hint)

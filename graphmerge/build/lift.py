@@ -19,6 +19,7 @@ from graphmerge.build.matching import (
 from graphmerge.build.models import (
     Model,
     ModelTensor,
+    as_record,
     derived_model,
     in_module,
     stack_of,
@@ -100,10 +101,11 @@ def lift(
     builder = TensorBuilder(recipe, method, seed)
     tensors = _tensors(matches, builder)
     donor = models[recipe.donor]
-    copied = _unlisted(recipe, donor, tensors)
+    copied = {} if method.record else _unlisted(recipe, donor, tensors)
     used.setdefault(donor, set()).update(copied)
     made = tensors | copied
     model = derived_model(reference, key, made, donor, _config(recipe, donor))
+    model = as_record(model, method.record) if method.record else model
     return Lifted(
         model,
         tuple(made),
@@ -114,7 +116,10 @@ def lift(
 
 
 def _tensors(matches: Sequence[Match], builder: TensorBuilder) -> dict[str, ModelTensor]:
-    """Every tensor; a method with a survey looks at all of them before it is applied to any."""
+    """Every tensor; a method with a survey looks at all of them before it is applied to any.
+
+    A record has what is made of the models, not what is copied from them.
+    """
     problems = _Problems()
     if builder.wants_survey(matches):
         found = [problems.of(match.name, partial(builder.prepare, match)) for match in matches]
@@ -129,7 +134,9 @@ def _tensors(matches: Sequence[Match], builder: TensorBuilder) -> dict[str, Mode
         except GraphmergeError as error:  # noqa: PERF203 - problems of all tensors are told at once
             problems.add(match.name, error)
     problems.raise_any()
-    return made
+    if builder.method.record:
+        made = {name: tensor for name, tensor in made.items() if not tensor.reason}
+    return made | builder.beside()
 
 
 @frozen(eq=False)

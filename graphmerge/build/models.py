@@ -86,6 +86,8 @@ class Model:
     """Where its tokenizer is from, if not from the checkpoint's files."""
     adapter: Checkpoint | None = None
     """The files of the adapter that is added to the checkpoint, if there is one."""
+    record: str = ""
+    """What this is instead of a model, such as masks for a later merge; empty for a model."""
 
     @cached_property
     def names(self) -> NameSet:
@@ -200,6 +202,12 @@ def derived_model(
     ordered = {name: tensors[name] for name in names}
     tied = donor.still_tied(tensors)
     return Model(reference, key, ordered, config, tied, donor.checkpoint, is_stored=False)
+
+
+def as_record(model: Model, record: str) -> Model:
+    """The tensors of a derived model as something else: without config, side files, components."""
+    checkpoint = evolve(model.checkpoint, side_files=(), components=(WHOLE,), config={})
+    return evolve(model, checkpoint=checkpoint, config={}, record=record)
 
 
 def stack_of(model: Model, within: str | None) -> LayerStack | None:

@@ -1,27 +1,55 @@
-"""Statistics of the tensors that are merged, from checkpoints beside the models."""
+"""Statistics of models and of their tensors, from checkpoints beside the models."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.methods.base import StatisticsRule
 from graphmerge.ops import GatherRows
+from graphmerge.ops.arithmetic import in_dtype
+from graphmerge.ops.task_masks import MASK_DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from graphmerge.build.matching import Match
     from graphmerge.build.models import Model, ModelTensor
+    from graphmerge.graph import Node
+    from graphmerge.spec import DType
+
+
+@frozen(eq=False)
+class Statistics:
+    """What is known of one model's tensor beside its values."""
+
+    of_tensor: ModelTensor | None = None
+    """Statistics of the tensor; None where it has none."""
+    of_model: ModelTensor | None = None
+    """Statistics of the whole model; None where a method wants none."""
+
+    @property
+    def tensors(self) -> tuple[ModelTensor, ...]:
+        """All that there are."""
+        return tuple(tensor for tensor in (self.of_tensor, self.of_model) if tensor is not None)
+
+    def nodes(self, compute: DType) -> tuple[Node | None, Node | None]:
+        """What gives their values; those of a tensor in the dtype of the arithmetic if floats."""
+        own = None if self.of_tensor is None else self.of_tensor.value.node
+        if own is not None and not own.spec.dtype.is_integer:
+            own = in_dtype(compute, own)
+        return own, None if self.of_model is None else self.of_model.value.node
 
 
 def statistics_of(
     match: Match, rule: StatisticsRule, tensors: Sequence[ModelTensor]
-) -> tuple[ModelTensor | None, ...]:
-    """What a rule wants for each tensor of a match; None throughout where it allows to have none.
+) -> tuple[Statistics, ...]:
+    """What a rule wants for each tensor of a match; none throughout where it allows to have none.
 
     Raises:
-        CheckpointError: some are missing, of another shape, no floats, or of other rows.
+        CheckpointError: some are missing, of another shape or dtype, or of other rows.
     """
     found = tuple(
         _find(model, given, name)
@@ -30,7 +58,7 @@ def statistics_of(
         )
     )
     if rule is StatisticsRule.GRAMS and not any(found):
-        return found
+        return (Statistics(),) * len(tensors)
     problems = [
         problem
         for given, name, tensor, statistics in zip(
@@ -39,9 +67,26 @@ def statistics_of(
         if given is not None
         for problem in _problems(rule, given.label, name, tensor, statistics)
     ]
+    whole = [
+        None if given is None else given.tensors.get(rule.of_model)
+        for given in match.place.statistics
+    ]
+    problems += [
+        Problem(f"{given.label} has no tensor {rule.of_model}", wanted=rule.value)
+        for given, of_model in zip(match.place.statistics, whole, strict=True)
+        if given is not None and rule.of_model and of_model is None
+    ]
     if problems:
         raise CheckpointError(*problems)
-    return found
+    return tuple(map(Statistics, found, whole))
+
+
+_MISSING = {
+    StatisticsRule.ENTRIES: "take statistics of every tensor of the model",
+    StatisticsRule.GRAMS: "other models have one of it: give all of them one, or none",
+    StatisticsRule.MASKS: "they belong to the model that emr makes of the same models",
+}
+"""What to do about a tensor without statistics."""
 
 
 def _find(model: Model, given: Model | None, name: str) -> ModelTensor | None:
@@ -60,11 +105,7 @@ def _problems(
 ) -> Iterator[Problem]:
     """What is wrong; `what` has file and tensor, as problems that say the same are told once."""
     if statistics is None:
-        hint = (
-            "other models have one of it: give all of them one, or none"
-            if rule is StatisticsRule.GRAMS
-            else "take statistics of every tensor of the model"
-        )
+        hint = _MISSING[rule]
         yield Problem(f"{label} has no statistics of {name}", wanted=rule.value, hint=hint)
         return
     wanted = rule.shape_for(tensor.shape)
@@ -73,10 +114,13 @@ def _problems(
         shape = str(list(wanted)) if wanted else "none, as it is no weight of a linear layer"
         hint = f"{name} has the shape {list(tensor.shape)}; {rule.value} is wanted"
         yield Problem(what, got=str(list(statistics.shape)), wanted=shape, hint=hint)
-    if not statistics.stored.is_mergeable_float:
+    if rule is StatisticsRule.MASKS and statistics.stored not in MASK_DTYPES:
+        what, masks = f"{label}: statistics of {name} are no masks", "U8, U16, U32 or U64"
+        yield Problem(what, got=statistics.stored.value, wanted=masks)
+    if rule is not StatisticsRule.MASKS and not statistics.stored.is_mergeable_float:
         what, floats = f"{label}: statistics of {name} are no floats", "F16, BF16, F32 or F64"
         yield Problem(what, got=statistics.stored.value, wanted=floats)
-    if rule is StatisticsRule.ENTRIES and isinstance(tensor.pattern.root.op, GatherRows):
+    if rule is not StatisticsRule.GRAMS and isinstance(tensor.pattern.root.op, GatherRows):
         what = f"{label}: the rows of {name} are put in another order, statistics are not"
         yield Problem(what, hint="merge models of one vocabulary, without tokenizer:")
 

@@ -11,7 +11,7 @@ from graphmerge.build.dependence import Dependence, dependence_of
 from graphmerge.build.kinds import Kinds
 from graphmerge.build.matching import slice_length
 from graphmerge.build.models import ModelTensor
-from graphmerge.build.statistics import statistics_of
+from graphmerge.build.statistics import Statistics, statistics_of
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.graph import (
     Node,
@@ -111,6 +111,17 @@ class TensorBuilder:
             self._survey.update(self.method.survey(merges))
         return bool(self._survey)
 
+    def beside(self) -> dict[str, ModelTensor]:
+        """Tensors that the method makes of what its survey has found, by name.
+
+        Raises:
+            RecipeError: there is nothing to make them of.
+        """
+        made = self.method.beside(self._survey) if self.method.beside else {}
+        return {
+            name: ModelTensor(Pattern(node), (), node.spec.dtype) for name, node in made.items()
+        }
+
     def build(self, match: Match) -> ModelTensor:
         """What becomes of a match.
 
@@ -122,7 +133,7 @@ class TensorBuilder:
             return self._chosen(match, self.method.choose)
         inputs = _inputs_of(match)
         statistics = self._statistics(match, inputs)
-        read = [*inputs, *(tensor for tensor in statistics if tensor is not None)]
+        read = [*inputs, *(tensor for given in statistics for tensor in given.tensors)]
         leaves, repeats = self._leaves(match.place, read)
         named = [name for tensor in read for name in tensor.tensors]
         if named:
@@ -192,6 +203,7 @@ class TensorBuilder:
             parameters = {}
             merge, stored = self._prepare(match, inputs, dtypes, parameters)
             node = self.method.build(merge)
+            stored = node.spec.dtype if self.method.record else stored
             asked, is_own = merge.asked, bool(merge.names_read)
             named = named or tuple(merge.names_masked)
         if match.moved and match.moved[0] != match.moved[1]:
@@ -200,13 +212,11 @@ class TensorBuilder:
         made = Made(pattern or Pattern(node), stored, reason, parameters)
         return made, None if pattern is None else asked
 
-    def _statistics(
-        self, match: Match, inputs: list[ModelTensor]
-    ) -> tuple[ModelTensor | None, ...]:
+    def _statistics(self, match: Match, inputs: list[ModelTensor]) -> tuple[Statistics, ...]:
         """The statistics of every input; those of a tensor that is copied are not looked for."""
         rule = self.method.statistics
         if rule is StatisticsRule.NONE or self._is_copied([tensor.stored for tensor in inputs]):
-            return (None,) * len(inputs)
+            return (Statistics(),) * len(inputs)
         return statistics_of(match, rule, inputs)
 
     def _is_copied(self, dtypes: list[DType]) -> bool:
@@ -243,10 +253,7 @@ class TensorBuilder:
         stored = self.recipe.dtype or promoted(dtypes)
         loaded = [self._loaded(match, index, tensor) for index, tensor in enumerate(inputs)]
         nodes = [in_dtype(stored.arithmetic, node) for node in loaded]
-        statistics = [
-            None if tensor is None else in_dtype(stored.arithmetic, tensor.value.node)
-            for tensor in self._statistics(match, inputs)
-        ]
+        statistics = [given.nodes(stored.arithmetic) for given in self._statistics(match, inputs)]
         merge = self._inputs(match, nodes, statistics, parameters)
         return merge, self.recipe.out_dtype or stored
 
@@ -267,7 +274,7 @@ class TensorBuilder:
         self,
         match: Match,
         nodes: list[Node],
-        statistics: list[Node | None],
+        statistics: list[tuple[Node | None, Node | None]],
         parameters: dict[str, Scalar],
     ) -> MergeInputs:
         place = match.place
@@ -281,8 +288,8 @@ class TensorBuilder:
         labels = _numbered(place, [model.label for model in place.models])
         keys = _numbered(place, [model.key for model in place.models])
         models = tuple(
-            ModelInput(label, key, node, partial(look_up, source, label), statistic)
-            for source, (label, key, node, statistic) in enumerate(
+            ModelInput(label, key, node, partial(look_up, source, label), *given)
+            for source, (label, key, node, given) in enumerate(
                 zip(labels, keys, nodes, statistics, strict=True)
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+import numpy as np
 from attrs import evolve
 
 from graphmerge.errors import CheckpointError, GraphmergeError, Problem
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from graphmerge.graph import Node, Output
     from graphmerge.ops import LoadTensor
     from graphmerge.schedule.plan import Plan, UnitPlan
+    from graphmerge.statistics import Statistic
 
 _POLL_SECONDS = 0.2  # how long the main thread may be deaf to Ctrl-C
 
@@ -265,8 +267,9 @@ class _Engine:
         self._shared.add(unit, running.statistics)
         names = self._unfinished(unit.outputs)
         if names:
+            written = self._write(names, 0, _as_bytes(running.statistics.get(unit.root)))
             self._sink.finish(names)
-            self._progress.add(finished_tensors=len(names))
+            self._progress.add(written_bytes=written, finished_tensors=len(names))
 
     def _unfinished(self, outputs: Sequence[Output]) -> tuple[str, ...]:
         """Names of outputs, without those that a run before has finished."""
@@ -279,6 +282,11 @@ class _Engine:
             if self._strict:
                 raise CheckpointError(problem)
             self._progress.warn(str(problem))
+
+
+def _as_bytes(statistic: Statistic | None) -> Bytes | None:
+    """A statistic as an output tensor has it; None for None, where tiles have made the output."""
+    return None if statistic is None else statistic.reshape(-1).view(np.uint8)
 
 
 def _remaining(plan: Plan, finished: set[str]) -> list[UnitPlan]:

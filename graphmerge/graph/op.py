@@ -24,6 +24,8 @@ class Space(Enum):
     """A difference of parameters: a task vector."""
     STATISTIC = "statistic"
     """A small value about a tensor: a norm, a Gram matrix, a threshold."""
+    RECORD = "record"
+    """What is written for a later merge and is no part of a model: masks, factors of tasks."""
 
 
 class Access(Enum):

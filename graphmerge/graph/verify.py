@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def verify_graph(graph: Graph) -> None:
-    """Check that outputs are weights and that each has a name of its own.
+    """Check that outputs are weights or records, and that each has a name of its own.
 
     Raises:
         GraphError: names every output that is wrong.
@@ -36,7 +36,7 @@ def verify_graph(graph: Graph) -> None:
             hint="add the delta to a base",
         )
         for output in graph.outputs
-        if output.value.space is not Space.WEIGHT
+        if output.value.space not in (Space.WEIGHT, Space.RECORD)
     ]
     if problems:
         raise GraphError(*problems)

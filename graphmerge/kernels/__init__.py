@@ -18,6 +18,7 @@ from graphmerge.kernels import (  # noqa: F401 - importing them registers their 
     ranked,
     regions,
     regression,
+    task_masks,
     variance,
     vectors,
 )

@@ -29,8 +29,13 @@ class BaseRule(Enum):
     interpolation."""
 
 
+RESCALERS = "emr.rescalers"
+"""Tensor of shape (tasks,) beside the masks of tasks: what the task vector of each is multiplied
+by."""
+
+
 class StatisticsRule(Enum):
-    """What a method wants to know of the data of each model, from checkpoints of their own."""
+    """What a method wants to know of each model beside weights, from checkpoints of their own."""
 
     NONE = "none"
     """Nothing."""
@@ -39,6 +44,20 @@ class StatisticsRule(Enum):
     GRAMS = "a Gram matrix for each linear layer"
     """For a weight of shape (out, in) the matrix X^T X of the layer's inputs X, of shape (in, in),
     by the name of the weight. Tensors for which no model has one go without."""
+    MASKS = "masks that emr_masks has written"
+    """For every tensor that is merged one of its shape, by its name, of unsigned integers: a bit
+    for each task; and for all tensors together the factors of the tasks. Of the base there are
+    none."""
+
+    @property
+    def of_base(self) -> bool:
+        """Whether a base model has some as well."""
+        return self in (StatisticsRule.ENTRIES, StatisticsRule.GRAMS)
+
+    @property
+    def of_model(self) -> str:
+        """Name of the tensor that is about all tensors of the model; empty where there is none."""
+        return RESCALERS if self is StatisticsRule.MASKS else ""
 
     def shape_for(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """Shape of the statistics of a tensor of this shape; None where it can have none."""
@@ -83,8 +102,10 @@ class ModelInput:
     look_up: Callable[[str], Scalar]
     """Value of one of the model's parameters for this tensor."""
     statistics: Node | None = None
-    """Statistics of the tensor, in the dtype of the arithmetic, for a method that wants some; None
-    where the tensor has none."""
+    """Statistics of the tensor, in the dtype of the arithmetic if they are floats, for a method
+    that wants some; None where the tensor has none."""
+    of_model: Node | None = None
+    """The statistics of the whole model in their stored dtype, for a method that wants some."""
 
     def number(self, parameter: str) -> float:
         """A numeric parameter. Raises RecipeError where the recipe has no value for this tensor."""
@@ -173,6 +194,8 @@ class MergeInputs:
 
 Surveyed: TypeAlias = Callable[[tuple[MergeInputs, ...]], Survey]
 """Makes the statistics over many tensors, from what the method gets for every merged tensor."""
+Beside: TypeAlias = Callable[[Survey], Mapping[str, Node]]
+"""Makes tensors of the output by name, from what the method has found out about all tensors."""
 Build: TypeAlias = Callable[[MergeInputs], Node]
 """Builds the subgraph of one output tensor; its result is in the dtype of the inputs."""
 
@@ -192,7 +215,7 @@ class Method:
     paper: str
     """Where it comes from."""
     build: Build
-    """Builds the subgraph of one output tensor."""
+    """Builds the subgraph of one output tensor; of a record in a dtype of its own."""
     base: BaseRule
     """Whether a base model is needed."""
     group: Group = Group.OTHERS
@@ -200,7 +223,7 @@ class Method:
     parameters: tuple[ParameterSpec, ...] = ()
     """Its parameters."""
     statistics: StatisticsRule = StatisticsRule.NONE
-    """What it wants to know of the data of each model."""
+    """What it wants to know of each model beside its weights."""
     least_models: int = 1
     """Fewest inputs, the base included."""
     most_models: int | None = field(default=None)
@@ -211,6 +234,10 @@ class Method:
     wants_survey: Callable[[Mapping[str, Scalar], int], bool] | None = None
     """Whether the method's own parameters and the number of models, the base included, ask for the
     survey; None where they always do."""
+    record: str = ""
+    """For a method that makes no model: what it makes for a later merge instead."""
+    beside: Beside | None = None
+    """For a record with tensors that are about all tensors of the merge: makes them."""
     choose: Callable[[Mapping[str, Scalar]], int] | None = None
     """For a method that takes one of its inputs as it is: which one, by its own parameters. The
     inputs may differ in shape then."""

@@ -13,7 +13,7 @@ from graphmerge.errors import Problem, RecipeError
 from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import SCALE
-from graphmerge.methods.task_vectors import add_to_base, task_vector
+from graphmerge.methods.task_vectors import add_to_base, task_vectors
 from graphmerge.methods.whole_model import distinct, norm_ratios, one_value
 from graphmerge.ops import KeepAgreeing, Rescale, Unify
 from graphmerge.recipe.signature import ParameterSpec
@@ -32,28 +32,27 @@ NO_TASK = "none"
 def survey(merges: tuple[MergeInputs, ...]) -> Survey:
     """The factor of the task's model, over all tensors."""
     index = _task(merges)
-    if index is None:
-        return {}
-    pairs = [[(_deltas(merge)[index], _masked(merge, index))] for merge in distinct(merges)]
-    return {"factor": norm_ratios(pairs)}
+    return {} if index is None else {"factor": rescalers(merges, [index])}
 
 
 def build(merge: MergeInputs) -> Node:
     """B + lambda * the unified task vector, or of a task: what it shares in sign, rescaled."""
-    index = _task((merge,))
+    index, deltas = _task((merge,)), task_vectors(merge)
+    unified = make_node(Unify(), *deltas)
     if index is None:
-        return add_to_base(merge, make_node(Unify(), *_deltas(merge)))
-    return add_to_base(merge, make_node(Rescale(), _masked(merge, index), *merge.survey["factor"]))
+        return add_to_base(merge, unified)
+    masked = make_node(KeepAgreeing(), unified, deltas[index])
+    return add_to_base(merge, make_node(Rescale(), masked, *merge.survey["factor"]))
 
 
-def _deltas(merge: MergeInputs) -> list[Node]:
-    return [task_vector(merge, model) for model in merge.fine_tunes]
-
-
-def _masked(merge: MergeInputs, index: int) -> Node:
-    """The unified task vector where it has the sign of a task's own."""
-    deltas = _deltas(merge)
-    return make_node(KeepAgreeing(), make_node(Unify(), *deltas), deltas[index])
+def rescalers(merges: tuple[MergeInputs, ...], tasks: Sequence[int]) -> tuple[Node, ...]:
+    """sum |d_i| / sum |m_i u| over all tensors, for each of these tasks."""
+    pairs = []
+    for merge in distinct(merges):
+        deltas = task_vectors(merge)
+        unified, chosen = make_node(Unify(), *deltas), [deltas[index] for index in tasks]
+        pairs.append([(delta, make_node(KeepAgreeing(), unified, delta)) for delta in chosen])
+    return norm_ratios(pairs)
 
 
 def _task(merges: Sequence[MergeInputs]) -> int | None:

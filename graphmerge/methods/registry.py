@@ -20,6 +20,8 @@ from graphmerge.methods import (
     della_linear,
     ema,
     emr,
+    emr_masks,
+    emr_restore,
     expo,
     fisher,
     geometric_median,
@@ -66,7 +68,8 @@ BUILT_IN: dict[str, Method] = {
         *(slerp, nuslerp, multislerp, karcher, nearswap),
         *(task_arithmetic, ties, dare_linear, dare_ties, della, della_linear),
         *(breadcrumbs, breadcrumbs_ties, sce, ram, ramplus_tl, consensus_ta, magmax, pcb, cabs),
-        *(arcee_fusion, model_stock, metagpt, nan, localize_and_stitch, emr, lines),
+        *(arcee_fusion, model_stock, metagpt, nan, localize_and_stitch),
+        *(emr, emr_masks, emr_restore, lines),
         *(expo, train_difference, add_perpendicular, passthrough),
         *(star, tsv_m, iso_c, iso_cts, wudi, actmat, cart, fisher, regmean),
     )

@@ -20,6 +20,7 @@ from graphmerge.native import (  # noqa: F401 - importing them registers their c
     random_drop,
     regions,
     sums,
+    task_masks,
     variance,
     vectors,
 )

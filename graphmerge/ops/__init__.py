@@ -41,6 +41,7 @@ from graphmerge.ops.rows import GatherRows, RowMap
 from graphmerge.ops.sources import LoadTensor, RequireIdentical, StackLayer
 from graphmerge.ops.sparsify import KeepLargest, MagnitudeDigits, MaskKey, RandomDrop, TieCutoff
 from graphmerge.ops.spherical import Combine, Gram, SphericalCoefficients
+from graphmerge.ops.task_masks import AgreementBits, KeepWhereBit, ListNumbers, NumberAt
 from graphmerge.ops.variance import (
     EnergyConsensus,
     EnergyShares,
@@ -66,6 +67,7 @@ __all__ = [
     "AddDelta",
     "AddLowRank",
     "Affine",
+    "AgreementBits",
     "ArcCoefficients",
     "Cast",
     "CollectMatrices",
@@ -97,7 +99,9 @@ __all__ = [
     "KeepLargest",
     "KeepMasked",
     "KeepTies",
+    "KeepWhereBit",
     "LargestOf",
+    "ListNumbers",
     "LoadTensor",
     "MagnitudeDigits",
     "Magnitudes",
@@ -107,6 +111,7 @@ __all__ = [
     "MergeFactors",
     "MergeMatrices",
     "NearSwap",
+    "NumberAt",
     "OverlapFactors",
     "PerpendicularCoefficients",
     "Pick",

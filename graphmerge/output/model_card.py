@@ -62,9 +62,11 @@ class Card:
     recipe_text: str
     """The recipe as it was read."""
     library: str
-    """The library that loads the output."""
+    """The library that loads the output; empty for a record."""
     use: str
     """Python code that loads the output; empty if that is not known."""
+    record: str = ""
+    """What the output is instead of a model; empty for a model."""
 
 
 def model_card(card: Card) -> str:
@@ -74,9 +76,7 @@ def model_card(card: Card) -> str:
         *front_matter(_facts(card, parts), parts),
         f"# {card.title}",
         "",
-        f"A merge of pre-trained models, made with graphmerge by {_methods(card)}.",
-        "",
-        *use_section(card.title, card.library, card.use),
+        *_what_it_is(card),
         "## Models",
         "",
         *(f"- {_model(own)}" for own in card.models.values()),
@@ -94,6 +94,8 @@ def _facts(card: Card, parts: Iterable[CardPart]) -> dict[str, Any]:
     """What the Hub is told, but for the licence."""
     hub_ids = list(dict.fromkeys(part.name for part in parts if part.is_hub))
     base = {"base_model": hub_ids, "base_model_relation": "merge"} if hub_ids else {}
+    if card.record:
+        return {"tags": ["graphmerge"]}
     return base | {"library_name": card.library, "tags": ["merge", "graphmerge"]}
 
 
@@ -106,6 +108,17 @@ def _methods(card: Card) -> str:
     names = dict.fromkeys(step.method for step in card.steps)
     noun = "method" if len(names) == 1 else "methods"
     return f"the {noun} {', '.join(f'`{name}`' for name in names)}"
+
+
+def _what_it_is(card: Card) -> Iterator[str]:
+    """What was made, and how it is used."""
+    how = f"made with graphmerge by {_methods(card)}."
+    if card.record:
+        yield from (f"This is no model that can be loaded. It was {how}", "")
+        yield from (f"It has {card.record}.", "")
+        return
+    yield from (f"A merge of pre-trained models, {how}", "")
+    yield from use_section(card.title, card.library, card.use)
 
 
 def _model(parts: Sequence[CardPart]) -> str:

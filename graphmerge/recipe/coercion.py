@@ -24,6 +24,8 @@ def coerce(parameter: ParameterSpec, value: Scalar) -> Scalar | None:
         return _to_int(value)
     if kind is bool:
         return value if value in parameter.choices else _to_bool(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)  # a name may be a number
     is_allowed = isinstance(value, str) and (not parameter.choices or value in parameter.choices)
     return value if is_allowed else None
 

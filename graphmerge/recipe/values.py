@@ -195,6 +195,15 @@ class Recipe:
         """The model that gives config and tokenizer: the base, else the first listed one."""
         return self.base_model or self.modules[0].slices[0].sources[0].model
 
+    def merged(self) -> tuple[ModelReference, ...]:
+        """Every model that is merged, each once, the base first."""
+        found = dict.fromkeys(filter(None, [self.base_model]))
+        for module in self.modules:
+            for part in module.slices:
+                found.update(dict.fromkeys(filter(None, [part.base_model])))
+                found.update((source.model, None) for source in part.sources)
+        return tuple(found)
+
     def statistics(self) -> tuple[ModelReference, ...]:
         """Every checkpoint of statistics of a model, each once."""
         parts = (part for module in self.modules for part in module.slices)
@@ -217,16 +226,7 @@ class Entry:
 
     def models(self) -> tuple[ModelReference, ...]:
         """Every model that is merged, each once, the base first."""
-        recipe = self.recipe
-        found: dict[ModelReference, None] = {}
-        if recipe.base_model:
-            found[recipe.base_model] = None
-        for module in recipe.modules:
-            for part in module.slices:
-                if part.base_model:
-                    found[part.base_model] = None
-                found.update((source.model, None) for source in part.sources)
-        return tuple(found)
+        return self.recipe.merged()
 
     def references(self) -> tuple[ModelReference, ...]:
         """Every model that the recipe speaks of: its inputs, then those of its tokenizer."""

@@ -55,7 +55,7 @@ class FoldedNode:
     spec: str
     """Shape and dtype; the dtype alone where shapes differ."""
     space: str
-    """What the values mean: weight, delta or statistic."""
+    """What the values mean: weight, delta, statistic or record."""
     count: int
     """How many nodes these are."""
 

@@ -23,5 +23,6 @@ PALETTE = {
     Space.WEIGHT.value: Colours("#e3f2fd", "#1e88e5"),
     Space.DELTA.value: Colours("#fff3e0", "#fb8c00"),
     Space.STATISTIC.value: Colours("#f3e5f5", "#8e24aa"),
+    Space.RECORD.value: Colours("#e8f5e9", "#43a047"),
 }
 """By the role of a node, `FoldedNode.role`."""

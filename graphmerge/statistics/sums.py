@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphmerge.ops import AbsoluteSum, Gram, Ratio, SignBalance
+from graphmerge.ops import AbsoluteSum, Gram, ListNumbers, NumberAt, Ratio, SignBalance
 from graphmerge.ops.blocks import BLOCK_ELEMENTS, blocks
 from graphmerge.statistics.registry import (
     Partial,
@@ -25,6 +25,7 @@ from graphmerge.statistics.registry import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from graphmerge.graph import Op
     from graphmerge.spec import TensorSpec
 
 
@@ -40,13 +41,11 @@ class BlockReduction(Reduction):
 class SumReduction(BlockReduction):
     """One sum over all blocks."""
 
-    def begin(self, op: AbsoluteSum | SignBalance, inputs: tuple[TensorSpec, ...]) -> Statistic:
+    def begin(self, op: Op, inputs: tuple[TensorSpec, ...]) -> Statistic:
         """A zero per block."""
         return np.zeros(blocks(inputs[0]))
 
-    def finish(
-        self, op: AbsoluteSum | SignBalance, state: Statistic, statistics: Sequence[Statistic]
-    ) -> Statistic:
+    def finish(self, op: Op, state: Statistic, statistics: Sequence[Statistic]) -> Statistic:
         """The sum of all blocks."""
         return np.array(exact_sum(state))
 
@@ -87,6 +86,7 @@ def exact_sum(values: Statistic) -> float:
 
 register_reduction(AbsoluteSum, SumReduction())
 register_reduction(SignBalance, SumReduction())
+register_reduction(NumberAt, SumReduction())
 register_reduction(Gram, GramReduction())
 
 
@@ -95,3 +95,9 @@ def ratio(op: Ratio, statistics: Sequence[Statistic]) -> Statistic:
     """A / b, 1 where b is zero."""
     numerator, denominator = statistics
     return np.array(float(numerator) / float(denominator) if denominator else 1.0)
+
+
+@register_small(ListNumbers)
+def list_numbers(op: ListNumbers, statistics: Sequence[Statistic]) -> Statistic:
+    """The numbers in a row."""
+    return np.array([float(number) for number in statistics])

@@ -80,8 +80,8 @@ def test_methods():
         "task_arithmetic", "ties", "dare_linear", "dare_ties", "della", "della_linear",
         "breadcrumbs", "breadcrumbs_ties", "sce", "ram", "ramplus_tl", "consensus_ta",
         "magmax", "pcb", "cabs", "arcee_fusion", "model_stock", "metagpt", "nan",
-        "localize_and_stitch", "emr", "lines", "expo", "train_difference",
-        "add_perpendicular", "passthrough",
+        "localize_and_stitch", "emr", "emr_masks", "emr_restore", "lines", "expo",
+        "train_difference", "add_perpendicular", "passthrough",
         "star", "tsv_m", "iso_c", "iso_cts", "wudi", "actmat", "cart", "fisher", "regmean",
     ]  # fmt: skip
 

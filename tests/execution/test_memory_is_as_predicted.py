@@ -26,7 +26,7 @@ from graphmerge.units import GIB, MIB
 
 sys.path.append(str(Path(__file__).parents[1] / "methods"))
 
-from data_statistics import FISHERS, folder_of
+from data_statistics import FISHERS, MASKS, RESCALERS, folder_of
 from table import ONE_EACH, TABLE
 
 SCRIPT = Path(__file__).with_name("measured_merge.py")
@@ -103,7 +103,7 @@ def of_row(models, row):
 
 
 def write_statistics(root, label, kind):
-    """Statistics of a model, whatever their values: the model itself, or unit matrices."""
+    """Statistics of a model, whatever their values: the model itself, unit matrices, or ones."""
     folder = root / folder_of(label, kind)
     if folder.exists():
         return
@@ -111,6 +111,10 @@ def write_statistics(root, label, kind):
         folder.symlink_to(root / label, target_is_directory=True)
         return
     entries = read_checkpoint(root / label).tensors.items()
+    if kind == MASKS:
+        masks = {name: torch.ones(x.spec.shape, dtype=torch.uint8) for name, x in entries}
+        write_model(folder, masks | {"emr.rescalers": RESCALERS})
+        return
     columns = {name: entry.spec.shape[1] for name, entry in entries if "proj" in name}
     write_model(folder, {name: torch.eye(count) for name, count in columns.items()})
 

@@ -1,7 +1,7 @@
-"""Statistics of made-up data for models in folders `m0`, `m1`, ...: Fisher and Gram matrices.
+"""Made-up statistics of models in folders `m0`, `m1`, ...: Fisher and Gram matrices, and masks.
 
 They depend on the model's name, on the tensor's name and on its shape, so that references make them
-again. All are in float32. Tensors whose name begins with `frozen` have no Gram matrix.
+again. All but masks are in float32. Tensors whose name begins with `frozen` have no Gram matrix.
 """
 
 import zlib
@@ -11,8 +11,11 @@ import torch
 
 from graphmerge.testing.stored_models import write_model
 
-FISHERS, GRAMS = "fisher", "gram"
+FISHERS, GRAMS, MASKS = "fisher", "gram", "masks"
 KINDS = (FISHERS, GRAMS)
+"""Of data."""
+RESCALERS = torch.tensor([0.75, 1.5, 0.1], dtype=torch.float64)
+"""Factors of the three tasks that masks are of."""
 
 
 def _generator(*key):
@@ -36,14 +39,22 @@ def gram(label, name, shape):
     return (x.T @ x).float()
 
 
+def masks(label, name, shape):
+    """Bytes with a bit for each of three tasks, and others that no task has."""
+    generator = _generator(MASKS, label, name)
+    return torch.randint(0, 256, tuple(shape), generator=generator, dtype=torch.uint8)
+
+
 def folder_of(label, kind):
     return f"{label}-{kind}"
 
 
 def write_statistics(root, label, tensors):
-    """Write both kinds for the model in the folder of this name."""
+    """Write all kinds for the model in the folder of this name."""
     for kind, make in ((FISHERS, fisher), (GRAMS, gram)):
         made = {name: make(label, name, x.shape) for name, x in tensors.items()}
         given = {name: x for name, x in made.items() if x is not None}
         if given:
             write_model(root / folder_of(label, kind), given)
+    given = {name: masks(label, name, x.shape) for name, x in tensors.items()}
+    write_model(root / folder_of(label, MASKS), given | {"emr.rescalers": RESCALERS})

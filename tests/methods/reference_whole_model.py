@@ -128,6 +128,12 @@ def masked(parts, index):
     return np.where(parts[index] * unified(parts) > 0, unified(parts), 0.0)
 
 
+def agreement_bits(parts):
+    """EMR-Merging, section 3.2: bit i where task i has the sign of the unified task vector."""
+    whole = unified(parts)
+    return sum(2.0**i * (part * whole > 0) for i, part in enumerate(parts))
+
+
 def lines_ratio(deltas):
     """LiNeS, section 4.3: what alpha is multiplied by where there are several tasks."""
     merged, *tuned = deltas

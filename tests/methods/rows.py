@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import reference
 import reference_masks
+import torch
 from attrs import field, frozen
 from data_statistics import folder_of
 
@@ -133,6 +134,11 @@ class Row:
     """How far float64 may be from the reference, relative to the largest magnitude."""
     statistics: str = ""
     """Kind of the statistics of each model, if the method wants some: see `data_statistics`."""
+    dtype: Callable[[int], torch.dtype] | None = None
+    """By the number of models, base included, the dtype of a record; a model has that of its
+    inputs."""
+    beside: frozenset[str] = frozenset()
+    """Names of tensors that a record has beside those of the models."""
 
     def __str__(self):
         return f"{self.method}-{self.settings}"

@@ -1,7 +1,9 @@
 """The rows of methods with statistics of whole models."""
 
+import data_statistics
 import numpy as np
 import reference_whole_model as whole
+import torch
 from rows import CANCELLING, NEGATIVE, PLAIN, WITH_ZERO, Row
 
 
@@ -69,6 +71,22 @@ def _emr(given):
     return given.tensors[0] + scale * factor * whole.masked(given.deltas, index)
 
 
+def _emr_masks(given):
+    return whole.agreement_bits(given.deltas)
+
+
+def _emr_restored(given):
+    task, scale = given.own["task"], given.own.get("lambda", 1.0)
+    (label,), shape = given.labels, given.tensors[0].shape
+    bits = data_statistics.masks(label, given.name, shape).numpy() >> task & 1
+    factor = scale * data_statistics.RESCALERS[task].item()
+    return given.tensors[0] + factor * bits * given.deltas[0]
+
+
+def _bits_dtype(count):
+    return torch.uint8 if count <= 9 else torch.uint16 if count <= 17 else torch.uint32
+
+
 def _lines(given):
     ratio = given.once("ratio", lambda: whole.lines_ratio(_deltas(given)))
     rise = given.own["beta"] * whole.depth(given.name, given.models[0])
@@ -91,6 +109,11 @@ def _stitch_row(settings, density=(0.1, 0.2, 0.05, 0.3), **own):
     return _row("localize_and_stitch", _stitch, settings, {"density": density}, **own)
 
 
+def _restored_row(settings, **own):
+    more = {"counts": (2,), "statistics": data_statistics.MASKS}
+    return Row("emr_restore", settings, _emr_restored, own, **more)
+
+
 ROWS = (
     _ties_row("model"),
     _ties_row("model-density-edges", density=(0.0, 1.0, 1e-9, 0.5)),
@@ -110,6 +133,10 @@ ROWS = (
     _row("pcb", _pcb, "half", ratio=0.5, **{"lambda": 0.5}),
     _row("emr", _emr, "plain"),
     _row("emr", _emr, "task", task="1", **{"lambda": 0.5}),
+    Row("emr_masks", "plain", _emr_masks, counts=(2, 3, 5), dtype=_bits_dtype,
+        beside=frozenset({"emr.rescalers"})),
+    _restored_row("plain", task=0),
+    _restored_row("scaled", task=2, **{"lambda": 0.5}),
     _row("lines", _lines, "plain", counts=(2,), alpha=0.25, beta=0.75),
     _row("lines", _lines, "tasks", alpha=0.5, beta=0.25),
 )  # fmt: skip

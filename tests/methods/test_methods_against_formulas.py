@@ -147,11 +147,12 @@ def assert_merged(row, count, dtype, root, models):
     merged = merge(row.recipe(labels), out, workers=2, tile_elements=BLOCK_ELEMENTS, seed=SEED)
     arithmetic = np.float64 if dtype is torch.float64 else np.float32
     found = merged.tensors()
-    assert found.keys() == models[0].keys()
+    assert found.keys() == models[0].keys() | row.beside
     memo = {}
     wide = [{name: x.double().numpy() for name, x in model.items()} for model in models[:count]]
-    for name, tensor in found.items():
-        assert tensor.dtype is dtype
+    for name in models[0]:
+        tensor = found[name]
+        assert tensor.dtype is (row.dtype(count) if row.dtype else dtype)
         inputs = [model[name] for model in wide]
         given = row.given(labels, wide, name=name, seed=SEED, arithmetic=arithmetic, memo=memo)
         want = row.reference(given)
@@ -163,7 +164,7 @@ def assert_merged(row, count, dtype, root, models):
         magnitudes = (np.abs(x).max(initial=0.0) for x in (want, *inputs))
         relative = row.tolerance if dtype is torch.float64 else FLOAT32_TOLERANCE
         allowed = relative * max(magnitudes)
-        check = {"allowed": allowed, "dtype": dtype, "excepted": excepted, "label": name}
+        check = {"allowed": allowed, "dtype": tensor.dtype, "excepted": excepted, "label": name}
         assert_close(tensor.double().numpy(), want, **check)
 
 

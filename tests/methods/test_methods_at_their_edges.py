@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import reference
 import torch
+from data_statistics import write_statistics
 from table import ONE_EACH, TABLE
 
 from graphmerge.errors import GraphmergeError
@@ -14,7 +15,9 @@ from graphmerge.testing.stored_models import read_model, same_bytes, write_model
 
 N = 3 * BLOCK_ELEMENTS + BLOCK_ELEMENTS // 2
 """Three and a half numerics blocks."""
-TASK_VECTOR_ROWS = [row for row in TABLE if row.needs_base and row.method != "slerp"]
+TASK_VECTOR_ROWS = [
+    row for row in TABLE if row.needs_base and row.method != "slerp" and not row.dtype
+]
 WEIGHTED_ROWS = [
     row
     for row in ONE_EACH
@@ -34,6 +37,8 @@ def test_frozen_tensors_stay_the_base(row, dtype, tmp_path):
     tensors["matrix"] = ramp(28 * 35, dtype).view(28, 35)
     count = row.counts[-1]
     labels = [str(write_model(tmp_path / f"m{model}", tensors)) for model in range(count)]
+    for label in labels if row.statistics else ():
+        write_statistics(tmp_path, label, tensors)
     merged = merge(row.recipe(labels), tmp_path / "out").tensors()
     assert all(same_bytes(merged[name] + 0.0, tensors[name] + 0.0) for name in tensors)
 
@@ -190,6 +195,7 @@ def test_emr_restores_the_task_that_is_asked_for(tmp_path):
         return merge(recipe | {"parameters": {"task": task}}, tmp_path / out).tensors()["x"]
 
     assert torch.equal(restored(tuned[1], "label"), restored("1", "number"))
+    assert torch.equal(restored(1, "integer"), restored("1", "text"))
     assert not torch.equal(restored("0", "other"), restored("1", "again"))
     with pytest.raises(GraphmergeError, match=r"unknown task.*got 2; wanted none, 0 to 1"):
         restored("2", "none")

@@ -219,7 +219,7 @@ def test_statistics_that_the_method_does_not_use_are_refused(models):
     first, *_ = refused(models, content)
     assert first == (
         "linear takes no statistics @ $.models[0].statistics: got m0-fisher "
-        "(leave it out, or choose fisher or regmean)"
+        "(leave it out, or choose fisher, regmean or emr_restore)"
     )
 
 

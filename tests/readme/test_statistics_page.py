@@ -11,7 +11,8 @@ from console_blocks import commands
 
 from graphmerge.testing.checkpoints import write_base, write_fine_tune
 from graphmerge.testing.llama_shapes import TINY
-from graphmerge.testing.stored_models import read_model
+from graphmerge.testing.merging import merge
+from graphmerge.testing.stored_models import read_model, weights_digest
 
 TEXT = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text()
 STEPS = Path(__file__).with_name("page_steps.py")
@@ -32,7 +33,8 @@ def steps():
     ]
 
 
-def test_statistics_are_taken_and_used(tmp_path):
+def test_statistics_are_taken_and_used(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the working directory may have models of these names
     write_base(tmp_path / "demo" / "base", TINY, seed=0)
     for seed, name in enumerate(NAMES, start=1):
         write_fine_tune(tmp_path / "demo" / name, tmp_path / "demo" / "base", seed=seed, scale=0.1)
@@ -48,5 +50,9 @@ def test_statistics_are_taken_and_used(tmp_path):
         assert (x.float() >= low - 0.01).all(), name
         assert (x.float() <= high + 0.01).all(), name
     name = "model.layers.0.self_attn.q_proj.weight"
+    task = {"merge_method": "emr", "base_model": "demo/base", "parameters": {"task": 1}}
+    listed = {"models": [{"model": f"demo/{one}"} for one in NAMES]}
+    merge(task | listed, tmp_path / "wanted")
+    assert weights_digest(tmp_path / "restored") == weights_digest(tmp_path / "wanted")
     mean = (models[0][name].float() + models[1][name].float()) / 2
     assert not torch.allclose(by_regression[name].float(), mean, atol=0.01)
