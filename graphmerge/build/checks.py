@@ -51,22 +51,16 @@ def _check_sources(
     base: ModelReference | None,
     where: str,
 ) -> Iterator[Problem]:
+    """A wrong number of inputs, and a base that is missing or takes no part."""
     labels = ", ".join(models[source.model].label for source in sources)
     if method.copies_lone_source and len(sources) == 1:
         return
-    least, most = method.least_models, method.most_models
     counts_base = method.base is not BaseRule.OPTIONAL
     count = sum(counts_base or source.model != base for source in sources)
-    if count < least or (most is not None and count > most):
-        wanted = (
-            str(least) if most == least else f"{least} to {most}" if most else f"at least {least}"
-        )
-        yield Problem(
-            f"wrong number of models for {method.name}",
-            where,
-            f"{count} ({labels})",
-            f"{wanted}, the base {'included' if counts_base else 'not counted'}",
-        )
+    if count < method.least_models or count > (method.most_models or count):
+        what = f"wrong number of models for {method.name}"
+        wanted = f"{_wanted(method)}, the base {'included' if counts_base else 'not counted'}"
+        yield Problem(what, where, f"{count} ({labels})", wanted)
     if method.base is BaseRule.REQUIRED and base is None:
         yield Problem(f"{method.name} needs a base model", where, hint="add base_model:")
     elif (
@@ -81,6 +75,14 @@ def _check_sources(
             models[base].label,
             "add the base with its layer_range, or set the slice's base_model",
         )
+
+
+def _wanted(method: Method) -> str:
+    """How many inputs a method takes."""
+    least, most = method.least_models, method.most_models
+    if most is None:
+        return f"at least {least}"
+    return str(least) if most == least else f"{least} to {most}"
 
 
 def _check_statistics(

@@ -79,15 +79,8 @@ class TensorBuilder:
         wants = self.method.wants_survey
         if self.method.survey is None or wants is None:
             return self.method.survey is not None
-        own = [spec for spec in self.method.parameters if not spec.per_model]
         kinds = {(match.place, self._dependence(match.place).of(match)): match for match in matches}
-        return any(
-            wants(
-                {spec.name: self._value(match, spec, None) for spec in own},
-                len(match.place.models),
-            )
-            for match in kinds.values()
-        )
+        return any(wants(self._own(match), len(match.place.models)) for match in kinds.values())
 
     def prepare(self, match: Match) -> MergeInputs | None:
         """What the method gets for a match, for its survey; None for a tensor that is copied.
@@ -227,8 +220,7 @@ class TensorBuilder:
 
     def _chosen(self, match: Match, choose: Callable[[Mapping[str, Scalar]], int]) -> ModelTensor:
         """One of the inputs as it is."""
-        own = {spec.name: self._value(match, spec, None) for spec in self.method.parameters}
-        index = choose(own)
+        index = choose(self._own(match))
         (tensor,) = _inputs_of(match, only=index)
         model = match.place.models[index]
         reason = f"taken from {model.label}" if model.is_stored else tensor.reason
@@ -257,6 +249,11 @@ class TensorBuilder:
         merge = self._inputs(match, nodes, statistics, parameters)
         return merge, self.recipe.out_dtype or stored
 
+    def _own(self, match: Match) -> dict[str, Scalar]:
+        """The method's own parameters for a match."""
+        own = (spec for spec in self.method.parameters if not spec.per_model)
+        return {spec.name: self._value(match, spec, None) for spec in own}
+
     def _value(self, match: Match, spec: ParameterSpec, source: int | None) -> Scalar:
         """A parameter for a tensor: of one source, by its number, or of the method."""
         place = match.place
@@ -277,6 +274,7 @@ class TensorBuilder:
         statistics: list[tuple[Node | None, Node | None]],
         parameters: dict[str, Scalar],
     ) -> MergeInputs:
+        """What the method gets, of tensors and statistics in the dtype of the arithmetic."""
         place = match.place
         specs = {spec.name: spec for spec in self.method.parameters}
 
@@ -293,19 +291,9 @@ class TensorBuilder:
                 zip(labels, keys, nodes, statistics, strict=True)
             )
         )
-        base = next(
-            (
-                model
-                for model, source in zip(models, place.sources, strict=True)
-                if source.model == place.base
-            ),
-            None,
-        )
-        own = {
-            spec.name: self._value(match, spec, None)
-            for spec in specs.values()
-            if not spec.per_model
-        }
+        pairs = zip(models, place.sources, strict=True)
+        base = next((model for model, source in pairs if source.model == place.base), None)
+        own = self._own(match)
         parameters.update(own)
         return MergeInputs(_tensor(match), models, base, own, self.seed, self._survey)
 

@@ -59,7 +59,7 @@ def _combine(tile: Tile, weights: tuple[float, ...]) -> None:
 
 @register_kernel(Scale)
 def scale(op: Scale, tile: Tile) -> None:
-    """Factor * x."""
+    """factor * x."""
     torch.mul(tile.inputs[0], op.factor, out=tile.output)
 
 

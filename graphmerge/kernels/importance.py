@@ -38,7 +38,7 @@ def importance(op: Importance, tile: Tile) -> None:
 
 @register_kernel(KeepImportant)
 def keep_important(op: KeepImportant, tile: Tile) -> None:
-    """X where it is important enough, else 0."""
+    """x where it is important enough, else 0."""
     x, size = tile.inputs
     least = torch.tensor(float(tile.statistics[0]), dtype=size.dtype, device=size.device)
     tile.output.copy_(x).masked_fill_((size >= least).logical_not_(), 0.0)

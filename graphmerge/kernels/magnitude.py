@@ -152,5 +152,5 @@ def _end_of_ties(
 
 
 def _hardshrink(x: torch.Tensor, limit: float, output: torch.Tensor) -> None:
-    """X where |x| > limit, else 0."""
+    """x where |x| > limit, else 0."""
     torch.ops.aten.hardshrink.out(x, limit, out=output)

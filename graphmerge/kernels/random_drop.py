@@ -19,7 +19,7 @@ Words: TypeAlias = "np.ndarray[Any, np.dtype[np.uint64]]"
 
 @register_kernel(RandomDrop)
 def random_drop(op: RandomDrop, tile: Tile) -> None:
-    """X where the mask keeps it, else 0."""
+    """x where the mask keeps it, else 0."""
     x = tile.inputs[0]
     mask = keep_mask(op.key, op.density, tile.start, x.numel())
     factors = tile.scratch[0].copy_(torch.from_numpy(mask.view(np.uint8)))

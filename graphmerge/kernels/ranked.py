@@ -31,7 +31,7 @@ def ranked(op: RankedMask, tile: Tile) -> None:
 
 @register_kernel(KeepMasked)
 def keep_masked(op: KeepMasked, tile: Tile) -> None:
-    """X where the mask is set, else 0."""
+    """x where the mask is set, else 0."""
     x, mask = tile.inputs
     tile.output.copy_(x).masked_fill_(mask.eq(0), 0.0)
 

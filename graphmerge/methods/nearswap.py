@@ -9,7 +9,7 @@ from graphmerge.recipe.signature import REQUIRED, ParameterSpec
 
 
 def build(merge: MergeInputs) -> Node:
-    """W T + (1-w) B, w falling with the distance."""
+    """w T + (1-w) B, w falling with the distance."""
     (other,) = merge.fine_tunes
     return make_node(NearSwap(merge.number("t")), merge.base_node, other.node)
 

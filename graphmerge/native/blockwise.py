@@ -75,7 +75,7 @@ def _most(code: ChunkCode) -> Value:
 
 
 def _keep_in_groups(op: KeepInGroups, code: VectorCode) -> Value:
-    """X where the mask keeps it, else 0."""
+    """x where the mask keeps it, else 0."""
     kept = code.is_above_zero(code.mask())
     return code.choose(kept, code.inputs[0], code.constant(0.0))
 

@@ -69,7 +69,7 @@ def _rows(op: Importance, statistics: Sequence[Statistic]) -> Arguments:
 
 
 def _keep_important(op: KeepImportant, code: VectorCode) -> Value:
-    """X where it is important enough, else 0."""
+    """x where it is important enough, else 0."""
     x, size = code.inputs
     kept = code.builder.fcmp_ordered(">=", size, code.numbers[0])
     return code.choose(kept, x, code.constant(0.0))

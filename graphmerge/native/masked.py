@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _keep_masked(op: KeepMasked, code: VectorCode) -> Value:
-    """X where the mask is set, else 0."""
+    """x where the mask is set, else 0."""
     x, mask = code.inputs
     kept = code.builder.icmp_unsigned("!=", mask, splat(0, INT8))
     return code.choose(kept, x, code.constant(0.0))

@@ -88,7 +88,7 @@ def spread_over(builder: ir.IRBuilder, scalar: Value, kind: ir.VectorType) -> Va
 
 
 def _random_drop(op: RandomDrop, code: VectorCode) -> Value:
-    """X where the mask keeps it, else x * 0."""
+    """x where the mask keeps it, else x * 0."""
     return code.builder.fmul(code.inputs[0], code.mask())
 
 

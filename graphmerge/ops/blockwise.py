@@ -56,5 +56,5 @@ class KeepInGroups(Op):
         return Workspace(4 * (inputs[0].dtype.bits // 8 + 8) + 2, fixed_bytes=64 * self.group)
 
     def settings(self) -> str:
-        """N:m."""
+        """n:m."""
         return f"{self.keep}:{self.group}"

@@ -98,7 +98,7 @@ class QuartileThreshold(AbstractSmall):
 
 @frozen(cache_hash=True)
 class KeepImportant(Op):
-    """X where its importance reaches a threshold, of inputs (x, importance, threshold)."""
+    """x where its importance reaches a threshold, of inputs (x, importance, threshold)."""
 
     kind: ClassVar[str] = "keep-important"
     access: ClassVar[Access] = Access.ELEMENTWISE

@@ -90,7 +90,7 @@ class RankedMask(Op):
 
 @frozen(cache_hash=True)
 class KeepMasked(Op):
-    """X where a mask of bytes is not 0, else 0, of inputs (x, mask)."""
+    """x where a mask of bytes is not 0, else 0, of inputs (x, mask)."""
 
     kind: ClassVar[str] = "sparsify"
     access: ClassVar[Access] = Access.ELEMENTWISE

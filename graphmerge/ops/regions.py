@@ -78,7 +78,7 @@ class ActiveCounts(AbstractBlockSums):
     """Magnitude above which an entry counts as changed."""
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """N by 2 for n deltas."""
+        """n by 2 for n deltas."""
         same_compute_spec(inputs)
         return TensorSpec((len(inputs), 2), DType.F64)
 

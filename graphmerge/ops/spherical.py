@@ -26,7 +26,7 @@ class Gram(AbstractBlockSums):
     kind: ClassVar[str] = "gram"
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """N by n for n inputs."""
+        """n by n for n inputs."""
         same_compute_spec(inputs)
         return TensorSpec((len(inputs), len(inputs)), DType.F64)
 

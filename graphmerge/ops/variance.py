@@ -23,7 +23,7 @@ ZERO_BIN = 1 << 15
 
 @frozen(cache_hash=True)
 class Variance(OfDeltas):
-    """N times the variance of each entry over n deltas; exactly zero where all are equal.
+    """n times the variance of each entry over n deltas; exactly zero where all are equal.
 
     With e_i = x_i - x_1 and m = sum_i e_i / n it is sum_i (e_i - m)^2.
     """

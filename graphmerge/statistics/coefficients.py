@@ -37,7 +37,7 @@ def length_of(combination: Statistic, gram: Statistic) -> float:
 
 
 def share(part: Statistic, whole: Statistic) -> Statistic:
-    """Part / whole; 0 where the whole is 0."""
+    """part / whole; 0 where the whole is 0."""
     return np.divide(part, whole, out=np.zeros_like(whole), where=whole != 0)
 
 
@@ -72,7 +72,7 @@ def direction_coefficients(op: DirectionCoefficients, statistics: Sequence[Stati
 @register_small(StockCoefficients)
 @_QUIET
 def stock_coefficients(op: StockCoefficients, statistics: Sequence[Statistic]) -> Statistic:
-    """T / n for each."""
+    """t / n for each."""
     gram = statistics[0]
     count = gram.shape[-1]
     lengths = np.maximum(norms(gram), op.least)

@@ -82,7 +82,7 @@ def next_digit(counts: Statistic, bits: int, above: int, keep: int) -> tuple[int
         counts: A histogram; of 15 bits for the first digit, when `bits` is 0, else of 16.
         bits: The digits so far.
         above: Magnitudes that are surely above.
-        keep: K.
+        keep: k.
     """
     rows = counts.reshape(-1, _ROW)  # a row of bins at a time, then the bins of one
     row, above = _last_reached(rows.sum(axis=1, dtype=np.int64), above, keep)
@@ -91,7 +91,7 @@ def next_digit(counts: Statistic, bits: int, above: int, keep: int) -> tuple[int
 
 
 def _last_reached(counts: Statistic, above: int, keep: int) -> tuple[int, int]:
-    """The last place with which, and those behind it, K is reached; and how many lie above it."""
+    """The last place with which, and those behind it, k is reached; and how many lie above it."""
     not_below = np.cumsum(counts[::-1])[::-1]
     place = int(np.flatnonzero(not_below >= keep - above)[-1])
     return place, above + int(not_below[place] - counts[place])

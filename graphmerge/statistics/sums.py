@@ -92,7 +92,7 @@ register_reduction(Gram, GramReduction())
 
 @register_small(Ratio)
 def ratio(op: Ratio, statistics: Sequence[Statistic]) -> Statistic:
-    """A / b, 1 where b is zero."""
+    """a / b, 1 where b is zero."""
     numerator, denominator = statistics
     return np.array(float(numerator) / float(denominator) if denominator else 1.0)
 

@@ -132,5 +132,5 @@ def inverse_root_shares(op: InverseRootShares, statistics: Sequence[Statistic]) 
 
 @register_small(Affine)
 def affine(op: Affine, statistics: Sequence[Statistic]) -> Statistic:
-    """Factor * x + offset."""
+    """factor * x + offset."""
     return np.array(op.factor * float(statistics[0]) + op.offset)
