@@ -142,16 +142,11 @@ class TieCutoff(Op):
         return 8 * blocks(inputs[0])
 
 
-@frozen(cache_hash=True)
-class KeepLargest(Op):
-    """The k largest magnitudes of a delta, else zero; of inputs (delta, its TieCutoff)."""
+class AbstractByCutoff(Op):
+    """A part of the entries of a delta, else zero; of inputs (delta, a TieCutoff)."""
 
-    kind: ClassVar[str] = "sparsify"
     access: ClassVar[Access] = Access.ELEMENTWISE
     scheduled_alike: ClassVar[bool] = True
-
-    density: float
-    """The fraction that was asked for, for readers; the cutoff decides."""
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Unchanged."""
@@ -164,6 +159,16 @@ class KeepLargest(Op):
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta."""
         return delta_and_statistics(inputs)
+
+
+@frozen(cache_hash=True)
+class KeepLargest(AbstractByCutoff):
+    """The k largest magnitudes of a delta, else zero; of inputs (delta, its TieCutoff)."""
+
+    kind: ClassVar[str] = "sparsify"
+
+    density: float
+    """The fraction that was asked for, for readers; the cutoff decides."""
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
         """The magnitude's bits."""

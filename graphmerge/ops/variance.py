@@ -11,7 +11,7 @@ from typing import ClassVar
 from attrs import frozen
 
 from graphmerge.graph import Access, Fusion, Op, Space, Workspace
-from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
+from graphmerge.ops.checks import all_in, same_compute_spec
 from graphmerge.ops.elementwise import OfDeltas
 from graphmerge.ops.small import AbstractSmall
 from graphmerge.ops.sparsify import DIGIT_BITS, HISTOGRAM_BYTES, AbstractDigits
@@ -124,8 +124,7 @@ class EnergyConsensus(Op):
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta."""
         all_in(Space.STATISTIC, inputs[-1:], "weights are a statistic")
-        all_in(Space.DELTA, inputs[:-1], "signs are elected among task vectors")
-        return shared_space(inputs[:-1])
+        return all_in(Space.DELTA, inputs[:-1], "signs are elected among task vectors")
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
         """The sign, one contribution, and the sum of weights."""
