@@ -7,7 +7,7 @@ import pytest
 
 from graphmerge.build.derived_key import derived_key
 from graphmerge.recipe import ModelReference, parse_recipe
-from graphmerge.recipe.values import Entry, Recipe
+from graphmerge.recipe.values import Conditional, Entry, PerTensor, Recipe
 
 TIES = """
 merge_method: ties
@@ -100,3 +100,13 @@ def test_an_operation_that_keeps_places_has_the_key_of_its_input():
     assert derived_key(keeping, models) == "of the code"
     thinned = attrs.evolve(keeping, merge_method="sparsify")
     assert derived_key(thinned, models) != "of the code"
+
+
+def test_a_function_counts_by_its_name():
+    def given(name, value):
+        weight = (Conditional(PerTensor(lambda tensor, layer, layers: value, name)),)
+        recipe = attrs.evolve(parse_recipe(TIES), parameters={"weight": weight})
+        models = {ref: SimpleNamespace(key=ref.path) for ref in Entry("", recipe).references()}
+        return derived_key(recipe, models)
+
+    assert given("rising", 1) == given("rising", 2) != given("falling", 1)
