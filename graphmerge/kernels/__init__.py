@@ -22,6 +22,6 @@ from graphmerge.kernels import (  # noqa: F401 - importing them registers their 
     variance,
     vectors,
 )
-from graphmerge.kernels.registry import ReducedTile, Tile, kernel, registered_ops, update
+from graphmerge.kernels.registry import ReducedTile, Tile, kernel, update
 
-__all__ = ["ReducedTile", "Tile", "kernel", "registered_ops", "update"]
+__all__ = ["ReducedTile", "Tile", "kernel", "update"]

@@ -98,8 +98,3 @@ def kernel(op: Op) -> Kernel:
 def update(op: Op) -> Update:
     """The kernel of a reduction."""
     return _UPDATES[type(op)]
-
-
-def registered_ops() -> set[type[Op]]:
-    """Every op class that has a kernel."""
-    return {*_KERNELS, *_UPDATES}

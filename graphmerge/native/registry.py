@@ -56,8 +56,3 @@ def register_lowering(op: type[Op], lowering: Lowering) -> None:
 def lowering(op: Op) -> Lowering:
     """How an op becomes code."""
     return _LOWERINGS[type(op)]
-
-
-def lowered_ops() -> set[type[Op]]:
-    """Every op class that has native code."""
-    return set(_LOWERINGS)

@@ -23,7 +23,6 @@ from graphmerge.statistics.registry import (
     Reduction,
     Statistic,
     fold,
-    ops_with_statistics,
     reduction,
     small,
 )
@@ -34,7 +33,6 @@ __all__ = [
     "Reduction",
     "Statistic",
     "fold",
-    "ops_with_statistics",
     "reduction",
     "small",
 ]

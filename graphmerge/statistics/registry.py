@@ -105,8 +105,3 @@ def reduction(op: Op) -> Reduction:
 def small(op: Op) -> Small:
     """What maps statistics to a statistic for an op."""
     return _SMALL[type(op)]
-
-
-def ops_with_statistics() -> set[type[Op]]:
-    """Every op class that makes a statistic."""
-    return {*_REDUCTIONS, *_SMALL, *_FOLDS}
