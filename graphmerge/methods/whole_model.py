@@ -49,7 +49,7 @@ def distinct(merges: Iterable[MergeInputs]) -> tuple[MergeInputs, ...]:
     Raises:
         RecipeError: the models are not the same everywhere, as slices may have it.
     """
-    found = {tuple(model.node for model in merge.models): merge for merge in reversed(list(merges))}
+    found = {merge.nodes: merge for merge in reversed(list(merges))}
     kept = tuple(reversed(found.values()))
     labels = {tuple(model.label for model in merge.fine_tunes) for merge in kept}
     if len(labels) > 1:

@@ -161,7 +161,7 @@ def _composed(
 def _ordered(merge: MergeInputs, base: Base) -> list[Node]:
     """Nodes in recipe order, the base first where the method has one."""
     tuned = [model.node for model in _weighed(merge, base)]
-    return [merge.base.node, *tuned] if merge.base and base == "required" else tuned
+    return [merge.base_node, *tuned] if base == "required" else tuned
 
 
 def _weighed(merge: MergeInputs, base: Base) -> tuple[ModelInput, ...]:
