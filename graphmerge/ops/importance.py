@@ -12,6 +12,9 @@ from graphmerge.ops.rescale import SCALAR
 from graphmerge.ops.small import AbstractSmall
 from graphmerge.spec import DType, TensorSpec
 
+NUMPY_BYTES = 2**16
+"""At least what numpy takes to go through the rows of a matrix: some 50 KB."""
+
 
 def row_elements(spec: TensorSpec) -> int:
     """Elements of a row: the last axis; 1 for a single number."""
@@ -41,8 +44,8 @@ class RowDivergence(Op):
         return (DType.F64,) * 2
 
     def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """A ratio, and some numbers per row, which may be as short as an element."""
-        return Workspace(8 + 48)
+        """Four numbers per row, which may be as short as an element, and buffers of numpy."""
+        return Workspace(-(-32 // row_elements(inputs[0])), fixed_bytes=NUMPY_BYTES)
 
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
         """A number per row."""
@@ -77,8 +80,8 @@ class Importance(Op):
         return (inputs[0].dtype,)
 
     def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """Factors of whole rows in float64, and numbers of repetitions."""
-        return Workspace(8 + 24, fixed_bytes=16 * self.row)
+        """Factors of whole rows in float64."""
+        return Workspace(8, fixed_bytes=16 * self.row + NUMPY_BYTES)
 
 
 @frozen(cache_hash=True)
