@@ -9,7 +9,16 @@ import transformers
 from sentencepiece import sentencepiece_model_pb2 as messages
 from sentencepiece_models import BYTES, edited, library, train, write_folder
 from tokenizers import Tokenizer
-from vocabulary_models import EMBEDDING, bpe, by_token, config_of, embedding, merge, write_named
+from vocabulary_models import (
+    EMBEDDING,
+    bpe,
+    by_token,
+    config_of,
+    embedding,
+    merge,
+    unigram,
+    write_named,
+)
 
 from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.errors import InputError
@@ -175,6 +184,72 @@ def test_what_cannot_be_written_is_refused_when_planning(folder, tmp_path):
     ):
         compile_recipe(path)
     merge(tmp_path, recipe(tmp_path, {"source": "base"}, {"base": 1, "other": 1}))
+
+
+UNIGRAMS = {
+    "LlamaTokenizer": ("tokenizer.model", "<s> {}"),
+    "T5Tokenizer": ("spiece.model", "{} </s>"),
+    "XLMRobertaTokenizer": ("sentencepiece.bpe.model", "<s> {} </s>"),
+    "CamembertTokenizer": ("sentencepiece.bpe.model", "<s> {} </s>"),
+}
+
+
+@pytest.mark.parametrize("kind", UNIGRAMS)
+def test_union_of_unigrams(kind, tmp_path):
+    name, frame = UNIGRAMS[kind]
+    settings, data = {"tokenizer_class": kind}, train("unigram", 100)
+    write_folder(tmp_path / "base", 1, data, settings, rows=210, name=name)
+    other = unigram([("▁abc", -0.5), ("QQ", -1.0), ("Q", -9.0)])
+    config = {"model_type": "llama", "vocab_size": 5}
+    write_named(tmp_path / "fast", 2, other, {EMBEDDING: (1, 2)}, config, ["<x>"])
+    ids = read_tokenizer(read_checkpoint(tmp_path / "base")).tokens
+    out, _ = merge(tmp_path, recipe(tmp_path, {}, {"base": 1, "fast": 10_000}))
+    rows = by_token(out)
+    assert {token: row for token, row in rows.items() if token in ids and token != "<unk>"} == {
+        token: 10_001 * (1000 + number) for token, number in ids.items() if token != "<unk>"
+    }
+    assert rows["<unk>"] == 1000 + ids["<unk>"] + 10_000 * 2000
+    assert [rows[token] for token in ("▁abc", "QQ", "<x>")] == [
+        10_001 * n for n in (2001, 2002, 2004)
+    ]
+    loaded = transformers.AutoTokenizer.from_pretrained(out)
+    text = " ".join(library(data).encode("def 中国", out_type=str))
+    assert (
+        loaded.convert_ids_to_tokens(loaded("def 中国")["input_ids"]) == frame.format(text).split()
+    )
+    assert loaded.tokenize("abc<x>QQ") == ["▁abc", "<x>", "▁", "QQ"]
+
+
+def test_scores_of_a_sentencepiece_model_go_into_a_unigram(tmp_path):
+    write_named(
+        tmp_path / "base",
+        1,
+        unigram([("▁abc", -0.5), ("a", -9.0)]),
+        {EMBEDDING: (1, 2)},
+        {"model_type": "llama", "vocab_size": 3},
+    )
+    data = train("unigram", 100)
+    write_folder(tmp_path / "pieces", 2, data, LLAMA)
+    out, _ = merge(tmp_path, recipe(tmp_path, {}, {"base": 1, "pieces": 10_000}))
+    theirs = library(data)
+    written = dict(json.loads((out / "tokenizer.json").read_text())["model"]["vocab"])
+    assert len(written) == 3 + 100 - 2
+    for number in range(3, 100):
+        piece = theirs.id_to_piece(number)
+        if piece != "a":
+            assert written[piece] == theirs.get_score(number)
+            assert by_token(out)[piece] == 10_001 * (2000 + number)
+    assert written["a"] == -9.0
+
+
+def test_ids_and_pieces_in_two_files_are_not_extended(folder, tmp_path):
+    write_folder(tmp_path / "base", 1, train("bpe", 500, **BYTES), LLAMA)
+    (tmp_path / "base" / "vocab.json").write_text('{"a": 1, "b": 0}')
+    (tmp_path / "other").symlink_to(folder / "other")
+    path = tmp_path / "recipe.yml"
+    path.write_text(recipe(tmp_path, {}, {"base": 1, "other": 1}))
+    with pytest.raises(InputError, match=r"no tokens can be added.*ids are in another file"):
+        compile_recipe(path)
 
 
 def test_memory_is_within_what_the_plan_counts(tmp_path):
