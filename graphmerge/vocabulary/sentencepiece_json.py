@@ -1,8 +1,8 @@
 """Make the content of a tokenizer.json that splits text as a sentencepiece model does.
 
 Sentencepiece merges, in BPE, the two neighbours whose union has the highest score, the leftmost of
-equal ones; a tokenizer.json lists pairs by rank. The lists are equivalent if scores of pieces
-differ: a piece ranks by its score, and the pairs that make it follow each other.
+equal ones; a tokenizer.json lists pairs by rank. The two agree if scores of pieces differ: a piece
+ranks by its score, and the pairs that make it follow each other, in any order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from graphmerge.vocabulary.sentencepiece_file import PieceType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from graphmerge.vocabulary.sentencepiece_file import SentencePieces
     from graphmerge.vocabulary.slow_tokenizer import SlowTokenizer
@@ -85,26 +85,16 @@ def settings_for_json(slow: SlowTokenizer) -> dict[str, Any]:
 
 
 def merges_of(slow: SlowTokenizer) -> list[tuple[str, str]]:
-    """The pairs of pieces that are merged, in their order; none for a Unigram.
-
-    Two pairs that make the same piece compete where they share a neighbour: the left one begins
-    with more than the right one has, so its second part is a beginning of the piece.
-    """
+    """The pairs of pieces that are merged, in their order; none for a Unigram."""
     if slow.model.kind != "BPE":
         return []
     known = {piece: x for piece, x in _normal_pieces(slow.model).items() if piece in slow.tokens}
-    ordered = sorted(known, key=known.__getitem__, reverse=True)
-    return [pair for piece in ordered if len(piece) > 1 for pair in _pairs(piece, known)]
-
-
-def _pairs(piece: str, known: Mapping[str, float]) -> list[tuple[str, str]]:
-    places = range(1, len(piece))
-    pairs = [
-        (first, second)
-        for place in places
-        if (first := piece[:place]) in known and (second := piece[place:]) in known
+    return [
+        (piece[:place], piece[place:])
+        for piece in sorted(known, key=known.__getitem__, reverse=True)
+        for place in range(1, len(piece))
+        if piece[:place] in known and piece[place:] in known
     ]
-    return sorted(pairs, key=lambda pair: not piece.startswith(pair[1]))
 
 
 def _is_legacy(slow: SlowTokenizer) -> bool:

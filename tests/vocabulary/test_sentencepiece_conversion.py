@@ -8,6 +8,7 @@ import pytest
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from sentencepiece import sentencepiece_model_pb2 as messages
 from sentencepiece_models import BYTES, LETTERS, LIKE_LLAMA, edited, library, train
 from tokenizers import Tokenizer
 from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
@@ -84,6 +85,24 @@ def test_texts_are_split_as_by_the_library(name, text, pair):
     assert are_as_good(slow, ours.encode(text, add_special_tokens=False).ids, ids)
     if slow.model.has_byte_fallback:
         assert ours.decode(ids) == theirs.decode(ids)
+
+
+WORDS = st.text("ab", min_size=2, max_size=6)
+
+
+@given(words=st.lists(WORDS, unique=True, max_size=25), text=st.text("ab", max_size=24))
+def test_any_scores_of_bpe_give_the_same_merges(words, text, tmp_path_factory):
+    message = messages.ModelProto()
+    message.pieces.add(piece="<unk>", type=2)
+    for piece in (*words, "a", "b"):
+        message.pieces.add(piece=piece, score=-len(message.pieces))
+    message.trainer_spec.model_type = 2
+    message.normalizer_spec.add_dummy_prefix = False
+    data = message.SerializeToString()
+    slow = slow_tokenizer(
+        tmp_path_factory.getbasetemp(), data, {"tokenizer_class": "GemmaTokenizer"}
+    )
+    assert made(slow).encode(text, add_special_tokens=False).ids == library(data).encode(text)
 
 
 @pytest.mark.parametrize("kind", CLASSES)
