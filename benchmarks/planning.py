@@ -1,8 +1,8 @@
 """Time `graphmerge plan`, from the start of Python to its end, for models of many tensors.
 
 Mixtures of experts with 5,000, 50,000 and 100,000 tensors and a dense model of 70 billion
-parameters, as headers without data; merged linearly (two models), by ties, dare_ties and della
-(four).
+parameters, as headers without data; merged linearly and by lines (two models), by ties, dare_ties,
+della, tsv_m and the like (four), some of them with statistics of the whole model.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from workloads import DEFAULT_FOLDER, HERE, graphmerge, mib, table
 
 SHAPES = {"small": (4, 2), "70B": (80, 0), "5k": (30, 53), "50k": (60, 275), "100k": (60, 553)}
 """Layers and experts; no experts in a dense model."""
-METHODS = ("linear", "ties", "dare_ties", "della")
+METHODS = ("linear", "ties", "dare_ties", "della", "lines", "tsv_m", "metagpt", "ties-model", "pcb")
+"""Recipes: methods, and ties with statistics of the whole model."""
 HEADER = ["shape", "tensors", "method", "seconds", "CPU seconds", "us of CPU per tensor", "peak"]
 
 

@@ -21,6 +21,7 @@ from graphmerge.graph import (
     Output,
     Pattern,
     Value,
+    expanded_where_needed,
     make_node,
     pruned,
     simplify,
@@ -79,7 +80,8 @@ def build_graph(recipes: RecipeGraph, stored: Models, *, seed: int) -> Build:
     warnings = (*_of_entries(made, "warnings"), *idle, *_warnings(merged))
     notes = tuple(_of_entries(made, "notes"))
     reading = sum(lifted.reading_bytes for lifted in made.values())
-    graph = Graph(tuple(_outputs(tensors)), (), warnings, notes, reading)
+    made_graph = Graph(tuple(_outputs(tensors)), (), warnings, notes, reading)
+    graph = expanded_where_needed(made_graph)
     graph = evolve(graph, omissions=tuple(_omissions(graph, stored, made.values())))
     verify_graph(graph)
     return Build(graph, final.model, _parameters(made))

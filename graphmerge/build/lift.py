@@ -25,6 +25,7 @@ from graphmerge.build.models import (
     stack_of,
 )
 from graphmerge.build.statistics import require_some_used
+from graphmerge.build.surveying import surveyed
 from graphmerge.build.tensors import TensorBuilder
 from graphmerge.checkpoint.layer_config import with_layers
 from graphmerge.errors import GraphmergeError, InputError, Problem, RecipeError
@@ -122,9 +123,8 @@ def _tensors(matches: Sequence[Match], builder: TensorBuilder) -> dict[str, Mode
     """
     problems = _Problems()
     if builder.wants_survey(matches):
-        found = [problems.of(match.name, partial(builder.prepare, match)) for match in matches]
+        merges = surveyed(builder, matches, problems.of)
         problems.raise_any()
-        merges = tuple(merge for merge in found if merge is not None)
         problems.of("", partial(builder.survey, merges))
         problems.raise_any()
     made: dict[str, ModelTensor] = {}

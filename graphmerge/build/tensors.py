@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from graphmerge.build.matching import Match, Place
-    from graphmerge.graph import Op
+    from graphmerge.graph import Alike, Op
     from graphmerge.methods.questions import Question
     from graphmerge.recipe.signature import ParameterSpec
     from graphmerge.recipe.values import Recipe, Scalar
@@ -59,6 +59,22 @@ class Made:
 
 
 @frozen(eq=False)
+class Read:
+    """What an output tensor is made of."""
+
+    kind: Hashable
+    """What decides how it is made, beside what the method asks of it."""
+    inputs: list[ModelTensor]
+    """The tensors of the models that take part."""
+    leaves: tuple[Op, ...]
+    """Of these and of their statistics, each once."""
+    tensors: tuple[str, ...]
+    """The names that random masks in them depend on, and its own; empty without such masks."""
+    is_shared: bool
+    """Whether leaves and names are all that tells tensors of its kind apart."""
+
+
+@frozen(eq=False)
 class TensorBuilder:
     """Builds the values of output tensors for one recipe, working out each kind of tensor once."""
 
@@ -73,6 +89,7 @@ class TensorBuilder:
     _dependences: dict[Place, Dependence] = field(factory=dict, init=False)
     _kinds: Kinds[Made] = field(factory=Kinds, init=False)
     _survey: dict[str, tuple[Node, ...]] = field(factory=dict, init=False)
+    _reads: dict[Match, Read] = field(factory=dict, init=False)
 
     def wants_survey(self, matches: Iterable[Match]) -> bool:
         """Whether the method is to look at all tensors first; asked once per set of parameters."""
@@ -82,8 +99,12 @@ class TensorBuilder:
         kinds = {(match.place, self._dependence(match.place).of(match)): match for match in matches}
         return any(wants(self._own(match), len(match.place.models)) for match in kinds.values())
 
-    def prepare(self, match: Match) -> MergeInputs | None:
+    def prepare(self, match: Match, alike: Alike | None = None) -> MergeInputs | None:
         """What the method gets for a match, for its survey; None for a tensor that is copied.
+
+        Args:
+            match: The match.
+            alike: The tensors that it is to be taken for.
 
         Raises:
             CheckpointError: an input is missing, or shapes or dtypes do not fit.
@@ -92,7 +113,9 @@ class TensorBuilder:
         inputs = _inputs_of(match)
         _require_one_shape(match, inputs)
         dtypes = [tensor.stored for tensor in inputs]
-        return None if self._is_copied(dtypes) else self._prepare(match, inputs, dtypes, {})[0]
+        if self._is_copied(dtypes):
+            return None
+        return evolve(self._prepare(match, inputs, dtypes, {})[0], alike=alike)
 
     def survey(self, merges: tuple[MergeInputs, ...]) -> bool:
         """Let the method look at all tensors that it merges, before any of them is built.
@@ -124,6 +147,34 @@ class TensorBuilder:
         """
         if self.method.choose is not None:
             return self._chosen(match, self.method.choose)
+        read = self._reads.pop(match, None) or self.read(match)
+        made = self._kinds.find(read.kind, partial(_tensor, match))
+        if made is None:
+            made, asked = self._make(match, read)
+            if asked is not None:
+                self._kinds.add(read.kind, asked, made)
+        if made.parameters is not None:
+            self.resolved[match.name] = made.parameters
+        pattern, leaves = made.pattern, read.leaves
+        tensors = (read.tensors or (match.name,)) if pattern.tensors else ()
+        own = leaves if pattern.leaves else ()
+        return ModelTensor(pattern, own, made.stored, made.reason, tensors)
+
+    def read_ahead(self, match: Match) -> Read:
+        """What a match is made of, found out before it is built.
+
+        Raises:
+            CheckpointError: an input is missing.
+        """
+        read = self._reads[match] = self.read(match)
+        return read
+
+    def read(self, match: Match) -> Read:
+        """What a match is made of.
+
+        Raises:
+            CheckpointError: an input is missing.
+        """
         inputs = _inputs_of(match)
         statistics = self._statistics(match, inputs)
         read = [*inputs, *(tensor for given in statistics for tensor in given.tensors)]
@@ -132,7 +183,7 @@ class TensorBuilder:
         if named:
             named.append(match.name)
             repeats += arrangement(tuple(named))
-        key = (
+        kind = (
             match.place,
             self._dependence(match.place).of(match),
             match.moved,
@@ -140,17 +191,8 @@ class TensorBuilder:
             *[tensor.pattern for tensor in read],
             *[tensor.stored for tensor in read],
         )
-        made = self._kinds.find(key, partial(_tensor, match))
-        if made is None:
-            made, asked = self._make(match, inputs, leaves, distinct(named))
-            if asked is not None:
-                self._kinds.add(key, asked, made)
-        if made.parameters is not None:
-            self.resolved[match.name] = made.parameters
-        pattern = made.pattern
-        tensors = (distinct(named) or (match.name,)) if pattern.tensors else ()
-        own = leaves if pattern.leaves else ()
-        return ModelTensor(pattern, own, made.stored, made.reason, tensors)
+        is_shared = bool(leaves) and all(tensor.pattern.is_shared for tensor in read)
+        return Read(kind, inputs, leaves, distinct(named), is_shared)
 
     def _leaves(
         self, place: Place, inputs: list[ModelTensor]
@@ -171,14 +213,13 @@ class TensorBuilder:
     def _make(
         self,
         match: Match,
-        inputs: list[ModelTensor],
-        leaves: tuple[Op, ...],
-        named: tuple[str, ...],
+        read: Read,
     ) -> tuple[Made, Mapping[Question, Hashable] | None]:
         """What becomes of a match, and what matches of the same key must answer for it to hold.
 
         None if it holds for no other.
         """
+        inputs, named = read.inputs, read.tensors
         _require_one_shape(match, inputs)
         dtypes = [tensor.stored for tensor in inputs]
         parameters: dict[str, Scalar] | None = None
@@ -201,7 +242,7 @@ class TensorBuilder:
             named = named or tuple(merge.names_masked)
         if match.moved and match.moved[0] != match.moved[1]:
             node = make_node(StackLayer(*match.moved), node)
-        pattern = None if is_own else shared_pattern(node, leaves, named)
+        pattern = None if is_own else shared_pattern(node, read.leaves, named)
         made = Made(pattern or Pattern(node), stored, reason, parameters)
         return made, None if pattern is None else asked
 

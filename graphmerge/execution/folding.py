@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from graphmerge.graph import all_inputs
 from graphmerge.statistics import fold
 
 if TYPE_CHECKING:
@@ -23,11 +24,12 @@ class Folding:
             node: The statistic.
             given: Statistics that are made already, those among its inputs with others.
         """
+        inputs = all_inputs(node)
         self._node = node
         self._fold = fold(node.op)
-        self._state = self._fold.begin(node.op, tuple(value.spec for value in node.inputs))
+        self._state = self._fold.begin(node.op, tuple(value.spec for value in inputs))
         self._places: dict[Node, list[int]] = {}
-        for place, value in enumerate(node.inputs):
+        for place, value in enumerate(inputs):
             self._places.setdefault(value, []).append(place)
         for value in self._places:
             if value in given:

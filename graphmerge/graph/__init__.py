@@ -1,6 +1,8 @@
 """The graph: hash-consed nodes over abstract ops, rewrites, and the verifier."""
 
-from graphmerge.graph.graph import Graph, Omission, Output
+from graphmerge.graph.alike import Alike, Member, all_inputs, nodes_of_one, tops_of_kinds
+from graphmerge.graph.expansion import expanded_where_needed
+from graphmerge.graph.graph import Graph, Omission, Output, Surveyed
 from graphmerge.graph.node import Node, make_node, postorder
 from graphmerge.graph.op import Access, Fusion, Op, Space, Workspace
 from graphmerge.graph.pattern import (
@@ -8,6 +10,7 @@ from graphmerge.graph.pattern import (
     Value,
     arrangement,
     distinct,
+    is_over_tensors,
     pruned,
     shared_pattern,
 )
@@ -16,22 +19,30 @@ from graphmerge.graph.verify import verify_graph
 
 __all__ = [
     "Access",
+    "Alike",
     "Fusion",
     "Graph",
+    "Member",
     "Node",
     "Omission",
     "Op",
     "Output",
     "Pattern",
     "Space",
+    "Surveyed",
     "Value",
     "Workspace",
+    "all_inputs",
     "arrangement",
     "distinct",
+    "expanded_where_needed",
+    "is_over_tensors",
     "make_node",
+    "nodes_of_one",
     "postorder",
     "pruned",
     "shared_pattern",
     "simplify",
+    "tops_of_kinds",
     "verify_graph",
 ]

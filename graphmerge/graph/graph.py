@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from graphmerge.graph.alike import all_inputs, nodes_of_one, tops_of_kinds
 from graphmerge.graph.node import postorder
-from graphmerge.graph.pattern import Pattern, Value, value_of
+from graphmerge.graph.pattern import Pattern, Value, is_over_tensors, unchanging, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from graphmerge.graph.alike import Alike
     from graphmerge.graph.node import Node
     from graphmerge.graph.op import Op
     from graphmerge.spec import TensorSpec
@@ -71,16 +73,21 @@ class Graph:
 
     def nodes(self) -> list[Node]:
         """Every node, inputs before users."""
-        return list(postorder(output.node for output in self.outputs))
+        roots = (output.node for output in self.outputs)
+        return list(postorder(roots, inputs_of=all_inputs))
 
     def sources(self) -> set[Op]:
         """Every op without inputs: what is loaded."""
         found = set(chain.from_iterable(output.value.leaves for output in self.outputs))
         over_tensors: set[Node] = set()
         for pattern in {output.value.pattern for output in self.outputs}:
-            found.update(pattern.fixed)
-            over_tensors.update(node for node in pattern.nodes if node.op.fold_width)
-        found.update(node.op for node in postorder(over_tensors) if not node.inputs)
+            found.update(op for op in pattern.fixed if not op.fold_width)
+            over_tensors.update(filter(is_over_tensors, pattern.nodes))
+        for node in postorder(over_tensors):
+            if not node.inputs:
+                found.add(node.op)
+            for alike in node.op.alike:
+                found.update(chain.from_iterable(member.leaves for member in alike.members))
         return found
 
     @cached_property
@@ -99,12 +106,62 @@ class Graph:
     def kinds(self) -> dict[str, int]:
         """Number of nodes of each kind, by falling number."""
         counts: Counter[str] = Counter()
+        shared: set[Node] = set()
         for pattern, members in self.partition.alike.items():
+            shared |= pattern.unchanging
             for node in pattern.nodes:
-                counts[node.op.kind] += len(members)
+                counts[node.op.kind] += 0 if node in pattern.unchanging else len(members)
         single = postorder(output.node for output in self.partition.single)
         counts.update(node.op.kind for node in single)
+        for kind in self.surveyed:
+            for own in kind.tops.values():
+                shared |= unchanging(nodes_of_one(own))
+            *measured, merged = kind.own_nodes() if kind.output else (*kind.own_nodes(), set())
+            for node in set().union(*measured) - merged:
+                counts[node.op.kind] += len(kind.alike.members)
+        counts.update(node.op.kind for node in shared)
         return dict(counts.most_common())
+
+    def over_tensors(self) -> list[Node]:
+        """Statistics over tensors by kinds, inputs before users."""
+        patterns = dict.fromkeys(output.value.pattern for output in self.outputs)
+        roots = chain.from_iterable(pattern.nodes for pattern in patterns)
+        found = postorder(filter(is_over_tensors, roots))
+        return [node for node in found if node.op.alike]
+
+    @cached_property
+    def surveyed(self) -> tuple[Surveyed, ...]:
+        """The kinds of tensors that statistics over tensors go by."""
+        tops: dict[Alike, dict[Node, tuple[Node, ...]]] = {}
+        for statistic in self.over_tensors():
+            for alike, own in tops_of_kinds(statistic):
+                tops.setdefault(alike, {})[statistic] = own
+        if not tops:
+            return ()
+        owners = {leaf: output for output in self.outputs for leaf in output.value.leaves}
+        return tuple(
+            Surveyed(alike, own, next(filter(None, map(owners.get, alike.members[0].leaves)), None))
+            for alike, own in tops.items()
+        )
+
+
+@frozen(eq=False)
+class Surveyed:
+    """Tensors of a kind, as statistics over tensors see them."""
+
+    alike: Alike
+    """The tensors."""
+    tops: Mapping[Node, tuple[Node, ...]]
+    """What each statistic takes of the first of them."""
+    output: Output | None
+    """The output that is made of the first of them, if there is one."""
+
+    def own_nodes(self) -> list[set[Node]]:
+        """Nodes of the first tensor, for each statistic and then for the output."""
+        found = [nodes_of_one(own) for own in self.tops.values()]
+        if self.output is not None:
+            found.append(tuple(self.output.value.bind().values()))
+        return [set(nodes) - unchanging(nodes) for nodes in found]
 
 
 @frozen(eq=False)
@@ -120,7 +177,12 @@ class Partition:
 def _repeated(outputs: Iterable[Output]) -> set[Op]:
     """What is loaded for more than one output."""
     times = Counter(output.value.pattern for output in outputs)
-    fixed = [op for pattern, count in times.items() for op in pattern.fixed * min(count, 2)]
+    fixed = [
+        op
+        for pattern, count in times.items()
+        for op in pattern.fixed * min(count, 2)
+        if not op.alike
+    ]
     loads = [*chain.from_iterable(output.value.leaves for output in outputs), *fixed]
     if len(set(loads)) == len(loads):
         return set()
@@ -134,7 +196,7 @@ def _partition(outputs: tuple[Output, ...]) -> Partition:
     for output in outputs:
         pattern, leaves = output.value.pattern, output.value.leaves
         is_own = not repeated or repeated.isdisjoint(leaves)
-        if leaves and not pattern.fixed and is_own:
+        if leaves and pattern.is_shared and is_own:
             alike.setdefault(pattern, []).append(output)
         else:
             single.append(output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -78,6 +79,7 @@ def postorder(
     *,
     seen: set[Node] | None = None,
     stop: Callable[[Node], bool] | None = None,
+    inputs_of: Callable[[Node], tuple[Node, ...]] = attrgetter("inputs"),
 ) -> Iterator[Node]:
     """Every node below the roots, inputs before users, each once.
 
@@ -91,7 +93,7 @@ def postorder(
             stack.pop()
             continue
         is_end = stop is not None and stop(node)
-        missing = [] if is_end else [value for value in node.inputs if value not in done]
+        missing = [] if is_end else [value for value in inputs_of(node) if value not in done]
         if missing:
             stack.extend(reversed(missing))
         else:

@@ -11,6 +11,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
+    from graphmerge.graph.alike import Alike
     from graphmerge.graph.node import Node
     from graphmerge.spec import DType, TensorSpec
 
@@ -140,6 +141,15 @@ class Op(ABC):
         that they are never held together. Statistics over many tensors among its inputs are held.
         """
         return 0
+
+    @property
+    def alike(self) -> tuple[Alike, ...]:
+        """The kinds of tensors that a statistic over many goes by: see `graphmerge.graph.alike`.
+
+        Its inputs are `fold_width` for the first tensor of each, and then statistics over tensors.
+        Without kinds they are those of every tensor.
+        """
+        return ()
 
     def simplified(self, node: Node) -> Node:
         """The node itself, or one of the nodes below it that has the same value."""

@@ -43,29 +43,58 @@ class Pattern:
 
         A statistic over many tensors is one of them, what it is made of is not.
         """
-        return tuple(postorder([self.root], stop=_is_over_tensors))
+        return tuple(postorder([self.root], stop=is_over_tensors))
 
     @cached_property
     def fixed(self) -> tuple[Op, ...]:
         """Ops that end the graph and that all of the tensors have in common."""
         own = set(self.leaves)
-        ends = (node for node in self.nodes if not node.inputs or _is_over_tensors(node))
+        ends = (node for node in self.nodes if not node.inputs or is_over_tensors(node))
         return tuple(node.op for node in ends if node.op not in own)
+
+    @cached_property
+    def is_shared(self) -> bool:
+        """Whether others can have it: all ends are leaves, or statistics over tensors by kinds."""
+        return all(op.alike for op in self.fixed)
+
+    @cached_property
+    def unchanging(self) -> frozenset[Node]:
+        """Nodes that all of the tensors have in common: statistics over tensors, and their own."""
+        return unchanging(self.nodes)
 
     def bind(self, leaves: tuple[Op, ...], tensors: tuple[str, ...] = ()) -> Mapping[Node, Node]:
         """The nodes of the tensor that has these leaves and names, by those of the first."""
         if leaves == self.leaves and tensors == self.tensors:
             return {node: node for node in self.nodes}
         given = dict(zip(self.leaves, leaves, strict=True))
-        names = dict(zip(self.tensors, tensors, strict=True))
-        bound: dict[Node, Node] = {}
-        for node in self.nodes:
-            op = node.op.for_tensors(names) if node.inputs else given.get(node.op, node.op)
+        return bind_nodes(self.nodes, given, dict(zip(self.tensors, tensors, strict=True)))
+
+
+def unchanging(nodes: Iterable[Node]) -> frozenset[Node]:
+    """Statistics over tensors, and what is made of nothing else; inputs come before users."""
+    found: set[Node] = set()
+    for node in nodes:
+        if is_over_tensors(node) or (node.inputs and found.issuperset(node.inputs)):
+            found.add(node)
+    return frozenset(found)
+
+
+def bind_nodes(
+    nodes: Iterable[Node], leaves: Mapping[Op, Op], names: Mapping[str, str]
+) -> Mapping[Node, Node]:
+    """The same nodes over other leaves, for tensors of other names; inputs come before users."""
+    bound: dict[Node, Node] = {}
+    for node in nodes:
+        if is_over_tensors(node):
+            bound[node] = node
+        else:
+            op = node.op.for_tensors(names) if node.inputs else leaves.get(node.op, node.op)
             bound[node] = make_node(op, *(bound[value] for value in node.inputs))
-        return bound
+    return bound
 
 
-def _is_over_tensors(node: Node) -> bool:
+def is_over_tensors(node: Node) -> bool:
+    """Whether a node is a statistic over many tensors."""
     return node.op.fold_width > 0
 
 
@@ -117,7 +146,7 @@ def shared_pattern(
 ) -> Pattern | None:
     """The pattern of a root over leaves; None if it has further ones, so that none can share it."""
     pattern = Pattern(root, leaves, tensors)
-    return None if pattern.fixed else pattern
+    return pattern if pattern.is_shared else None
 
 
 def pruned(pattern: Pattern) -> tuple[Pattern, tuple[int, ...]]:

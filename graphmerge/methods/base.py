@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from attrs import field, frozen
 
-from graphmerge.graph import Node
+from graphmerge.graph import Alike, Node
 from graphmerge.methods.questions import HasInName, InLayer, Question, Tensor
 from graphmerge.ops import MaskKey
 from graphmerge.recipe.signature import MethodSignature, ParameterSpec
@@ -127,6 +127,8 @@ class MergeInputs:
     """Seed of random masks."""
     survey: Survey = field(factory=dict)
     """What the method has found out about all tensors of the merge; empty while it does."""
+    alike: Alike | None = None
+    """For a survey: the tensors that it is to take this one for. None if this one is all."""
     asked: dict[Question, Hashable] = field(factory=dict, init=False, repr=False)
     """What the method has asked of the tensor, in order, with the answers: what it builds holds for
     every tensor with the same shapes, dtypes, parameters and answers."""
@@ -135,6 +137,11 @@ class MergeInputs:
     names_masked: set[str] = field(factory=set, init=False, repr=False)
     """The name of the tensor, if the method has asked for the key of a mask: what it builds then
     holds for other tensors with their names in the place of this one's."""
+
+    @property
+    def count(self) -> int:
+        """How many tensors a survey is to take this one for."""
+        return len(self.alike.members) if self.alike else 1
 
     @property
     def tensor(self) -> str:

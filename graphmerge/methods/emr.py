@@ -47,12 +47,12 @@ def build(merge: MergeInputs) -> Node:
 
 def rescalers(merges: tuple[MergeInputs, ...], tasks: Sequence[int]) -> tuple[Node, ...]:
     """sum |d_i| / sum |m_i u| over all tensors, for each of these tasks."""
-    pairs = []
-    for merge in distinct(merges):
+    kept, pairs = distinct(merges), []
+    for merge in kept:
         deltas = task_vectors(merge)
         unified, chosen = make_node(Unify(), *deltas), [deltas[index] for index in tasks]
         pairs.append([(delta, make_node(KeepAgreeing(), unified, delta)) for delta in chosen])
-    return norm_ratios(pairs)
+    return norm_ratios(kept, pairs)
 
 
 def _task(merges: Sequence[MergeInputs]) -> int | None:

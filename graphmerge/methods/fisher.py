@@ -20,8 +20,9 @@ def survey(merges: tuple[MergeInputs, ...]) -> Survey:
     """The squared norm of each model's Fisher matrix, over all tensors."""
     if not one_value(merges, "normalize", lambda merge: merge.flag("normalize")):
         return {}
-    squares = [[make_node(Gram(), x) for x in _fishers(merge)] for merge in distinct(merges)]
-    return {"squares": (sums_over_tensors(squares),)}
+    kept = distinct(merges)
+    squares = [[make_node(Gram(), x) for x in _fishers(merge)] for merge in kept]
+    return {"squares": (sums_over_tensors(kept, squares),)}
 
 
 def build(merge: MergeInputs) -> Node:

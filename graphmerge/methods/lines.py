@@ -25,11 +25,11 @@ def survey(merges: tuple[MergeInputs, ...]) -> Survey:
     tasks = len(merges[0].fine_tunes) - 1
     if not tasks:
         return {}
-    pairs = []
-    for merge in distinct(merges):
+    kept, pairs = distinct(merges), []
+    for merge in kept:
         merged, *tuned = task_vectors(merge)
         pairs.append([(_sum(tuned), make_node(Scale(float(tasks)), merged))])
-    return {"ratio": norm_ratios(pairs)}
+    return {"ratio": norm_ratios(kept, pairs)}
 
 
 def build(merge: MergeInputs) -> Node:

@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 def survey(merges: tuple[MergeInputs, ...]) -> Survey:
     """Each task vector's share of the squared norms, over all tensors."""
-    squares = [
-        [make_node(Gram(), delta) for delta in task_vectors(merge)] for merge in distinct(merges)
-    ]
-    return {"coefficients": (make_node(Shares(), sums_over_tensors(squares)),)}
+    kept = distinct(merges)
+    squares = [[make_node(Gram(), delta) for delta in task_vectors(merge)] for merge in kept]
+    return {"coefficients": (make_node(Shares(), sums_over_tensors(kept, squares)),)}
 
 
 def build(merge: MergeInputs) -> Node:

@@ -28,7 +28,8 @@ def survey(merges: tuple[MergeInputs, ...]) -> Survey:
     """With `scope: model` the coefficients, over all tensors."""
     if scope_of(merges) == "tensor":
         return {}
-    squares = sums_over_tensors([_squares(merge) for merge in distinct(merges)])
+    kept = distinct(merges)
+    squares = sums_over_tensors(kept, [_squares(merge) for merge in kept])
     return {"coefficients": (make_node(InverseRootShares(), squares),)}
 
 

@@ -13,7 +13,13 @@ from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import own
 from graphmerge.methods.ranges import fraction
 from graphmerge.methods.task_vectors import add_to_base, task_vectors
-from graphmerge.methods.whole_model import digits_over_tensors, distinct, one_value, widest
+from graphmerge.methods.whole_model import (
+    digits_over_tensors,
+    distinct,
+    entries_of,
+    one_value,
+    widest,
+)
 from graphmerge.ops import CompetitionMean, CompetitionScore, Magnitudes
 from graphmerge.ops.arithmetic import in_dtype
 
@@ -32,15 +38,15 @@ def survey(merges: tuple[MergeInputs, ...]) -> Survey:
     """Of each whole task vector the bounds of its magnitudes, and then those of its scores."""
     ratio = float(one_value(merges, "ratio", lambda merge: fraction(merge, "ratio")))
     kept = distinct(merges)
-    size = sum(merge.models[0].node.spec.numel for merge in kept)
+    size = entries_of(kept)
     if not size:
         return {}
     wide = widest(kept)
     deltas = [task_vectors(merge) for merge in kept]
     clamped = int(CLAMPED * size)
-    bounds = _magnitudes(deltas, (size - clamped, 1 + clamped), wide)
+    bounds = _magnitudes(kept, deltas, (size - clamped, 1 + clamped), wide)
     scores = [_scores(parts, bounds) for parts in deltas]
-    limits = _magnitudes(scores, (max(1, int(ratio * size)), 1), wide)
+    limits = _magnitudes(kept, scores, (max(1, int(ratio * size)), 1), wide)
     return {"bounds": (bounds,), "limits": (limits,)}
 
 
@@ -57,10 +63,16 @@ def _scores(deltas: Sequence[Node], bounds: Node) -> list[Node]:
     return [make_node(CompetitionScore(place), *deltas, bounds) for place in range(len(deltas))]
 
 
-def _magnitudes(parts: Sequence[Sequence[Node]], keep: tuple[int, ...], wide: DType) -> Node:
+def _magnitudes(
+    merges: Sequence[MergeInputs],
+    parts: Sequence[Sequence[Node]],
+    keep: tuple[int, ...],
+    wide: DType,
+) -> Node:
     """The k-th largest magnitudes of each model over all tensors, for every k of `keep`."""
     repeated = [[in_dtype(wide, x) for x in part for _ in keep] for part in parts]
-    return make_node(Magnitudes(wide), digits_over_tensors(repeated, keep * len(parts[0]), wide))
+    digits = digits_over_tensors(merges, repeated, keep * len(parts[0]), wide)
+    return make_node(Magnitudes(wide), digits)
 
 
 METHOD = Method(

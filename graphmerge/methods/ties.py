@@ -41,11 +41,11 @@ def survey(merges: tuple[MergeInputs, ...]) -> Survey:
         pairs = [
             list(zip(task_vectors(merge), trimmed(merge, found), strict=True)) for merge in tensors
         ]
-        found["factors"] = norm_ratios(pairs)
+        found["factors"] = norm_ratios(tensors, pairs)
     balances = [
         [make_node(SignBalance(weights_of(merge)), *_sparse(merge, found))] for merge in tensors
     ]
-    return found | {"balance": (sums_over_tensors(balances),)}
+    return found | {"balance": (sums_over_tensors(tensors, balances),)}
 
 
 def build(merge: MergeInputs) -> Node:

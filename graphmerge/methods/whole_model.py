@@ -30,6 +30,7 @@ from graphmerge.spec import DType
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from graphmerge.graph import Alike
     from graphmerge.methods.base import MergeInputs, Survey
     from graphmerge.recipe.values import Scalar
 
@@ -100,7 +101,7 @@ def survey_thresholds(merges: Sequence[MergeInputs]) -> Survey:
     as large is kept, as in TIES-Merging, arXiv 2306.01708.
     """
     densities = densities_of(merges)
-    size = sum(merge.models[0].node.spec.numel for merge in merges)
+    size = entries_of(merges)
     limited = [i for i, density in enumerate(densities) if 0 < density < 1 and size]
     if not limited:
         return {}
@@ -108,16 +109,25 @@ def survey_thresholds(merges: Sequence[MergeInputs]) -> Survey:
     wide = widest(merges)
     deltas = [task_vectors(merge) for merge in merges]
     parts = [[in_dtype(wide, of_tensor[i]) for i in limited] for of_tensor in deltas]
-    digits = digits_over_tensors(parts, keep, wide)
+    digits = digits_over_tensors(merges, parts, keep, wide)
     return {
         f"threshold {i}": (make_node(KeepTies(place), digits),) for place, i in enumerate(limited)
     }
 
 
+def entries_of(merges: Iterable[MergeInputs]) -> int:
+    """Entries of all tensors together."""
+    return sum(merge.count * merge.models[0].node.spec.numel for merge in merges)
+
+
 def digits_over_tensors(
-    parts: Sequence[Sequence[Node]], keep: tuple[int, ...], dtype: DType
+    merges: Sequence[MergeInputs],
+    parts: Sequence[Sequence[Node]],
+    keep: tuple[int, ...],
+    dtype: DType,
 ) -> Node:
     """The k-th largest magnitudes over all tensors: a k, and a part of each tensor, for each."""
+    alike = _kinds(merges)
     statistic: tuple[Node, ...] = ()
     for digit in range(len(DIGIT_BITS[dtype])):
         histograms = [
@@ -125,7 +135,7 @@ def digits_over_tensors(
             for part in parts
             for place, x in enumerate(part)
         ]
-        statistic = (make_node(DigitsOverTensors(keep, digit), *histograms, *statistic),)
+        statistic = (make_node(DigitsOverTensors(keep, digit, alike), *histograms, *statistic),)
     return statistic[0]
 
 
@@ -148,15 +158,23 @@ def _trimmed(delta: Node, density: float, threshold: tuple[Node, ...] | None) ->
     return in_dtype(delta.spec.dtype, kept)
 
 
-def sums_over_tensors(parts: Sequence[Sequence[Node]]) -> Node:
+def sums_over_tensors(merges: Iterable[MergeInputs], parts: Sequence[Sequence[Node]]) -> Node:
     """Sums of numbers over tensors: as many as each tensor has."""
-    return make_node(SumOverTensors(len(parts[0])), *(node for part in parts for node in part))
+    op = SumOverTensors(len(parts[0]), _kinds(merges))
+    return make_node(op, *(node for part in parts for node in part))
 
 
-def norm_ratios(pairs: Sequence[Sequence[tuple[Node, Node]]]) -> tuple[Node, ...]:
+def _kinds(merges: Iterable[MergeInputs]) -> tuple[Alike, ...]:
+    """The kinds of tensors that merges stand for; none where each is a tensor of its own."""
+    return tuple(merge.alike for merge in merges if merge.alike)
+
+
+def norm_ratios(
+    merges: Iterable[MergeInputs], pairs: Sequence[Sequence[tuple[Node, Node]]]
+) -> tuple[Node, ...]:
     """|x|_1 / |y|_1 over all tensors, for the pairs (x, y) of each; 1 where y is zero."""
     sums = sums_over_tensors(
-        [[make_node(AbsoluteSum(), x) for pair in part for x in pair] for part in pairs]
+        merges, [[make_node(AbsoluteSum(), x) for pair in part for x in pair] for part in pairs]
     )
     return tuple(
         make_node(Ratio(), make_node(Pick(2 * place), sums), make_node(Pick(2 * place + 1), sums))

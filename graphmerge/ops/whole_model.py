@@ -6,7 +6,7 @@ model; they are taken in as the passes over the tensors make them. See `Op.fold_
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
@@ -14,6 +14,9 @@ from graphmerge.ops.checks import same_compute_spec
 from graphmerge.ops.small import AbstractSmall
 from graphmerge.ops.sparsify import DIGIT_BITS, HISTOGRAM_BYTES, AbstractDigits
 from graphmerge.spec import DType, TensorSpec
+
+if TYPE_CHECKING:
+    from graphmerge.graph import Alike
 
 
 @frozen(cache_hash=True)
@@ -25,6 +28,8 @@ class SumOverTensors(AbstractSmall):
 
     width: int
     """Numbers per tensor, and sums."""
+    alike: tuple[Alike, ...] = ()
+    """Kinds of tensors."""
 
     @property
     def fold_width(self) -> int:
@@ -38,7 +43,16 @@ class SumOverTensors(AbstractSmall):
 
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
         """Every number: they are added up exactly."""
-        return 8 * len(inputs)
+        return 8 * (self.width * _tensors(self.alike) if self.alike else len(inputs))
+
+    def settings(self) -> str:
+        """Of how many tensors, where inputs are those of the first of each kind."""
+        return f"{_tensors(self.alike)} tensors" if self.alike else ""
+
+
+def _tensors(alike: tuple[Alike, ...]) -> int:
+    """How many tensors there are of all kinds."""
+    return sum(len(kind.members) for kind in alike)
 
 
 @frozen(cache_hash=True)
@@ -86,6 +100,8 @@ class DigitsOverTensors(AbstractSmall):
     """k of every model, at least 1 and at most its entries."""
     digit: int
     """Which digit, 0 for the most significant."""
+    alike: tuple[Alike, ...] = ()
+    """Kinds of tensors."""
 
     @property
     def fold_width(self) -> int:

@@ -62,11 +62,11 @@ def estimated_seconds(kinds: Kinds, *, workers: int, tile_elements: int) -> floa
 def _unit_seconds(unit: UnitPlan, tile_elements: int) -> float:
     known: dict[object, tuple[float, float]] = {}
     seconds = 0.0
-    for part in unit.unit.work.passes:
+    for part, count in unit.unit.work.counted_passes:
         if part.kind not in known:
             known[part.kind] = _pass_seconds(part, tile_elements)
         for duration in known[part.kind]:
-            seconds += duration
+            seconds += count * duration
     return seconds + storing_seconds(unit.unit.facts.shared_traffic_bytes)
 
 

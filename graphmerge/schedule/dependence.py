@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.graph import Access, Node
+from graphmerge.graph import Access, Node, tops_of_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Set
@@ -79,6 +79,10 @@ def _owners(roots: Iterable[Node], shared: Set[Node]) -> Iterator[tuple[Node, tu
         if root.op.fold_width:
             for tops in tops_by_tensor(root, shared):
                 yield root, tops
+            for alike, tops in tops_of_kinds(root):
+                if len(alike.members) > 1:  # a second owner, for the rest of the kind
+                    bound = alike.bind(tops, alike.members[1])
+                    yield root, tuple(bound[top] for top in tops)
         else:
             yield root, (root,)
 
@@ -86,7 +90,7 @@ def _owners(roots: Iterable[Node], shared: Set[Node]) -> Iterator[tuple[Node, tu
 def tops_by_tensor(root: Node, shared: Set[Node]) -> Iterator[tuple[Node, ...]]:
     """The reductions that a statistic over many tensors takes in, those of each tensor together.
 
-    Each once, and without shared ones: they have units of their own.
+    Each once, and without shared ones: they have units of their own. By kinds, those of the first.
     """
     width = root.op.fold_width
     tops = [value for value in root.inputs if not value.op.fold_width]

@@ -133,9 +133,9 @@ def all_workers_memory(tiles: Tiles, workers: int) -> TileMemory:
     tiles than workers.
     """
     found = [
-        (memory, count if part.tile_step >= part.numel else workers)
+        (memory, count * times if part.tile_step >= part.numel else workers)
         for unit, count, memories in tiles
-        for memory, part in zip(memories, unit.unit.work.passes, strict=True)
+        for memory, (part, times) in zip(memories, unit.unit.work.counted_passes, strict=True)
     ]
     arenas = _largest(found, workers, lambda tile: tile.arena_bytes)
     kernels = _largest(found, workers, lambda tile: tile.kernel_bytes)
@@ -160,7 +160,7 @@ def _largest(
 
 def unit_memory(plan: UnitPlan, tile_elements: int, count: int) -> list[TileMemory]:
     """What a worker needs for one tile of each pass of a unit, of which there are so many alike."""
-    bound = plan.bound()
+    bound = plan.of_first().bound()
     tensors = min(count, most_at_once(plan.unit.work, tile_elements))
     in_memory = set(bound.in_memory)
     known: dict[Hashable, TileMemory] = {}

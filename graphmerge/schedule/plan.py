@@ -5,11 +5,12 @@ from __future__ import annotations
 from itertools import repeat
 from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from graphmerge.errors import BudgetError, Problem
 from graphmerge.schedule.executors import Executor, Kernels
 from graphmerge.schedule.steps import Step, steps_of
+from graphmerge.schedule.units import Unit
 from graphmerge.units import format_bytes
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from graphmerge.graph import Graph, Node, Output
     from graphmerge.schedule.order import Order
-    from graphmerge.schedule.units import Unit
 
 
 @frozen
@@ -91,7 +91,15 @@ class UnitPlan:
 
     def bound(self) -> UnitPlan:
         """The same with a unit whose work speaks of its own nodes."""
-        return self if self.unit.value is None else UnitPlan(self.unit.bound(), self.keeps)
+        bound = self.unit.bound()
+        return self if bound is self.unit else UnitPlan(bound, self.keeps)
+
+    def of_first(self) -> UnitPlan:
+        """The same with passes over the first tensor of every kind only."""
+        unit, work = self.unit, self.unit.work
+        if not work.rounds:
+            return self
+        return UnitPlan(Unit(unit.outputs, evolve(work, rounds=())), self.keeps)
 
     @property
     def kind(self) -> Hashable:

@@ -52,7 +52,7 @@ def report(plan: Plan, *, shards: int) -> PlanReport:
         tensors=len(graph.outputs),
         inputs=input_reports(plan),
         nodes=graph.kinds(),
-        passes=sum(count * len(unit.unit.work.passes) for unit, count in plan.order.kinds),
+        passes=sum(count * unit.unit.work.pass_count for unit, count in plan.order.kinds),
         executors=_executors(plan),
         units=_units(plan),
         stored=stored,
@@ -69,8 +69,8 @@ def report(plan: Plan, *, shards: int) -> PlanReport:
 def _executors(plan: Plan) -> dict[str, int]:
     used: Counter[Executor] = Counter()
     for unit, count in plan.order.kinds:
-        for part in unit.unit.work.passes:
-            used[part.executor] += count
+        for part, times in unit.unit.work.counted_passes:
+            used[part.executor] += count * times
     return {executor.value: used[executor] for executor in Executor if used[executor]}
 
 
@@ -89,11 +89,17 @@ def input_reports(plan: Plan) -> tuple[InputReport, ...]:
 def _read_by_many(plan: Plan) -> Iterator[tuple[Sequence[Op], int]]:
     """What units that have nodes in common read, and how many bytes of it."""
     read: Counter[Op] = Counter()
+    alike: dict[Op, Sequence[Op]] = {}
     for member in plan.order.members:
         for unit in member.option if member.output is None else ():
             for op, size in _reads(unit.unit.work, unit.keeps):
                 read[op] += size
-    yield from (((op,), size) for op, size in read.items())
+            for one in unit.unit.work.rounds:
+                members = one.alike.members
+                for place, op in enumerate(members[0].leaves):
+                    if op not in alike:
+                        alike[op] = [other.leaves[place] for other in members]
+    yield from ((alike.get(op, (op,)), size) for op, size in read.items())
 
 
 def _read_by_one(plan: Plan) -> Iterator[tuple[Sequence[Op], int]]:
@@ -128,14 +134,14 @@ class _Read:
     def __init__(self) -> None:
         self._files: dict[int, Path] = {}
         self._specs: dict[int, TensorSpec] = {}
-        self._tensors = 0
+        self._tensors: set[int] = set()
         self._read_bytes = 0
 
     def add(self, entries: Sequence[TensorEntry], size: int) -> None:
         """Tensors, of each of which so many bytes are read."""
         self._files |= {id(entry.file): entry.file for entry in entries}
         self._specs |= {id(entry.spec): entry.spec for entry in entries}
-        self._tensors += len(entries)
+        self._tensors.update(map(id, entries))
         self._read_bytes += size * len(entries)
 
     def report(self, model: str) -> InputReport:
@@ -143,7 +149,7 @@ class _Read:
         return InputReport(
             model=model,
             files=tuple(sorted(set(map(str, self._files.values())))),
-            tensors=self._tensors,
+            tensors=len(self._tensors),
             read_bytes=self._read_bytes,
             dtypes=tuple(sorted({spec.dtype.value for spec in self._specs.values()})),
         )
@@ -163,7 +169,7 @@ def _sizes(unit: UnitPlan, tile_elements: int, count: int) -> Sizes:
     """What a unit takes, in the order of the report's fields."""
     tiles = unit_memory(unit, tile_elements, count)
     return (
-        len(unit.unit.work.passes),
+        unit.unit.work.pass_count,
         unit.read_bytes,
         unit.live_bytes,
         unit.unit.stored_bytes,

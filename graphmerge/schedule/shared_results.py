@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from graphmerge.graph import postorder
 from graphmerge.schedule.program import is_read
 from graphmerge.schedule.repeats import Uses
@@ -12,9 +14,10 @@ from graphmerge.schedule.report_values import SharedResult
 from graphmerge.schedule.units import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from graphmerge.graph import Node
+    from graphmerge.graph import Alike, Node, Pattern, Surveyed
+    from graphmerge.schedule.order import Option
     from graphmerge.schedule.plan import Plan
 
 
@@ -48,7 +51,8 @@ def _results(
 ) -> Iterator[SharedResult]:
     """What the function finds in the units that share nodes, and in those of patterns."""
     members = plan.order.members
-    found = passes([unit.unit for one in members if one.output is None for unit in one.option])
+    single = [unit.unit for one in members if one.output is None for unit in one.option]
+    found = passes([unit for unit in single if not unit.work.rounds])
     if found:
         tensors: dict[Node, str] = {}
         seen: set[Node] = set()
@@ -56,15 +60,41 @@ def _results(
             for node in postorder((output.node,), seen=seen):
                 tensors[node] = output.name
         yield from (_result(node, tensors[node], count) for node, count in found.items())
-    options = {id(one.option): one.option for one in members if one.output is not None}
+    options = {
+        id(one.option): (one.option, one.output.value.pattern)
+        for one in members
+        if one.output is not None
+    }
+    surveys = [one for unit in single for one in _surveys(unit)]
     known = {
-        key: passes([Unit((), unit.unit.work) for unit in option])
-        for key, option in options.items()
+        key: passes(_of_one_tensor(option, pattern, plan.graph.surveyed, surveys))
+        for key, (option, pattern) in options.items()
     }
     if any(known.values()):
         alike = ((one.output.name, id(one.option)) for one in members if one.output is not None)
         for name, key in alike:
             yield from (_result(node, name, count) for node, count in known[key].items())
+
+
+def _surveys(unit: Unit) -> Iterator[tuple[Alike, Unit]]:
+    """What a statistic over tensors does for the first tensor of each kind."""
+    for one in unit.work.rounds:
+        yield one.alike, Unit((), evolve(unit.work, passes=one.passes, rounds=()))
+
+
+def _of_one_tensor(
+    option: Option,
+    pattern: Pattern,
+    kinds: Iterable[Surveyed],
+    surveys: Iterable[tuple[Alike, Unit]],
+) -> list[Unit]:
+    """All that is done for one of the tensors of a pattern, for statistics over tensors first."""
+    for kind in kinds:
+        if kind.output is not None and kind.output.value.pattern is pattern:
+            value = kind.output.value
+            own = [Unit((), unit.unit.work, value) for unit in option]
+            return [*(unit for alike, unit in surveys if alike is kind.alike), *own]
+    return [Unit((), unit.unit.work) for unit in option]
 
 
 def _result(node: Node, tensor: str, passes: int) -> SharedResult:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
@@ -19,12 +20,12 @@ from graphmerge.schedule.order import sums_before
 from graphmerge.schedule.steps import Free, RunPass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Set
 
     from graphmerge.graph import Node
     from graphmerge.schedule.order import Member, Option
     from graphmerge.schedule.plan import Plan, UnitPlan
-    from graphmerge.schedule.units import Pass
+    from graphmerge.schedule.units import Pass, Work
 
 
 @frozen
@@ -108,6 +109,10 @@ class _Replaying:
         """What units have made for others that are still to come."""
         own = (one.option for one in plan.order.members if one.output is None)
         self._users = _users(chain.from_iterable(own))
+        alike = [one.option for one in plan.order.members if one.output is not None]
+        self._given = {id(option): _given(option) for option in alike}
+        for option in alike:
+            self._users.update(self._given[id(option)])
         self._known: dict[int, _Turns] = {}
         self._held: list[int] = []
         self._largest: list[int] = []
@@ -118,10 +123,12 @@ class _Replaying:
         if member.output is None:
             self._note(_turns(member.option, self.shared, self._users))
             return
+        given = self._given[id(member.option)]
+        assert self.shared.issuperset(given), "a shared value is made too late"
         turns = self._known.get(id(member.option))
         if turns is None:
-            shared: set[Node] = set()
-            turns = _turns(member.option, shared, _users(member.option))
+            shared = set(given)
+            turns = _turns(member.option, shared, _users(member.option), given)
             assert not shared, "a shared value has no user"
             self._known[id(member.option)] = turns
         self._note(turns)
@@ -129,6 +136,8 @@ class _Replaying:
             beside = sum(node.spec.nbytes for node in self.shared)
             count = len(turns.stored)
             self._stored[-count:] = [beside + stored for stored in turns.stored]
+        self._users.subtract(given)
+        self.shared.difference_update([node for node in given if not self._users[node]])
 
     def _note(self, turns: _Turns) -> None:
         self.passes += turns.passes
@@ -163,21 +172,48 @@ def _users(units: Iterable[UnitPlan]) -> Counter[Node]:
     return Counter(node for unit in units for node in unit.unit.needs)
 
 
-def _turns(option: Option, shared: set[Node], users: Counter[Node]) -> _Turns:
-    """Replay units: what they make becomes shared, and what none needs any longer is let go."""
+def _given(option: Option) -> frozenset[Node]:
+    """What units of a pattern need and none of them makes."""
+    made = {node for unit in option for node in unit.unit.work.makes}
+    return frozenset(node for unit in option for node in unit.unit.work.needs) - made
+
+
+def _turns(
+    option: Option,
+    shared: set[Node],
+    users: Counter[Node],
+    given: Set[Node] = frozenset(),
+) -> _Turns:
+    """Replay units: what they make becomes shared, and what none needs any longer is let go.
+
+    What is given has been counted already.
+    """
     turns = _Turns([], [], [], [])
     for plan in option:
         unit = plan.unit
-        replay = _Replay(plan, shared)
+        replay = _Replay(plan.of_first(), shared)
         shared.update(node for node in unit.makes if not is_statistic(node))
-        turns.passes.append(len(replay.held))
-        turns.held.extend(replay.held)
+        held = _of_all(unit.work, replay.held)
+        turns.passes.append(len(held))
+        turns.held.extend(held)
         turns.largest.append(replay.largest)
-        turns.stored.append(sum(node.spec.nbytes for node in shared))
+        turns.stored.append(sum(node.spec.nbytes for node in shared - given))
         shared.update(unit.makes)
         users.subtract(unit.needs)
         shared.difference_update([node for node in unit.needs if not users[node]])
     return turns
+
+
+def _of_all(work: Work, held: list[int]) -> list[int]:
+    """Bytes in every pass, by those in passes over the first tensor of every kind."""
+    turns: list[tuple[int, list[int]]] = []
+    start = 0
+    for one in work.rounds:
+        own = held[start : start + len(one.passes)]
+        turns += [(member.place, own) for member in one.alike.members]
+        start += len(one.passes)
+    turns.sort(key=itemgetter(0))
+    return [*chain.from_iterable(own for _, own in turns), *held[start:]]
 
 
 class _Replay:

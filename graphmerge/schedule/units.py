@@ -9,11 +9,13 @@ reductions, in the tensor, or in both.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain, repeat
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from graphmerge.graph import Access, Node, Output, Value
+from graphmerge.graph import Access, Alike, Node, Output, Value, tops_of_kinds
 from graphmerge.schedule.dependence import is_statistic, marked_below, tops_by_tensor
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.fusion import fused_layout
@@ -75,6 +77,28 @@ class Work:
     """The root, if other units need it."""
     facts: UnitFacts
     """What is the same for all units of one structure."""
+    rounds: tuple[Round, ...] = ()
+    """Passes that are run for other tensors as well; those after them are run once."""
+
+    @property
+    def counted_passes(self) -> list[tuple[Pass, int]]:
+        """The passes, and how often each is run, for one tensor after the other."""
+        times = [len(one.alike.members) for one in self.rounds for _ in one.passes]
+        times += [1] * (len(self.passes) - len(times))
+        return list(zip(self.passes, times, strict=True))
+
+    @property
+    def pass_count(self) -> int:
+        """How many passes are run."""
+        return sum(count for _, count in self.counted_passes)
+
+    def spread(self) -> Work:
+        """The same work, with a pass of its own for every tensor."""
+        found = [turn for one in self.rounds for turn in one.turns()]
+        found.sort(key=itemgetter(0))
+        once = self.passes[sum(len(one.passes) for one in self.rounds) :]
+        passes = (*chain.from_iterable(passes for _, passes in found), *once)
+        return Work(self.root, passes, self.needs, self.makes, self.facts)
 
     def reads(self) -> Counter[Node]:
         """How many passes read each tensor of an input file."""
@@ -89,6 +113,24 @@ class Work:
             tuple(nodes[node] for node in self.makes),
             self.facts,
         )
+
+
+@frozen(eq=False)
+class Round:
+    """Passes over one tensor that are run for all tensors of its kind."""
+
+    passes: tuple[Pass, ...]
+    """Those of the first."""
+    tops: tuple[Node, ...]
+    """What they make of it."""
+    alike: Alike
+    """The tensors."""
+
+    def turns(self) -> Iterator[tuple[int, tuple[Pass, ...]]]:
+        """The passes of every tensor, after its place among all."""
+        for member in self.alike.members:
+            nodes = self.alike.bind(self.tops, member)
+            yield member.place, tuple(bind_pass(part, nodes) for part in self.passes)
 
 
 @frozen(eq=False)
@@ -109,7 +151,7 @@ class Unit:
     def bound(self) -> Unit:
         """The same unit with work that speaks of its own nodes."""
         if self.value is None:
-            return self
+            return Unit(self.outputs, self.work.spread()) if self.work.rounds else self
         return Unit(self.outputs, self.work.bind(self.value.bind()))
 
     def for_output(self, output: Output) -> Unit:
@@ -138,7 +180,7 @@ class Unit:
 
     def _own(self, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
         """The unit's own nodes in place of those of its work."""
-        if self.value is None or not nodes:
+        if self.value is None or self.value.pattern.unchanging.issuperset(nodes):
             return nodes
         own = self.value.bind()
         return tuple(own[node] for node in nodes)
@@ -231,18 +273,21 @@ def unit_facts(passes: tuple[Pass, ...], needs: tuple[Node, ...], stored_bytes: 
     )
 
 
-def _facts_one_by_one(parts: Iterable[UnitFacts], held_bytes: int) -> UnitFacts:
-    """Facts about a unit that goes through tensors one by one and holds so much from the first."""
+def _facts_one_by_one(parts: Iterable[tuple[UnitFacts, int]], held_bytes: int) -> UnitFacts:
+    """Facts about a unit that goes through tensors one by one and holds so much from the first.
+
+    Those about a tensor come with how many there are like it.
+    """
     found = tuple(parts)
     return UnitFacts(
-        instructions=sum(facts.instructions for facts in found),
-        has_repeats=any(facts.has_repeats for facts in found),
-        state_bytes=held_bytes + max((part.state_bytes for part in found), default=0),
-        repeated_bytes=sum(part.repeated_bytes for part in found),
-        loaded_bytes=sum(part.loaded_bytes for part in found),
-        streamed_bytes=sum(part.streamed_bytes for part in found),
-        copied_again_bytes=sum(part.copied_again_bytes for part in found),
-        shared_traffic_bytes=sum(part.shared_traffic_bytes for part in found),
+        instructions=sum(count * part.instructions for part, count in found),
+        has_repeats=any(part.has_repeats for part, _ in found),
+        state_bytes=held_bytes + max((part.state_bytes for part, _ in found), default=0),
+        repeated_bytes=sum(count * part.repeated_bytes for part, count in found),
+        loaded_bytes=sum(count * part.loaded_bytes for part, count in found),
+        streamed_bytes=sum(count * part.streamed_bytes for part, count in found),
+        copied_again_bytes=sum(count * part.copied_again_bytes for part, count in found),
+        shared_traffic_bytes=sum(count * part.shared_traffic_bytes for part, count in found),
     )
 
 
@@ -307,18 +352,30 @@ class UnitBuilder:
         """The unit of a statistic over many tensors: passes over one tensor after the other."""
         passes: list[Pass] = []
         needs = dict.fromkeys(value for value in root.inputs if value in shared)
-        all_facts: list[UnitFacts] = []
-        for tops in tops_by_tensor(root, shared):
+        all_facts: list[tuple[UnitFacts, int]] = []
+        rounds: list[Round] = []
+        kinds = dict(tops_of_kinds(root))
+        tensors = tuple(tops_by_tensor(root, shared))
+        for tops, alike in zip(tensors, kinds or repeat(None, len(tensors)), strict=True):
             parts = self._passes_into(tops, shared)
             found, needed, facts = self._bound(tops, shared, parts, "folded", 0)
             passes += found
             needs |= dict.fromkeys(needed)
-            all_facts.append(facts)
+            all_facts.append((facts, len(alike.members) if alike else 1))
+            if alike:
+                rounds.append(Round(found, kinds[alike], alike))
         end = Pass(compile_program((), None), (), None, 0, (root,), self._device, tile_step=1)
         specs = tuple(value.spec for value in root.inputs)
         held = root.op.state_bytes(specs) + root.spec.nbytes
         facts = _facts_one_by_one(all_facts, held)
-        return Unit((), Work(root, (*passes, end), tuple(needs), (root,), facts))
+        return Unit((), Work(root, (*passes, end), tuple(needs), (root,), facts, tuple(rounds)))
+
+    def shared_units(self, root: Node, shared: Set[Node], made: set[Node]) -> list[Unit]:
+        """The units of what is shared below a root and not made yet; what they make is added."""
+        below = marked_below((root,), shared, made.__contains__) if shared else ()
+        found = [node for node in below if node in shared and node not in made]
+        made.update(found)
+        return [self._unit(node, (), shared) for node in found]
 
     def _bound(
         self,

@@ -58,14 +58,19 @@ def make_groups(graph: Graph, *, device: str, native: bool) -> Grouping:
     """
     builder = UnitBuilder(device, native=native)
     place = {output.name: index for index, output in enumerate(graph.outputs)}
+    shared = _statistics(graph)
+    made: set[Node] = set()
     groups: list[Group] = []
     found: list[tuple[int, tuple[int, Output | None]]] = []
     for pattern, outputs in graph.partition.alike.items():
         # The first output need not be the one that the pattern was worked out for.
         value = Value(pattern, pattern.leaves, pattern.tensors)
         named = evolve(outputs[0], value=value)
+        for unit in builder.shared_units(pattern.root, shared, made):
+            found.append((place[outputs[0].name], (len(groups), None)))
+            groups.append(Group(((unit,),)))
         found += [(place[output.name], (len(groups), output)) for output in outputs]
-        (group,) = _groups(builder, (named,))
+        (group,) = _groups(builder, (named,), shared)
         groups.append(group)
     at = 0
     single: list[tuple[int, tuple[int, Output | None]]] = []
@@ -77,12 +82,25 @@ def make_groups(graph: Graph, *, device: str, native: bool) -> Grouping:
     return Grouping(tuple(groups), tuple(member for _, member in ordered))
 
 
-def _groups(builder: UnitBuilder, outputs: tuple[Output, ...]) -> Iterator[Group]:
-    """The groups of units of these outputs, in their order."""
+def _statistics(graph: Graph) -> Set[Node]:
+    """What outputs of patterns share: statistics over tensors, and what is made of these alone.
+
+    Two outputs of a pattern stand for all in finding out whether several need it.
+    """
+    if not graph.surveyed:
+        return frozenset()
+    members = graph.partition.alike.values()
+    return shared_statistics([output.node for outputs in members for output in outputs[:2]])
+
+
+def _groups(
+    builder: UnitBuilder, outputs: tuple[Output, ...], given: Set[Node] = frozenset()
+) -> Iterator[Group]:
+    """The groups of units of these outputs, in their order, if some statistics are given."""
     roots = output_roots(outputs)
-    statistics = shared_statistics(roots)
-    units = builder.units(roots, statistics, set())
-    maker = _VariantMaker(builder, units, statistics)
+    statistics = shared_statistics(roots, given) | given
+    units = builder.units(roots, statistics, set(given))
+    maker = _VariantMaker(builder, units, statistics, given)
     for together, results in grouped(units):
         yield from maker.groups(together, results)
 
@@ -90,11 +108,17 @@ def _groups(builder: UnitBuilder, outputs: tuple[Output, ...]) -> Iterator[Group
 class _VariantMaker:
     """Makes the variants of group after group, in order."""
 
-    def __init__(self, builder: UnitBuilder, units: Iterable[Unit], statistics: Set[Node]) -> None:
+    def __init__(
+        self,
+        builder: UnitBuilder,
+        units: Iterable[Unit],
+        statistics: Set[Node],
+        given: Set[Node],
+    ) -> None:
         self._builder = builder
         self._statistics = statistics
         self._users = Counter(node for unit in units for node in unit.needs)
-        self._made: set[Node] = set()
+        self._made: set[Node] = set(given)
         self._known: dict[UnitFacts, tuple[list[Node], Group]] = {}
 
     def groups(self, units: tuple[Unit, ...], results: tuple[Node, ...]) -> Iterator[Group]:

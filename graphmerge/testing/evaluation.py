@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from graphmerge.graph import Access, Graph, Node
+from graphmerge.graph import Access, Graph, Node, all_inputs
 from graphmerge.kernels import ReducedTile, Tile, kernel, update
 from graphmerge.kernels.dtypes import TORCH_DTYPES
 from graphmerge.ops import AddLowRank, Dequantise, DequantisePacked, GatherRows, LoadTensor
@@ -109,7 +109,7 @@ def _evaluate(node: Node, values: dict[Node, Value]) -> Value:
         return values[node.inputs[0]]
     if isinstance(node.op, LoadTensor):
         return load_file(node.op.entry.file)[node.op.entry.name].reshape(-1)
-    inputs = [values[value] for value in node.inputs]
+    inputs = [values[value] for value in all_inputs(node)]
     if type(node.op) in _MADE_IN_READING:
         return _MADE_IN_READING[type(node.op)](node, [_tensor(value) for value in inputs])
     tensors = [value for value in inputs if isinstance(value, torch.Tensor)]
@@ -137,7 +137,7 @@ def _evaluate(node: Node, values: dict[Node, Value]) -> Value:
 
 def _folded(node: Node, statistics: list[Statistic]) -> Statistic:
     how = fold(node.op)
-    state = how.begin(node.op, tuple(value.spec for value in node.inputs))
+    state = how.begin(node.op, tuple(value.spec for value in all_inputs(node)))
     for place, statistic in enumerate(statistics):
         how.take(node.op, state, place, statistic)
     return how.finish(node.op, state)

@@ -26,6 +26,10 @@ METHODS = {
     "emr": {},
     "lines": LONE,
     "tsv_m": {},
+    "metagpt": {},
+    "localize_and_stitch": {},
+    "pcb": {},
+    "nan": {"parameters": {"scope": "model"}},
     "star": {"parameters": {"exclude": "lm_head, q_proj"}},
 }
 
