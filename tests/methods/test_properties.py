@@ -130,7 +130,7 @@ def test_one_fine_tune_of_weight_one_is_the_fine_tune(folder, method, base, x):
 
 IN_ANY_ORDER = {
     row.method for row in (*table_basic.ROWS, *table_masks.ROWS, *table_whole_model.ROWS)
-} - {"passthrough", "slerp", "arcee_fusion", "cabs", "lines"}
+} - {"passthrough", "slerp", "arcee_fusion", "cabs", "lines", "emr_masks", "emr_restore"}
 
 
 @pytest.mark.parametrize("method", sorted(IN_ANY_ORDER))
