@@ -10,7 +10,7 @@ from graphmerge.build.alignment import has_tokenizer, tokenizer_of
 from graphmerge.checkpoint.access import read_json_object
 from graphmerge.output import copy_side_files, write_text
 from graphmerge.vocabulary.chat_templates import TOKENIZER_FILES, template_files
-from graphmerge.vocabulary.file_names import BINARY
+from graphmerge.vocabulary.file_names import BINARY, VERSIONS
 from graphmerge.vocabulary.reading import has_vocabulary, read_tokenizer
 from graphmerge.vocabulary.writing import extended_files
 
@@ -41,8 +41,9 @@ def write_tokenizer(compiled: Compiled, partial: Path, *, copied: bool) -> None:
     """
     origin = compiled.build.model.tokenizer
     if origin is not None:
-        for name in TOKENIZER_FILES:
-            (partial / name).unlink(missing_ok=True)
+        stale = [*(partial / name for name in TOKENIZER_FILES), *partial.glob(VERSIONS)]
+        for file in stale:
+            file.unlink(missing_ok=True)
         wanted = TOKENIZER_FILES if copied or origin.vocabulary is not None else frozenset()
         files = [file for file in origin.checkpoint.side_files if file.name in wanted]
         copy_side_files(files, partial, donor=folder_of(origin.checkpoint))

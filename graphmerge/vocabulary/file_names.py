@@ -9,3 +9,5 @@ SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 """Sentencepiece models; the first may be something else."""
 BINARY = (*SENTENCEPIECE, "tekken.json")
 """Files that say it in forms to which no tokens are added."""
+VERSIONS = "tokenizer.model.v*"
+"""Pattern of the names of what is beside `tokenizer.model` in some repositories, and not read."""

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import tracemalloc
 
 import pytest
@@ -81,6 +82,15 @@ def test_union_of_a_sentencepiece_model_with_a_tokenizer_json(folder):
         second = 4000 + theirs if theirs is not None else 1000 + ours
         assert row == first + 10_000 * second, token
     assert not (out / "tokenizer.model").exists()
+
+
+def test_versions_of_a_sentencepiece_file_are_not_left_beside_another_vocabulary(folder, tmp_path):
+    shutil.copytree(folder / "base", tmp_path / "base")
+    (tmp_path / "fast").symlink_to(folder / "fast")
+    (tmp_path / "base" / "tokenizer.model.v3").write_bytes(b"as Mistral has it")
+    out, _ = merge(tmp_path, recipe(tmp_path, {}, {"base": 1, "fast": 10_000}))
+    assert (out / "tokenizer.json").exists()
+    assert not list(out.glob("tokenizer.model*"))
 
 
 def test_union_the_other_way_round(folder, tmp_path):
