@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.execution.native_tiles import BoundCall
+from graphmerge.execution.staged_rows import DivergenceStage, MaskStage, StageValues
 from graphmerge.execution.tiles import TileOutcome
-from graphmerge.native import RankedRows
-from graphmerge.ops import RankedMask
-from graphmerge.ops.ranked import MASK_PADDING_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,17 +23,14 @@ class StagedTiles:
     """The functions of one program with the arguments of one unit, and their memory."""
 
     def __init__(self, task: TileTask, elements: int, arena: Arena) -> None:
-        self._staged = staged = _staged(task)
-        self._masks = [arena.take(elements + MASK_PADDING_BYTES) for _ in staged.stages]
-        self._made = [mask[:elements] for mask in self._masks]
-        self._values = arena.take(4 * elements)
+        staged = _staged(task)
+        buffers = [arena.take(size) for size in staged.values_bytes(elements)]
         scratch = arena.take(staged.scratch_bytes)
-        ranking = arena.take(staged.ranking_bytes(elements))
-        self._rows = [RankedRows(ranking) for _ in staged.stages]
-        self._calls = [
-            BoundCall(stage.values, task.statistics, self._values, scratch, elements)
-            if stage.values.instructions
-            else None
+        rows = arena.take(staged.rows_bytes(elements))
+        self._stages = [
+            (DivergenceStage if stage.reduces else MaskStage)(
+                stage, StageValues(stage, task, buffers, scratch, elements), rows, elements, arena
+            )
             for stage in staged.stages
         ]
         self._output: Bytes | None = None
@@ -50,11 +45,8 @@ class StagedTiles:
     def bind(self, task: TileTask) -> None:
         """Take the program of another unit of the same structure, with its arguments."""
         self._staged = staged = _staged(task)
-        for stage, call, rows in zip(staged.stages, self._calls, self._rows, strict=True):
-            assert isinstance(stage.node.op, RankedMask), "no other op goes through rows"
-            rows.give(stage.node.op, stage.row)
-            if call is not None:
-                call.bind(stage.values, task.statistics)
+        for stage, bound in zip(staged.stages, self._stages, strict=True):
+            bound.bind(stage, task)
         if self._rest is not None and staged.rest is not None:
             self._rest.bind(staged.rest, task.statistics)
 
@@ -66,19 +58,17 @@ class StagedTiles:
         """
         known = dict(stored)
         bad: list[Node] = []
-        parts = zip(self._staged.stages, self._calls, self._rows, strict=True)
-        for number, (stage, call, rows) in enumerate(parts):
-            values = self._values
-            if call is None:
-                values = known[stage.values.loads[0]]
-            else:
-                bad += call.run(known, task.start)[1]
-            rows(values, self._masks[number], task.start)
-            known[stage.node] = self._made[number]
-        partials: Mapping[Node, Partial] = {}
+        partials: dict[Node, Partial] = {}
+        for stage, bound in zip(self._staged.stages, self._stages, strict=True):
+            outcome = bound.run(known, task.start)
+            bad += outcome.not_finite
+            partials |= outcome.partials
+            if outcome.output is not None:
+                known[stage.node] = outcome.output
         if self._rest is not None:
-            partials, found = self._rest.run(known, task.start)
-            bad += found
+            found, seen = self._rest.run(known, task.start)
+            partials |= found
+            bad += seen
         output = self._output
         if task.part.result in known and output is None:
             output = known[task.part.result]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from graphmerge.kernels.divergences import divergences
 from graphmerge.kernels.registry import ReducedTile, Tile, register_kernel, register_update
 from graphmerge.ops import Importance, KeepImportant, RowDivergence
-from graphmerge.statistics.importance import divergences
 
 if TYPE_CHECKING:
     from graphmerge.statistics import Partial
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 @register_update(RowDivergence)
 def row_divergence(op: RowDivergence, tile: ReducedTile) -> Partial:
     """The number of each row of the tile, and its divergence."""
-    wide = [buffer.copy_(x) for buffer, x in zip(tile.scratch, tile.inputs, strict=True)]
-    first, second = (buffer.cpu().numpy().reshape(tile.shape) for buffer in wide)
+    first, second = (x.cpu().numpy().reshape(tile.shape) for x in tile.inputs)
     rows, row = tile.shape
     numbers = tile.start // row + np.arange(rows)
     return np.stack([numbers, divergences(first, second)], axis=1)

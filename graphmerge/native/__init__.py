@@ -4,6 +4,6 @@ The same results as the torch kernels, bit for bit (NaN payloads aside), without
 """
 
 from graphmerge.native.functions import PreparedCall, arguments_of, function_for
-from graphmerge.native.rows import RankedRows
+from graphmerge.native.rows import DivergentRows, RankedRows
 
-__all__ = ["PreparedCall", "RankedRows", "arguments_of", "function_for"]
+__all__ = ["DivergentRows", "PreparedCall", "RankedRows", "arguments_of", "function_for"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from graphmerge.native.divergence import emit_row_divergences
 from graphmerge.native.functions import compiled
 from graphmerge.native.ranking import emit_ranking
 from graphmerge.ops.masks import mask_parameters, ranked_limits
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
 
     from graphmerge.native.functions import Bytes
     from graphmerge.ops import RankedMask
+    from graphmerge.spec import DType
+    from graphmerge.statistics import Partial
 
 Bounds: TypeAlias = "np.ndarray[Any, np.dtype[np.uint32]]"
 
-_SIGNATURE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6, *[ctypes.c_int64] * 2)
+_RANKING = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6, *[ctypes.c_int64] * 2)
+_DIVERGENCES = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 2)
 
 
 class RankedRows:
@@ -54,10 +58,51 @@ class RankedRows:
         self._function(*(array.ctypes.data for array in arrays), rows, start)
 
 
+class DivergentRows:
+    """The divergences of rows of two tensors; for one thread."""
+
+    def __init__(self, dtypes: tuple[DType, ...], row: int, rows: int, scratch: Bytes) -> None:
+        """Prepare for tiles of so many rows, with memory of `divergence_bytes`, aligned to 64."""
+        self._row, self._scratch = row, scratch
+        self._found = np.empty((rows, 2))
+        self._seen = np.zeros(2, dtype=np.uint64)
+        self._function, self._engine = _divergences(dtypes)
+
+    def __call__(
+        self, first: Bytes, second: Bytes, start: int
+    ) -> tuple[Partial, tuple[bool, bool]]:
+        """Number and divergence of each row of a tile, gone with the next one.
+
+        Args:
+            first: Bytes of the rows.
+            second: The same of the other tensor.
+            start: Flat index of the first element.
+
+        Returns:
+            The partial result, and in which inputs NaN or infinity was seen.
+        """
+        rows = len(self._found)
+        begin = start // self._row
+        self._found[:, 0] = np.arange(begin, begin + rows)
+        self._seen.fill(0)
+        arrays = (first, second, self._scratch, self._found, self._seen)
+        self._function(*(array.ctypes.data for array in arrays), self._row, rows)
+        in_first, in_second = self._seen.tolist()
+        return self._found, (bool(in_first), bool(in_second))
+
+
 @cache
 def _ranking() -> tuple[Callable[..., None], binding.ExecutionEngine]:
     engine = compiled(str(emit_ranking()))
-    return _SIGNATURE(engine.get_function_address("rank_rows")), engine
+    return _RANKING(engine.get_function_address("rank_rows")), engine
+
+
+@cache
+def _divergences(
+    dtypes: tuple[DType, ...],
+) -> tuple[Callable[..., None], binding.ExecutionEngine]:
+    engine = compiled(str(emit_row_divergences(dtypes)))
+    return _DIVERGENCES(engine.get_function_address("row_divergences")), engine
 
 
 @lru_cache(maxsize=64)

@@ -98,7 +98,7 @@ def computing_seconds(nodes: Iterable[Node], *, native: bool) -> float:
 
 
 def _factor(node: Node) -> int:
-    if node.op.access in (Access.ROWS, Access.WHOLE):
+    if node.op.access in (Access.ROWS, Access.WHOLE) or node.op.row_wise:
         return SLOW_FACTOR
     needs = node.op.fusion(tuple(value.spec for value in node.inputs))
     chooses = needs is not None and (needs.mask or needs.reads_chunk)

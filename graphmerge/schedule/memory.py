@@ -70,8 +70,7 @@ def tile_memory(
     output = part.result.spec.dtype.bits * elements // 8 if part.result else 0
     if program.staged is not None:
         working = output + program.staged.working_bytes(elements) + len(buffers) * ALIGNMENT
-        rest = program.staged.rest
-        partials = rest.fused.partial_bytes(elements) if rest and rest.fused else 0
+        partials = program.staged.partial_bytes(elements)
         return TileMemory(working + ALIGNMENT, max(partials, reading), buffer_bytes)
     if program.fused is not None:
         working = output + program.fused.scratch_bytes + (2 + len(buffers)) * ALIGNMENT

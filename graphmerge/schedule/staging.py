@@ -6,18 +6,29 @@ own, for which results of stages before are as loads.
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
+from graphmerge.graph import Access
+from graphmerge.ops import Cast
+from graphmerge.ops.importance import divergence_bytes
 from graphmerge.ops.ranked import MASK_PADDING_BYTES, ranking_bytes
 from graphmerge.schedule.fusion import fused_layout
 from graphmerge.schedule.program import compile_program, is_read, tensor_inputs
+from graphmerge.schedule.tiling import row_elements
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from graphmerge.graph import Node
     from graphmerge.schedule.fusion import FusedLayout
     from graphmerge.schedule.program import Program
+    from graphmerge.spec import DType
+
+_ROW_RESULT_BYTES = 16 + 8
+"""Of a row: its number and the result, and the number as an integer when they are combined."""
 
 
 @frozen(eq=False)
@@ -25,15 +36,47 @@ class Stage:
     """The result of one op for a tile."""
 
     node: Node
-    """What is made: a mask of bytes, of rows of float32."""
-    values: Program
-    """What it is made of: a native function, or a load."""
+    """What is made: a mask of bytes, or what a reduction makes of each row."""
+    values: tuple[Program, ...]
+    """What it is made of, a program for each input: a native function, or a load."""
 
     @property
     def row(self) -> int:
         """Elements of a row."""
-        shape = self.node.spec.shape
-        return shape[-1] if shape else 1
+        return row_elements(self.node)
+
+    @property
+    def reduces(self) -> bool:
+        """Whether the op is a reduction."""
+        return self.node.op.access is Access.REDUCE
+
+    @property
+    def is_computed(self) -> tuple[bool, ...]:
+        """Of which inputs the values are not a load's."""
+        return tuple(bool(program.instructions) for program in self.values)
+
+    @property
+    def dtypes(self) -> tuple[DType, ...]:
+        """Dtypes of the values."""
+        nodes = (program.result_node for program in self.values)
+        return tuple(node.spec.dtype for node in nodes if node)
+
+    def values_bytes(self, elements: int) -> tuple[int, ...]:
+        """What the computed values of a tile take, input by input."""
+        pairs = zip(self.dtypes, self.is_computed, strict=True)
+        return tuple(dtype.bits // 8 * elements for dtype, computed in pairs if computed)
+
+    def mask_bytes(self, elements: int) -> int:
+        """What the mask of a tile takes; a reduction has none."""
+        return elements + MASK_PADDING_BYTES
+
+    def partial_bytes(self, elements: int) -> int:
+        """What the partial result of a tile takes."""
+        return _ROW_RESULT_BYTES * (elements // self.row) if self.reduces else 0
+
+    def working_bytes(self, elements: int) -> int:
+        """What native code takes to go through the rows of a tile."""
+        return divergence_bytes(self.row) if self.reduces else ranking_bytes(self.row, elements)
 
 
 @frozen(eq=False)
@@ -43,7 +86,8 @@ class Staged:
     stages: tuple[Stage, ...]
     """In an order in which inputs come before users."""
     rest: Program | None
-    """Everything else, with the results of stages as loads; None if the result is a stage's."""
+    """Everything else, with the results of stages as loads; None if all results are those of
+    stages."""
     layouts: tuple[FusedLayout | None, ...]
     """Those of stages and rest: programs that share them have the same code."""
 
@@ -52,16 +96,26 @@ class Staged:
         """The most that a native function needs; one runs at a time."""
         return max((layout.scratch_bytes for layout in self.layouts if layout), default=0)
 
-    def ranking_bytes(self, elements: int) -> int:
+    def rows_bytes(self, elements: int) -> int:
         """The same for going through the rows of a tile."""
-        return max(ranking_bytes(stage.row, elements) for stage in self.stages)
+        return max(stage.working_bytes(elements) for stage in self.stages)
+
+    def values_bytes(self, elements: int) -> list[int]:
+        """The most that computed values of a stage take: the first, the second, ..."""
+        sizes = (stage.values_bytes(elements) for stage in self.stages)
+        return [max(places) for places in zip_longest(*sizes, fillvalue=0)]
 
     def working_bytes(self, elements: int) -> int:
-        """Results and values of stages and scratch, each with room up to the next alignment."""
-        results = len(self.stages) * (elements + 2 * MASK_PADDING_BYTES)
-        values = 4 * elements + MASK_PADDING_BYTES
-        scratch = self.scratch_bytes + self.ranking_bytes(elements) + 2 * MASK_PADDING_BYTES
-        return results + values + scratch
+        """Masks and values of stages and scratch, each with room up to the next alignment."""
+        masks = (stage.mask_bytes(elements) for stage in self.stages if not stage.reduces)
+        parts = (*masks, *self.values_bytes(elements), self.rows_bytes(elements))
+        return sum(size + MASK_PADDING_BYTES for size in (*parts, self.scratch_bytes))
+
+    def partial_bytes(self, elements: int) -> int:
+        """Partial results of a tile."""
+        fused = self.rest.fused if self.rest else None
+        own = sum(stage.partial_bytes(elements) for stage in self.stages)
+        return own + (fused.partial_bytes(elements) if fused else 0)
 
 
 def staged_layout(program: Program) -> Staged | None:
@@ -72,20 +126,33 @@ def staged_layout(program: Program) -> Staged | None:
     given = {load for load in program.loads if not is_read(load)}
     stages = []
     for node in rows:
-        (made_of,) = tensor_inputs(node)
-        values = compile_program((), made_of, given)
-        stages.append(Stage(node, evolve(values, fused=fused_layout(values))))
+        values = tuple(_values(node, value, given) for value in tensor_inputs(node))
+        stages.append(Stage(node, values))
         given.add(node)
     rest = _rest(program, given)
-    programs = [stage.values for stage in stages] + ([rest] if rest else [])
+    programs = [one for stage in stages for one in stage.values] + ([rest] if rest else [])
     if any(one.instructions and one.fused is None for one in programs):
         return None
     return Staged(tuple(stages), rest, tuple(one.fused for one in programs))
 
 
+def _values(node: Node, value: Node, given: Set[Node]) -> Program:
+    """The program of an input of a stage; a reduction takes loads of any float as they are."""
+    source = value
+    if node.op.access is Access.REDUCE and isinstance(value.op, Cast):
+        (below,) = tensor_inputs(value)
+        is_wider = value.spec.dtype.bits > below.spec.dtype.bits
+        if below.spec.dtype.is_mergeable_float and is_wider and (is_read(below) or below in given):
+            source = below
+    program = compile_program((), source, given)
+    return evolve(program, fused=fused_layout(program))
+
+
 def _rest(program: Program, given: set[Node]) -> Program | None:
     """What is left once the results of all stages are there."""
-    reductions = [item.node for item in program.instructions if item.output is None]
+    reductions = [
+        item.node for item in program.instructions if item.output is None and item.node not in given
+    ]
     result = None if program.result_node in given else program.result_node
     if result is None and not reductions:
         return None

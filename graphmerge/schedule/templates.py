@@ -104,7 +104,8 @@ def _bind_program(program: Program, get: Callable[[Node], Node]) -> Program:
 
 def _bind_staged(staged: Staged, get: Callable[[Node], Node]) -> Staged:
     stages = tuple(
-        Stage(get(stage.node), _bind_program(stage.values, get)) for stage in staged.stages
+        Stage(get(stage.node), tuple(_bind_program(one, get) for one in stage.values))
+        for stage in staged.stages
     )
     return evolve(staged, stages=stages, rest=staged.rest and _bind_program(staged.rest, get))
 

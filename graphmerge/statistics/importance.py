@@ -22,27 +22,6 @@ if TYPE_CHECKING:
 
     from graphmerge.spec import TensorSpec
 
-FLOOR = 1e-8
-"""What is added to every probability."""
-
-
-def divergences(first: Statistic, second: Statistic) -> Statistic:
-    """KL of each row's softmax, both plus FLOOR, from float64 rows, which are overwritten."""
-    for x in (first, second):
-        _softmax(x)
-        x += FLOOR
-    np.divide(first, second, out=second)
-    np.log(second, out=second)
-    second *= first
-    sums: Statistic = np.maximum(second.sum(axis=1), 0.0)
-    return sums
-
-
-def _softmax(x: Statistic) -> None:
-    x -= x.max(axis=1, keepdims=True)
-    np.exp(x, out=x)
-    x /= x.sum(axis=1, keepdims=True)
-
 
 class RowDivergenceReduction(Reduction):
     """A number per row; a partial result has (number of the row, divergence) in its rows."""

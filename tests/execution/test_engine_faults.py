@@ -148,6 +148,16 @@ def test_nan_and_infinity_are_reported_whatever_pass_reads_them_first(tmp_path, 
     assert warning.endswith("tensor w")
 
 
+@pytest.mark.parametrize("value", [float("nan"), -float("inf")])
+@pytest.mark.parametrize("kernels", [Kernels.NATIVE, Kernels.TORCH])
+def test_nan_and_infinity_are_reported_of_rows_that_are_read_as_they_are(tmp_path, value, kernels):
+    not_finite_models(tmp_path, value)
+    recipe = {"merge_method": "arcee_fusion", "base_model": "base", "models": [{"model": "b"}]}
+    merged = merge(recipe, tmp_path / "out", kernels=kernels)
+    (warning,) = (text for text in merged.report.warnings if "NaN" in text)
+    assert warning.startswith("b has NaN or infinity @")
+
+
 @pytest.mark.parametrize("densities", [(1, 1), (0.5, 1)], ids=str)
 def test_strict_runs_refuse_nan(tmp_path, densities):
     not_finite_models(tmp_path, float("nan"))

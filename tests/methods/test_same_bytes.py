@@ -30,7 +30,7 @@ MANY_PASSES = (
     "arcee_fusion",
 )
 """Methods whose units read a tensor more than once, unless it is kept."""
-WITHOUT_CODE = ("della", "della_linear", "arcee_fusion", "pcb", "regmean")
+WITHOUT_CODE = ("della", "della_linear", "pcb", "regmean")
 """Methods with ops, mostly such that look at rows, for which there is no native code."""
 TORCH_ALONE = (Group.SUBSPACES,)
 """Kinds of methods with ops that torch alone can do."""

@@ -1,0 +1,69 @@
+"""Divergences of the softmax of rows in numpy: see `graphmerge.ops.importance`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from graphmerge.kernels.elementary import EXP_BUFFERS, LOG_BUFFERS, exp, log_of_ratio
+from graphmerge.ops.importance import FLOOR, GROUP_ELEMENTS, NUMPY_BUFFERS, ROW_LANES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from graphmerge.kernels.elementary import Doubles
+
+    Rows: TypeAlias = "np.ndarray[Any, np.dtype[np.floating[Any]]]"
+
+assert max(EXP_BUFFERS, LOG_BUFFERS) + 2 == NUMPY_BUFFERS
+
+
+def divergences(first: Rows, second: Rows) -> Doubles:
+    """KL of each row's softmax, both plus FLOOR. Shape (rows) of two of (rows, row)."""
+    rows, row = first.shape
+    step = max(1, GROUP_ELEMENTS // max(row, ROW_LANES))
+    buffers = np.empty((NUMPY_BUFFERS, min(step, rows), row))
+    found = np.empty(rows)
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity give NaN
+        for begin in range(0, rows, step):
+            group = slice(begin, begin + step)
+            count = len(first[group])
+            p, q, *others = buffers[:, :count]
+            p[...], q[...] = first[group], second[group]
+            found[group] = _divergences(p, q, others)
+    return found
+
+
+def _divergences(p: Doubles, q: Doubles, buffers: Sequence[Doubles]) -> Doubles:
+    for x in (p, q):
+        _softmax(x, buffers)
+        x += FLOOR
+    terms = log_of_ratio(p, q, buffers)
+    terms *= p
+    p -= q
+    terms -= p
+    found = _sums(terms)
+    found[found < 0] = 0.0
+    return found
+
+
+def _softmax(x: Doubles, buffers: Sequence[Doubles]) -> None:
+    x -= x.max(axis=1, keepdims=True)
+    exp(x, buffers)
+    x *= (1.0 / _sums(x))[:, np.newaxis]
+
+
+def _sums(x: Doubles) -> Doubles:
+    """Sums of rows: entry j to lane j mod ROW_LANES, in order; then halves upon halves."""
+    rows, row = x.shape
+    count, rest = divmod(row, ROW_LANES)
+    strides = (x.strides[0], ROW_LANES * x.itemsize, x.itemsize)
+    parts = as_strided(x, (rows, count, ROW_LANES), strides)
+    lanes: Doubles = np.add.reduce(parts, axis=1, initial=0.0)
+    lanes[:, :rest] += x[:, row - rest :]
+    while lanes.shape[1] > 1:
+        half = lanes.shape[1] // 2
+        lanes = lanes[:, :half] + lanes[:, half:]
+    return lanes[:, 0]

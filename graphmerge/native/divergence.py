@@ -1,0 +1,216 @@
+"""Emit the function that takes the divergences of rows: see `graphmerge.ops.importance`.
+
+    void row_divergences(first, second, memory, results, seen, row, rows)
+
+`results` has two float64 for each row, of which the second one is filled. `seen` are two sets of 64
+bits, not zero where NaN or infinity was seen in the first and in the second input. Rows are put
+into `memory` as float64, filled up to whole vectors with what adds nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+from llvmlite import ir
+
+from graphmerge.native.elementary import exp, log_of_ratio
+from graphmerge.native.loops import at, integer, load_element, loop, variable
+from graphmerge.native.types import (
+    DOUBLE,
+    ELEMENT_TYPES,
+    EXPONENT_BITS,
+    INT32,
+    INT64,
+    POINTER,
+    VECTOR_ELEMENTS,
+    any_set,
+    convert,
+    splat,
+    spread,
+    vector_type,
+)
+from graphmerge.ops.importance import FLOOR, ROW_LANES
+from graphmerge.spec import DType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from graphmerge.native.registry import Value
+
+assert ROW_LANES == VECTOR_ELEMENTS, "a vector holds the lanes of a sum"
+
+_VOID = ir.VoidType()
+_DOUBLES, _INTEGERS = vector_type(DOUBLE), vector_type(INT64)
+
+
+def emit_row_divergences(dtypes: tuple[DType, ...]) -> ir.Module:
+    """The module with the function, for inputs of these dtypes."""
+    module = ir.Module("divergence")
+    powers = {dtype: _emit_powers(module, dtype) for dtype in dict.fromkeys(dtypes)}
+    divergence = _emit_divergence(module)
+    function_type = ir.FunctionType(_VOID, [POINTER] * 5 + [INT64] * 2)
+    function = ir.Function(module, function_type, "row_divergences")
+    *inputs, memory, results, seen, row, rows = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    padded = _whole_vectors(builder, builder.add(row, integer(VECTOR_ELEMENTS - 1)))
+    places = [memory, at(builder, memory, padded, DOUBLE)]
+    with loop(builder, rows) as number:
+        first = builder.mul(number, row)
+        shares = []
+        for index, (values, dtype) in enumerate(zip(inputs, dtypes, strict=True)):
+            begin = at(builder, values, first, ELEMENT_TYPES[dtype])
+            flag = at(builder, seen, integer(index), INT64)
+            shares.append(builder.call(powers[dtype], [begin, places[index], flag, row]))
+        found = builder.call(divergence, [*places, *shares, padded])
+        place = builder.add(builder.add(number, number), integer(1))
+        builder.store(found, at(builder, results, place, DOUBLE))
+    builder.ret_void()
+    return module
+
+
+def _emit_powers(module: ir.Module, dtype: DType) -> ir.Function:
+    """double powers(values, place, seen, row): exp(x - m) of a row; 1 over the sum of them."""
+    function_type = ir.FunctionType(DOUBLE, [POINTER] * 3 + [INT64])
+    function = ir.Function(module, function_type, f"powers_{dtype.value.lower()}")
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    values, place, seen, row = function.args
+    one = _Row(ir.IRBuilder(function.append_basic_block("entry")), values, place, row, dtype)
+    largest = one.widen(seen)
+    builder = one.builder
+    sums = variable(builder, _DOUBLES(None))
+    with loop(builder, row, VECTOR_ELEMENTS) as index:
+        power = exp(builder, builder.fsub(one.load(index), spread(builder, largest)))
+        one.store(index, power)
+        builder.store(builder.fadd(builder.load(sums, typ=_DOUBLES), power), sums)
+    total = _folded(builder, builder.load(sums, typ=_DOUBLES), ir.IRBuilder.fadd)
+    builder.ret(builder.fdiv(DOUBLE(1.0), total))
+    return function
+
+
+@frozen(eq=False)
+class _Row:
+    """The code of one row of one input."""
+
+    builder: ir.IRBuilder
+    values: Value
+    place: Value
+    """Where it goes in float64."""
+    row: Value
+    dtype: DType
+
+    def widen(self, seen: Value) -> Value:
+        """Put the row where it goes, filled up with -infinity; the largest entry, if not NaN."""
+        builder = self.builder
+        largest = variable(builder, splat(float("-inf"), DOUBLE))
+        found = variable(builder, _INTEGERS(None))
+        whole = _whole_vectors(builder, self.row)
+        with loop(builder, whole, VECTOR_ELEMENTS) as index:
+            wide = self._widened(at(builder, self.values, index, self._element))
+            self._look_at(wide, largest, found)
+            self.store(index, wide)
+        rest = builder.sub(self.row, whole)
+        with builder.if_then(builder.icmp_unsigned("!=", rest, integer(0))):
+            wide = self._widened(self._rest(whole, rest))
+            self._look_at(wide, largest, found)
+            lanes = _INTEGERS([INT64(number) for number in range(VECTOR_ELEMENTS)])
+            inside = builder.icmp_unsigned("<", lanes, spread(builder, rest))
+            self.store(whole, builder.select(inside, wide, splat(float("-inf"), DOUBLE)))
+        bad = builder.icmp_unsigned("!=", builder.load(found, typ=_INTEGERS), _INTEGERS(None))
+        with builder.if_then(any_set(builder, bad), likely=False):
+            builder.store(integer(1), seen)
+        return _folded(builder, builder.load(largest, typ=_DOUBLES), _larger)
+
+    def load(self, index: Value) -> Value:
+        """A vector of the row in float64."""
+        return self.builder.load(self._at(index), align=64, typ=_DOUBLES)
+
+    def store(self, index: Value, vector: Value) -> None:
+        """Put a vector in its place."""
+        self.builder.store(vector, self._at(index), align=64)
+
+    @property
+    def _element(self) -> ir.Type:
+        return ELEMENT_TYPES[self.dtype]
+
+    def _at(self, index: Value) -> Value:
+        return at(self.builder, self.place, index, DOUBLE)
+
+    def _widened(self, place: Value) -> Value:
+        kind = vector_type(self._element)
+        loaded = self.builder.load(place, align=self.dtype.bits // 8, typ=kind)
+        return convert(self.builder, loaded, self.dtype, DType.F64)
+
+    def _rest(self, whole: Value, rest: Value) -> Value:
+        """What follows the whole vectors, filled up with the first entry, where it is to go."""
+        builder, element = self.builder, self._element
+        first = load_element(builder, self.values, integer(0), element)
+        copy = self._at(whole)
+        builder.store(spread(builder, first), copy, align=64)
+        with loop(builder, rest) as offset:
+            one = load_element(builder, self.values, builder.add(whole, offset), element)
+            builder.store(one, at(builder, copy, offset, element))
+        return copy
+
+    def _look_at(self, wide: Value, largest: Value, found: Value) -> None:
+        builder = self.builder
+        builder.store(_larger(builder, wide, builder.load(largest, typ=_DOUBLES)), largest)
+        exponent = splat(EXPONENT_BITS[DType.F64], INT64)
+        bits = builder.and_(builder.bitcast(wide, _INTEGERS), exponent)
+        is_bad = builder.sext(builder.icmp_unsigned("==", bits, exponent), _INTEGERS)
+        builder.store(builder.or_(builder.load(found, typ=_INTEGERS), is_bad), found)
+
+
+def _emit_divergence(module: ir.Module) -> ir.Function:
+    """double divergence(first, second, share, share, padded): of rows of exp(x - m)."""
+    arguments = [POINTER, POINTER, DOUBLE, DOUBLE, INT64]
+    function = ir.Function(module, ir.FunctionType(DOUBLE, arguments), "divergence")
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    *places, first, second, padded = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    sums = variable(builder, _DOUBLES(None))
+    shares = [spread(builder, share) for share in (first, second)]
+    with loop(builder, padded, VECTOR_ELEMENTS) as index:
+        loaded = [
+            builder.load(at(builder, place, index, DOUBLE), align=64, typ=_DOUBLES)
+            for place in places
+        ]
+        p, q = (
+            builder.fadd(builder.fmul(power, share), splat(FLOOR, DOUBLE))
+            for power, share in zip(loaded, shares, strict=True)
+        )
+        term = builder.fmul(log_of_ratio(builder, p, q), p)
+        term = builder.fsub(term, builder.fsub(p, q))
+        builder.store(builder.fadd(builder.load(sums, typ=_DOUBLES), term), sums)
+    total = _folded(builder, builder.load(sums, typ=_DOUBLES), ir.IRBuilder.fadd)
+    is_below = builder.fcmp_ordered("<", total, DOUBLE(0.0))
+    builder.ret(builder.select(is_below, DOUBLE(0.0), total))
+    return function
+
+
+def _whole_vectors(builder: ir.IRBuilder, elements: Value) -> Value:
+    return builder.and_(elements, integer(-VECTOR_ELEMENTS))
+
+
+def _larger(builder: ir.IRBuilder, a: Value, b: Value) -> Value:
+    """The larger one; B where A is NaN."""
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+def _folded(
+    builder: ir.IRBuilder, lanes: Value, join: Callable[[ir.IRBuilder, Value, Value], Value]
+) -> Value:
+    """The lower half of the lanes joined with the upper half, until one lane is left."""
+    half = VECTOR_ELEMENTS // 2
+    while half:
+        parts = [builder.shuffle_vector(lanes, lanes, _places(begin, half)) for begin in (0, half)]
+        lanes = join(builder, *parts)
+        half //= 2
+    return builder.extract_element(lanes, INT32(0))
+
+
+def _places(begin: int, count: int) -> ir.Constant:
+    kind = ir.VectorType(INT32, count)
+    return kind([INT32(begin + number) for number in range(count)])
