@@ -23,7 +23,13 @@ from graphmerge.spec import DType
 from graphmerge.testing.merging import Silent, compile_mapping, merge, plan_for
 from graphmerge.testing.stored_models import read_model, same_bytes, weights_digest, write_model
 
-SHAPES = {"layers.0.matrix": (30, 70), "long": (BLOCK_ELEMENTS + 3,), "norm": (), "none": (0, 3)}
+SHAPES = {
+    "layers.0.matrix": (30, 70),
+    "long": (BLOCK_ELEMENTS + 3,),
+    "norm": (),
+    "norm.signed": (40,),
+    "none": (0, 3),
+}
 TASKS = 3
 WIDTHS = {3: torch.uint8, 9: torch.uint16, 64: torch.uint64}
 """Dtypes of masks by the number of tasks."""
@@ -39,8 +45,9 @@ def drawn(seed, dtype):
 
 
 def write_models(tasks, dtype=torch.float32):
-    """A base and fine-tunes in the working directory."""
+    """A base and fine-tunes in the working directory; a tensor of the base has nothing but -0."""
     base = drawn(0, dtype)
+    base["norm.signed"] = torch.full_like(base["norm.signed"], -0.0)
     write_model_of("base", base)
     for task in range(tasks):
         change = drawn(task + 1, torch.float32)
@@ -155,8 +162,12 @@ def test_a_mask_takes_a_byte_for_each_entry_and_integers_have_none(models):
 
 
 def test_the_output_does_not_pretend_to_be_a_model(models):
-    config = {"model_type": "llama", "num_hidden_layers": 1}
-    write_model_of("base", read_model(models / "base"), config=config)
+    """Not even where a model would get a config, as its head is tied no more."""
+    config = {"model_type": "llama", "num_hidden_layers": 1, "tie_word_embeddings": True}
+    for name in ("base", "m0", "m1", "m2"):
+        embedding = {"model.embed_tokens.weight": torch.ones(6, 4) * (name != "base")}
+        head = {"lm_head.weight": -torch.ones(6, 4)} if name == "m0" else {}
+        write_model_of(name, read_model(models / name) | embedding | head, config=config)
     (models / "base" / "tokenizer.json").write_text("{}")
     out = write_kept(models).out
     assert sorted(path.name for path in out.iterdir()) == [
