@@ -8,6 +8,7 @@ from attrs import evolve
 from graphmerge.graph import all_inputs
 from graphmerge.graph.expansion import expanded
 from graphmerge.schedule.choose import schedule
+from graphmerge.schedule.dependence import shared_statistics
 from graphmerge.schedule.plan import Request
 from graphmerge.schedule.report import report
 from graphmerge.testing.checkpoints import write_header_only
@@ -108,6 +109,17 @@ def test_inputs_are_those_of_every_tensor_in_order(models):
     (of_all,) = (node for node in expanded(graph).nodes() if node.op.fold_width)
     assert all_inputs(total) == of_all.inputs
     assert len(total.inputs) < len(of_all.inputs) == 2 * len(graph.outputs)
+
+
+def test_what_a_statistic_needs_for_every_tensor_is_made_once(models):
+    """Thresholds, where nothing but the balance of signs needs them."""
+    graph = graph_of(models, RECIPES["weights by name"])
+    found = []
+    for one in (graph, expanded(graph)):
+        *_, balance = (node for node in one.nodes() if node.op.kind == "sum-over-tensors")
+        found.append(Counter(node.op.kind for node in shared_statistics([balance])))
+    assert found[0] == found[1]
+    assert found[0]["keep-ties"] == len(TUNED)
 
 
 def test_a_statistic_that_output_and_survey_share_is_made_once(models):
