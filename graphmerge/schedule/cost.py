@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 READ_BYTES_PER_SECOND = 2e9
 """A fast local disk; a page-cached file is faster, a network file slower."""
-COPIED_BYTES_PER_SECOND = 5e9
-"""Reading again what was just read, by one core: a copy out of the page cache; measured 5 to 7."""
-TOUCHED_BYTES_PER_SECOND = 2e9
+COPIED_BYTES_PER_SECOND = 6e9
+"""Reading again what was just read: a copy out of the page cache; measured 5 to 7."""
+TOUCHED_BYTES_PER_SECOND = 1.5e9
 """Memory that is new to the process and has to be cleared; measured 0.6 to 10 on one machine, a
 virtual one that may have to ask its host for it."""
 WRITE_BYTES_PER_SECOND = 1.5e9
@@ -47,7 +47,7 @@ DEVICE_SPEED = 50.0
 
 
 def estimated_seconds(kinds: Kinds, *, workers: int, tile_elements: int) -> float:
-    """Estimated duration of units: transfer of bytes plus what is spread over the workers."""
+    """Estimated duration of units: transfer of bytes plus arithmetic spread over the workers."""
     read = written = copied = 0
     arithmetic = 0.0
     for unit, count in kinds:
@@ -55,8 +55,8 @@ def estimated_seconds(kinds: Kinds, *, workers: int, tile_elements: int) -> floa
         copied += count * unit.copied_again_bytes
         written += count * sum(output.spec.nbytes for output in unit.unit.outputs)
         arithmetic += count * _unit_seconds(unit, tile_elements)
-    shared = arithmetic + copied / COPIED_BYTES_PER_SECOND
-    return read / READ_BYTES_PER_SECOND + written / WRITE_BYTES_PER_SECOND + shared / workers
+    moved = read / READ_BYTES_PER_SECOND + copied / COPIED_BYTES_PER_SECOND
+    return moved + written / WRITE_BYTES_PER_SECOND + arithmetic / workers
 
 
 def _unit_seconds(unit: UnitPlan, tile_elements: int) -> float:
