@@ -10,14 +10,15 @@ import argparse
 import json
 from pathlib import Path
 
-from processes import run_or_exit, warm
+from processes import warm
 from workloads import (
+    BUDGET_TOO_SMALL,
     add_arguments,
     discard,
-    graphmerge,
     mib,
     prepare,
     recipe_of,
+    run_within,
     table,
     tensor_files,
 )
@@ -26,8 +27,6 @@ BUDGETS = ("512MiB", "1GiB", "2GiB", "4GiB")
 WIDE_METHODS = ("slerp", "ties")
 WIDE_BUDGET = "1GiB"
 HEADER = ["model", "method", "budget", "predicted", "measured", "measured / predicted", "time"]
-BUDGET_TOO_SMALL = 3
-"""graphmerge's exit code where no plan fits the budget."""
 
 
 def main() -> None:
@@ -58,9 +57,7 @@ def row(shape: str, folder: Path, method: str, budget: str, workers: str) -> lis
     recipe, out = recipe_of(method, shape), folder / "out"
     discard(out)
     warm(tensor_files(recipe, folder))
-    limits = ("--memory-budget", budget, "--workers", workers)
-    command = graphmerge("run", recipe, out, *limits, "--quiet")
-    usage = run_or_exit(command, folder, allowed=(0, BUDGET_TOO_SMALL))
+    usage = run_within(recipe, out, folder, budget, workers)
     if usage.exit_code == BUDGET_TOO_SMALL:
         print(usage.output, flush=True)
         return [shape, method, budget, "no plan fits", "-", "-", "-"]

@@ -22,10 +22,10 @@ from workloads import (
     METHODS,
     SHAPES,
     discard,
-    graphmerge,
     mib,
     prepare,
     recipe_of,
+    run_within,
     shares,
     table,
     tensor_files,
@@ -35,8 +35,6 @@ BUDGETS = ("512MiB", "1GiB", "2GiB", "4GiB", "8GiB")
 WORKERS = ("1", "2")
 MODEL_GB = {"0.1B": 0.3, "1.1B": 2.3, "7B": 13.6}
 """Disk space that a checkpoint of a shape takes."""
-BUDGET_TOO_SMALL = 3
-"""graphmerge's exit code where no plan fits the budget."""
 HEADER = ["shape", "method", "budget", "workers", "time", "CPU", "peak", "floor", "time / floor"]
 
 Figures = dict[str, float | None]
@@ -117,9 +115,7 @@ def measure(
         discard(out)
         for budget, workers in wanted:
             warm(tensor_files(recipe, folder))
-            limits = ("--memory-budget", budget, "--workers", workers)
-            command = graphmerge("run", recipe, out, *limits, "--quiet")
-            usage = run_or_exit(command, folder, allowed=(0, BUDGET_TOO_SMALL))
+            usage = run_within(recipe, out, folder, budget, workers)
             discard(out)
             runs[budget, workers].append(usage)
             print(f"{shape} {method} {budget} {workers}: {usage.seconds:.2f} s", flush=True)

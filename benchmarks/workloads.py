@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
+    from processes import Usage
+
 HERE = Path(__file__).parent
 METHODS = (
     "linear",
@@ -27,6 +29,8 @@ METHODS = (
 SHAPES = ("0.1B", "1.1B", "7B")
 DEFAULT_FOLDER = HERE.parent / "build" / "benchmarks"
 MIB = 2**20
+BUDGET_TOO_SMALL = 3
+"""graphmerge's exit code where no plan fits the budget."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +57,13 @@ def prepare(shape: str, folder: Path | None, models: Iterable[str] = ()) -> Path
 def graphmerge(*arguments: str | Path) -> list[str | Path]:
     """The command line of this environment's graphmerge."""
     return [sys.executable, "-m", "graphmerge.cli", *arguments]
+
+
+def run_within(recipe: Path, out: Path, folder: Path, budget: str, workers: str) -> Usage:
+    """A merge within limits; its exit code is BUDGET_TOO_SMALL where no plan fits."""
+    limits = ("--memory-budget", budget, "--workers", workers)
+    command = graphmerge("run", recipe, out, *limits, "--quiet")
+    return run_or_exit(command, folder, allowed=(0, BUDGET_TOO_SMALL))
 
 
 def recipe_of(method: str, shape: str) -> Path:

@@ -86,10 +86,15 @@ def loading_class(adapter_config: Mapping[str, Any]) -> str:
 
 def _facts(base: CardPart | None) -> dict[str, Any]:
     """What the Hub is told, but for the licence: as PEFT tells it, if the base is on the Hub."""
-    is_hub = base is not None and base.is_hub
-    told = {"base_model": base.name, "base_model_relation": "adapter"} if base and is_hub else {}
-    tags = [f"base_model:adapter:{base.name}"] if base and is_hub else []
-    return told | {"library_name": _LIBRARY, "tags": [*tags, "lora", "graphmerge"]}
+    tags = ["lora", "graphmerge"]
+    if base is None or not base.is_hub:
+        return {"library_name": _LIBRARY, "tags": tags}
+    return {
+        "base_model": base.name,
+        "base_model_relation": "adapter",
+        "library_name": _LIBRARY,
+        "tags": [f"base_model:adapter:{base.name}", *tags],
+    }
 
 
 def _use(card: AdapterCard) -> str:

@@ -6,6 +6,7 @@ import json
 import shlex
 import time
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ class AdapterInput:
     checkpoint: Checkpoint
     """Its files."""
 
-    @property
+    @cached_property
     def part(self) -> CardPart:
         """What cards say of it."""
         named = parse_reference(self.reference, recipe_folder=None)
@@ -138,8 +139,8 @@ class AdapterWriter:
             CheckpointError: the file ends early.
             MachineError: a file cannot be read or written.
         """
-        for start_byte, data in pieces(entry, reader):
-            self._sink.write(entry.name, start_byte * 8 // entry.spec.dtype.bits, data)
+        for start, data in pieces(entry, reader):
+            self._sink.write(entry.name, start, data)
         self._sink.finish((entry.name,))
 
     def finish(self, config: Mapping[str, Any], made: Made) -> None:

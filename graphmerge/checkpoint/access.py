@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+COPY_AGAIN = "download or copy the file again"
+"""What to do about a file that is damaged."""
+
 
 @contextmanager
 def machine_errors(path: Path) -> Iterator[None]:

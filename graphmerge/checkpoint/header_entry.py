@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from attrs import evolve
 
+from graphmerge.checkpoint.access import COPY_AGAIN
 from graphmerge.checkpoint.header_columns import DTYPES, MAX_AXES, MAX_LENGTH
 from graphmerge.checkpoint.values import TensorEntry
 from graphmerge.errors import Problem
@@ -18,8 +19,6 @@ from graphmerge.spec import TensorSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-_AGAIN = "download or copy the file again"
 
 
 class EntryReader:
@@ -58,19 +57,19 @@ class EntryReader:
         for begin, end, name in sorted(self._ranges, key=itemgetter(0, 1)):
             if begin < last_end:
                 overlap = f"overlaps {last_name!a} by {last_end - begin} bytes"
-                yield Problem(overlap, self._where(name), hint=_AGAIN)
+                yield Problem(overlap, self._where(name), hint=COPY_AGAIN)
             elif begin > last_end:
                 gap = f"gap of {begin - last_end} bytes before the tensor"
-                yield Problem(gap, self._where(name), hint=_AGAIN)
+                yield Problem(gap, self._where(name), hint=COPY_AGAIN)
             if end > last_end:
                 last_end, last_name = end, name
         if last_end > data_bytes:
             missing = f"truncated file: {last_end - data_bytes} bytes are missing"
             where, got = self._where(last_name), f"{data_bytes} bytes of data"
-            yield Problem(missing, where, got, f"{last_end}", _AGAIN)
+            yield Problem(missing, where, got, f"{last_end}", COPY_AGAIN)
         elif last_end < data_bytes:
             more = f"{data_bytes - last_end} bytes after the last tensor"
-            yield Problem(more, str(self._file), hint=_AGAIN)
+            yield Problem(more, str(self._file), hint=COPY_AGAIN)
 
     def _problem(self, name: str, what: str, got: str, wanted: str) -> Problem:
         return Problem(what, self._where(name), got, wanted)

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from graphmerge.checkpoint.access import open_file
+from graphmerge.checkpoint.access import COPY_AGAIN, open_file
 from graphmerge.checkpoint.header_columns import MAX_AXES, MAX_LENGTH
 from graphmerge.checkpoint.torch_pickle import (
     CONVERT,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _ZIP_MAGIC = b"PK\x03\x04"
 _LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """A pickle of the number 0x1950a86a20f9469cfc6c, with which torch wrote files before 1.6."""
-_AGAIN = "download or copy the file again"
 _LITTLE = b"little"
 _LOCAL_HEADER_BYTES = 30
 _MAX_PICKLE_BYTES = 100_000_000
@@ -59,7 +58,7 @@ def read_torch_file(path: Path) -> StoredFile:
             zlib.error,
         ) as error:
             what = "truncated or corrupt torch file"
-            raise CheckpointError(Problem(what, str(path), str(error), hint=_AGAIN)) from error
+            raise CheckpointError(Problem(what, str(path), str(error), hint=COPY_AGAIN)) from error
 
 
 def _require_zip(path: Path, head: bytes) -> None:
@@ -153,7 +152,7 @@ class _Records:
         info = self._infos.get(f"{self._root}data/{key}")
         if info is None:
             raise CheckpointError(
-                Problem(f"storage {key!a} is not in the file", where, hint=_AGAIN)
+                Problem(f"storage {key!a} is not in the file", where, hint=COPY_AGAIN)
             )
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
             what = f"storage {key!a} is compressed or encrypted"
@@ -161,12 +160,16 @@ class _Records:
         self._stream.seek(info.header_offset)
         header = self._stream.read(_LOCAL_HEADER_BYTES)
         if len(header) < _LOCAL_HEADER_BYTES or not header.startswith(_ZIP_MAGIC):
-            raise CheckpointError(Problem(f"corrupt zip at storage {key!a}", where, hint=_AGAIN))
+            raise CheckpointError(
+                Problem(f"corrupt zip at storage {key!a}", where, hint=COPY_AGAIN)
+            )
         names = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
         begin = info.header_offset + _LOCAL_HEADER_BYTES + names
         if begin + info.file_size > self._file_bytes:
             what, wanted = f"truncated file at storage {key!a}", f"{begin + info.file_size} bytes"
-            raise CheckpointError(Problem(what, where, f"{self._file_bytes} bytes", wanted, _AGAIN))
+            raise CheckpointError(
+                Problem(what, where, f"{self._file_bytes} bytes", wanted, COPY_AGAIN)
+            )
         return begin, info.file_size
 
 

@@ -38,7 +38,7 @@ def verified(out: Path, manifest: Manifest) -> VerifyReport:
     tensors = manifest.tensors.values()
     total_bytes = sum(TensorSpec(tensor.shape, tensor.dtype).nbytes for tensor in tensors)
     with bytes_progress(f"verify {out.name}", total_bytes) as advance:
-        report = verify_output(out, progress=advance)
+        report = verify_output(out, manifest=manifest, progress=advance)
     for line in _findings(report):
         typer.echo(line, err=True)
     if not report.is_intact:

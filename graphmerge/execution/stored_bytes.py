@@ -17,7 +17,7 @@ PIECE_ELEMENTS = 1 << 20
 
 
 def pieces(entry: TensorEntry, reader: FileReader) -> Iterator[tuple[int, Bytes]]:
-    """The bytes of a tensor, each piece with its first byte.
+    """The bytes of a tensor, each piece with its first element.
 
     Raises:
         CheckpointError: the file ends early.
@@ -28,7 +28,7 @@ def pieces(entry: TensorEntry, reader: FileReader) -> Iterator[tuple[int, Bytes]
         count = min(PIECE_ELEMENTS, entry.spec.numel - start)
         buffer = np.empty((count * bits + 7) // 8, np.uint8)
         reader.read(entry, start, buffer)
-        yield start * bits // 8, buffer
+        yield start, buffer
 
 
 def is_same(first: TensorEntry, second: TensorEntry, reader: FileReader) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from graphmerge.checkpoint.values import TensorEntry
+    from graphmerge.output.manifest import Manifest
 
 
 @frozen
@@ -47,11 +48,17 @@ class VerifyReport:
         return evolve(self, read_bytes=0) == VerifyReport()
 
 
-def verify(out: Path, *, progress: Callable[[int], None] | None = None) -> VerifyReport:
+def verify(
+    out: Path,
+    *,
+    manifest: Manifest | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> VerifyReport:
     """Read the whole output again and compare it with its manifest.
 
     Args:
         out: A finished output.
+        manifest: Its manifest, if it has been read already.
         progress: Called after each tensor with its size in bytes.
 
     Raises:
@@ -59,7 +66,7 @@ def verify(out: Path, *, progress: Callable[[int], None] | None = None) -> Verif
         MachineError: a file cannot be read.
     """
     shards: dict[str, dict[str, ManifestTensor]] = {}
-    for name, tensor in read_manifest(out).tensors.items():
+    for name, tensor in (manifest or read_manifest(out)).tensors.items():
         shards.setdefault(tensor.shard, {})[name] = tensor
     report = _compare_files(out, shards)
     for file_name in sorted(shards.keys() - set(report.missing_files)):
