@@ -1,6 +1,6 @@
 """The graph: hash-consed nodes over abstract ops, rewrites, and the verifier."""
 
-from graphmerge.graph.alike import Alike, Member, all_inputs, nodes_of_one, tops_of_kinds
+from graphmerge.graph.alike import Alike, Member, all_inputs, by_place, tops_of_kinds
 from graphmerge.graph.expansion import expanded_where_needed
 from graphmerge.graph.graph import Graph, Omission, Output, Surveyed
 from graphmerge.graph.node import Node, make_node, postorder
@@ -10,7 +10,6 @@ from graphmerge.graph.pattern import (
     Value,
     arrangement,
     distinct,
-    is_over_tensors,
     pruned,
     shared_pattern,
 )
@@ -34,11 +33,10 @@ __all__ = [
     "Workspace",
     "all_inputs",
     "arrangement",
+    "by_place",
     "distinct",
     "expanded_where_needed",
-    "is_over_tensors",
     "make_node",
-    "nodes_of_one",
     "postorder",
     "pruned",
     "shared_pattern",

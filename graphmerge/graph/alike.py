@@ -7,7 +7,8 @@ leaves and names alone, so its inputs are those of the first, and its op knows t
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import frozen
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from graphmerge.graph.op import Op
+
+Item = TypeVar("Item")
 
 
 @frozen(eq=False)
@@ -41,8 +44,16 @@ class Alike:
 
     def bind(self, tops: Iterable[Node], member: Member) -> Mapping[Node, Node]:
         """The nodes of a member, by those of the first one, down from its tops."""
-        first = self.members[0]
+        return self._bind(nodes_of_one(tops), member)
+
+    def bind_all(self, tops: Iterable[Node]) -> Iterator[tuple[Member, Mapping[Node, Node]]]:
+        """Every member, with its nodes by those of the first one."""
         nodes = nodes_of_one(tops)
+        for member in self.members:
+            yield member, self._bind(nodes, member)
+
+    def _bind(self, nodes: tuple[Node, ...], member: Member) -> Mapping[Node, Node]:
+        first = self.members[0]
         if member is first:
             return {node: node for node in nodes}
         return bind_nodes(
@@ -57,6 +68,11 @@ def nodes_of_one(tops: Iterable[Node]) -> tuple[Node, ...]:
     return tuple(postorder(tops, stop=is_over_tensors))
 
 
+def by_place(turns: Iterable[tuple[int, Iterable[Item]]]) -> Iterator[Item]:
+    """What belongs to tensors of several kinds, given with their places, in their order."""
+    return chain.from_iterable(own for _, own in sorted(turns, key=itemgetter(0)))
+
+
 def tops_of_kinds(node: Node) -> Iterator[tuple[Alike, tuple[Node, ...]]]:
     """What a statistic over tensors takes of the first tensor of each kind."""
     width = node.op.fold_width
@@ -68,11 +84,10 @@ def all_inputs(node: Node) -> tuple[Node, ...]:
     """The inputs of a node; of a statistic over tensors what it takes of every one, in order."""
     if not node.op.alike:
         return node.inputs
-    found: list[tuple[int, tuple[Node, ...]]] = []
-    for alike, tops in tops_of_kinds(node):
-        for member in alike.members:
-            bound = alike.bind(tops, member)
-            found.append((member.place, tuple(bound[top] for top in tops)))
-    found.sort(key=lambda pair: pair[0])
+    found = [
+        (member.place, tuple(bound[top] for top in tops))
+        for alike, tops in tops_of_kinds(node)
+        for member, bound in alike.bind_all(tops)
+    ]
     others = node.inputs[len(node.op.alike) * node.op.fold_width :]
-    return (*chain.from_iterable(tops for _, tops in found), *others)
+    return (*by_place(found), *others)

@@ -7,6 +7,7 @@ output, say, it must be one node for them all; then the nodes of every tensor ar
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
@@ -45,9 +46,10 @@ def expanded(graph: Graph) -> Graph:
     """The same graph with the nodes of every tensor below statistics over tensors."""
     roots = [output.node for output in graph.outputs]
     done: dict[Node, Node] = {}
-    for node in postorder(roots, inputs_of=all_inputs):
+    inputs_of = cache(all_inputs)  # it makes nodes
+    for node in postorder(roots, inputs_of=inputs_of):
         op = evolve(cast("Any", node.op), alike=()) if node.op.alike else node.op
-        done[node] = make_node(op, *(done[value] for value in all_inputs(node)))
+        done[node] = make_node(op, *(done[value] for value in inputs_of(node)))
     outputs = (
         Output(output.name, done[root], output.reason)
         for output, root in zip(graph.outputs, roots, strict=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.graph import Access
 from graphmerge.schedule.executors import Executor
+from graphmerge.schedule.tiling import looks_at_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -98,7 +99,7 @@ def computing_seconds(nodes: Iterable[Node], *, native: bool) -> float:
 
 
 def _factor(node: Node) -> int:
-    if node.op.access in (Access.ROWS, Access.WHOLE) or node.op.row_wise:
+    if node.op.access is Access.WHOLE or looks_at_rows(node):
         return SLOW_FACTOR
     needs = node.op.fusion(tuple(value.spec for value in node.inputs))
     chooses = needs is not None and (needs.mask or needs.reads_chunk)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from attrs import frozen
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from graphmerge.schedule.order import Kinds, Order
     from graphmerge.schedule.units import Pass
+
+Item = TypeVar("Item")
 
 INSTRUCTION_BYTES = 950
 """Python objects of one instruction with its share of graph and plan; outputs of one pattern share
@@ -136,8 +138,8 @@ def all_workers_memory(tiles: Tiles, workers: int) -> TileMemory:
         for unit, count, memories in tiles
         for memory, (part, times) in zip(memories, unit.unit.work.counted_passes, strict=True)
     ]
-    arenas = _largest(found, workers, lambda tile: tile.arena_bytes)
-    kernels = _largest(found, workers, lambda tile: tile.kernel_bytes)
+    arenas = largest(found, workers, lambda tile: tile.arena_bytes)
+    kernels = largest(found, workers, lambda tile: tile.kernel_bytes)
     return TileMemory(
         sum(count * tile.register_bytes for tile, count in arenas),
         sum(count * tile.kernel_bytes for tile, count in kernels),
@@ -146,13 +148,13 @@ def all_workers_memory(tiles: Tiles, workers: int) -> TileMemory:
     )
 
 
-def _largest(
-    tiles: Iterable[tuple[TileMemory, int]], workers: int, size: Callable[[TileMemory], int]
-) -> list[tuple[TileMemory, int]]:
-    """The largest tiles, each with how many workers have one of its kind."""
-    found: list[tuple[TileMemory, int]] = []
-    for tile, count in sorted(tiles, key=lambda pair: size(pair[0]), reverse=True):
-        found.append((tile, min(count, workers)))
+def largest(
+    items: Iterable[tuple[Item, int]], workers: int, size: Callable[[Item], int]
+) -> list[tuple[Item, int]]:
+    """The largest of items, of each of which there are so many; with how many workers have one."""
+    found: list[tuple[Item, int]] = []
+    for item, count in sorted(items, key=lambda pair: size(pair[0]), reverse=True):
+        found.append((item, min(count, workers)))
         workers -= min(count, workers)
     return found
 

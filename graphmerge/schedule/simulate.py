@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain
-from operator import itemgetter
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from attrs import frozen
 
+from graphmerge.graph import by_place
 from graphmerge.schedule.dependence import is_statistic
 from graphmerge.schedule.order import sums_before
 from graphmerge.schedule.steps import Free, RunPass
@@ -110,7 +110,8 @@ class _Replaying:
         own = (one.option for one in plan.order.members if one.output is None)
         self._users = _users(chain.from_iterable(own))
         alike = [one.option for one in plan.order.members if one.output is not None]
-        self._given = {id(option): _given(option) for option in alike}
+        options = {id(option): option for option in alike}
+        self._given = {key: _given(option) for key, option in options.items()}
         for option in alike:
             self._users.update(self._given[id(option)])
         self._known: dict[int, _Turns] = {}
@@ -212,8 +213,7 @@ def _of_all(work: Work, held: list[int]) -> list[int]:
         own = held[start : start + len(one.passes)]
         turns += [(member.place, own) for member in one.alike.members]
         start += len(one.passes)
-    turns.sort(key=itemgetter(0))
-    return [*chain.from_iterable(own for _, own in turns), *held[start:]]
+    return [*by_place(turns), *held[start:]]
 
 
 class _Replay:

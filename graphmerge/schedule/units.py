@@ -9,13 +9,12 @@ reductions, in the tensor, or in both.
 from __future__ import annotations
 
 from collections import Counter
-from itertools import chain, repeat
-from operator import itemgetter
+from itertools import repeat
 from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from graphmerge.graph import Access, Alike, Node, Output, Value, tops_of_kinds
+from graphmerge.graph import Access, Alike, Node, Output, Value, by_place, tops_of_kinds
 from graphmerge.schedule.dependence import is_statistic, marked_below, tops_by_tensor
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.fusion import fused_layout
@@ -94,10 +93,9 @@ class Work:
 
     def spread(self) -> Work:
         """The same work, with a pass of its own for every tensor."""
-        found = [turn for one in self.rounds for turn in one.turns()]
-        found.sort(key=itemgetter(0))
+        turns = (turn for one in self.rounds for turn in one.turns())
         once = self.passes[sum(len(one.passes) for one in self.rounds) :]
-        passes = (*chain.from_iterable(passes for _, passes in found), *once)
+        passes = (*by_place(turns), *once)
         return Work(self.root, passes, self.needs, self.makes, self.facts)
 
     def reads(self) -> Counter[Node]:
@@ -128,8 +126,7 @@ class Round:
 
     def turns(self) -> Iterator[tuple[int, tuple[Pass, ...]]]:
         """The passes of every tensor, after its place among all."""
-        for member in self.alike.members:
-            nodes = self.alike.bind(self.tops, member)
+        for member, nodes in self.alike.bind_all(self.tops):
             yield member.place, tuple(bind_pass(part, nodes) for part in self.passes)
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from graphmerge.schedule.cost import TOUCHED_BYTES_PER_SECOND, estimated_seconds
+from graphmerge.schedule.memory import largest
 from graphmerge.schedule.order import kinds_of, most_in_window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from graphmerge.schedule.order import Option
 
@@ -51,19 +52,12 @@ def worth_trying(
         chosen = [min(_within(own, most_bytes), key=_by_seconds) for own in costs]
         counted = list(zip(chosen, counts, strict=True))
         working = sum(count * cost.seconds for cost, count in counted)
-        return working + _largest_bytes(counted, workers) / TOUCHED_BYTES_PER_SECOND
+        held = largest(counted, workers, lambda cost: cost.held_bytes)
+        held_bytes = sum(count * cost.held_bytes for cost, count in held)
+        return working + held_bytes / TOUCHED_BYTES_PER_SECOND
 
     most_bytes = min(sizes, key=seconds, default=0)
     return tuple(tuple([cost.place for cost in _within(own, most_bytes)]) for own in costs)
-
-
-def _largest_bytes(counted: Iterable[tuple[_Costs, int]], workers: int) -> int:
-    """What so many of the largest hold."""
-    total, left = 0, workers
-    for cost, count in sorted(counted, key=lambda pair: -pair[0].held_bytes):
-        taken = min(count, left)
-        total, left = total + taken * cost.held_bytes, left - taken
-    return total
 
 
 def _by_seconds(cost: _Costs) -> float:
