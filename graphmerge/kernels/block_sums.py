@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from graphmerge.kernels.lanes import folded
 from graphmerge.kernels.registry import ReducedTile, register_update
 from graphmerge.ops import AbsoluteSum, Gram
 from graphmerge.ops.blocks import BLOCK_ELEMENTS, SUM_LANES
@@ -51,11 +52,7 @@ def block_sums(x: torch.Tensor) -> Partial:
 
 def _row_sums(x: torch.Tensor) -> torch.Tensor:
     """Sums of shape (blocks) of values of shape (blocks, rows, lanes)."""
-    lanes = _added_in_order(x)
-    while lanes.shape[1] > 1:
-        half = lanes.shape[1] // 2
-        lanes = lanes[:, :half] + lanes[:, half:]
-    return lanes[:, 0]
+    return folded(_added_in_order(x))
 
 
 def _added_in_order(x: torch.Tensor) -> torch.Tensor:

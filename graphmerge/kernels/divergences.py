@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from graphmerge.kernels.elementary import EXP_BUFFERS, LOG_BUFFERS, exp, log_of_ratio
+from graphmerge.kernels.lanes import folded
 from graphmerge.ops.importance import FLOOR, GROUP_ELEMENTS, NUMPY_BUFFERS, ROW_LANES
 
 if TYPE_CHECKING:
@@ -63,7 +64,4 @@ def _sums(x: Doubles) -> Doubles:
     parts = as_strided(x, (rows, count, ROW_LANES), strides)
     lanes: Doubles = np.add.reduce(parts, axis=1, initial=0.0)
     lanes[:, :rest] += x[:, row - rest :]
-    while lanes.shape[1] > 1:
-        half = lanes.shape[1] // 2
-        lanes = lanes[:, :half] + lanes[:, half:]
-    return lanes[:, 0]
+    return folded(lanes)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import torch
 
+from graphmerge.kernels.lanes import folded
 from graphmerge.kernels.registry import (
     ReducedTile,
     Tile,
@@ -92,10 +93,7 @@ class _Pieces:
         values = product[self._places]
         values[self._outside] = 0.0
         lanes = np.add.reduce(values.reshape(len(values), -1, VECTOR_LANES), axis=1)
-        while lanes.shape[1] > 1:
-            half = lanes.shape[1] // 2
-            lanes = lanes[:, :half] + lanes[:, half:]
-        np.add.at(sums, self._slots, lanes[:, 0])
+        np.add.at(sums, self._slots, folded(lanes))
 
 
 @register_kernel(CombineVectors)

@@ -8,7 +8,15 @@ from attrs import frozen
 from llvmlite import ir
 
 from graphmerge.native.loops import at, load_element
-from graphmerge.native.types import INT64, VECTOR_ELEMENTS, bits_type, splat, spread, vector_type
+from graphmerge.native.types import (
+    INT64,
+    VECTOR_ELEMENTS,
+    among_first,
+    bits_type,
+    splat,
+    spread,
+    vector_type,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,9 +78,7 @@ class ChunkCode:
         sizes = builder.and_(bits, all_but_sign)
         low = builder.icmp_signed(">=", sizes, self._spread(first))  # sizes have no sign bit
         high = builder.icmp_signed("<=", sizes, self._spread(last))
-        places = vector_type(INT64)([INT64(number) for number in range(VECTOR_ELEMENTS)])
-        left = spread(builder, builder.sub(self.count, index))
-        inside = builder.icmp_unsigned("<", places, left)
+        inside = among_first(builder, builder.sub(self.count, index))
         found = builder.and_(inside, builder.and_(low, high))
         return builder.bitcast(found, ir.IntType(VECTOR_ELEMENTS))
 

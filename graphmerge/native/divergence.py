@@ -20,12 +20,13 @@ from graphmerge.native.types import (
     DOUBLE,
     ELEMENT_TYPES,
     EXPONENT_BITS,
-    INT32,
     INT64,
     POINTER,
     VECTOR_ELEMENTS,
+    among_first,
     any_set,
     convert,
+    folded,
     splat,
     spread,
     vector_type,
@@ -34,8 +35,6 @@ from graphmerge.ops.importance import FLOOR, ROW_LANES
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from graphmerge.native.registry import Value
 
 assert ROW_LANES == VECTOR_ELEMENTS, "a vector holds the lanes of a sum"
@@ -84,7 +83,7 @@ def _emit_powers(module: ir.Module, dtype: DType) -> ir.Function:
         power = exp(builder, builder.fsub(one.load(index), spread(builder, largest)))
         one.store(index, power)
         builder.store(builder.fadd(builder.load(sums, typ=_DOUBLES), power), sums)
-    total = _folded(builder, builder.load(sums, typ=_DOUBLES), ir.IRBuilder.fadd)
+    total = folded(builder, builder.load(sums, typ=_DOUBLES))
     builder.ret(builder.fdiv(DOUBLE(1.0), total))
     return function
 
@@ -114,13 +113,12 @@ class _Row:
         with builder.if_then(builder.icmp_unsigned("!=", rest, integer(0))):
             wide = self._widened(self._rest(whole, rest))
             self._look_at(wide, largest, found)
-            lanes = _INTEGERS([INT64(number) for number in range(VECTOR_ELEMENTS)])
-            inside = builder.icmp_unsigned("<", lanes, spread(builder, rest))
+            inside = among_first(builder, rest)
             self.store(whole, builder.select(inside, wide, splat(float("-inf"), DOUBLE)))
         bad = builder.icmp_unsigned("!=", builder.load(found, typ=_INTEGERS), _INTEGERS(None))
         with builder.if_then(any_set(builder, bad), likely=False):
             builder.store(integer(1), seen)
-        return _folded(builder, builder.load(largest, typ=_DOUBLES), _larger)
+        return folded(builder, builder.load(largest, typ=_DOUBLES), _larger)
 
     def load(self, index: Value) -> Value:
         """A vector of the row in float64."""
@@ -184,7 +182,7 @@ def _emit_divergence(module: ir.Module) -> ir.Function:
         term = builder.fmul(log_of_ratio(builder, p, q), p)
         term = builder.fsub(term, builder.fsub(p, q))
         builder.store(builder.fadd(builder.load(sums, typ=_DOUBLES), term), sums)
-    total = _folded(builder, builder.load(sums, typ=_DOUBLES), ir.IRBuilder.fadd)
+    total = folded(builder, builder.load(sums, typ=_DOUBLES))
     is_below = builder.fcmp_ordered("<", total, DOUBLE(0.0))
     builder.ret(builder.select(is_below, DOUBLE(0.0), total))
     return function
@@ -197,20 +195,3 @@ def _whole_vectors(builder: ir.IRBuilder, elements: Value) -> Value:
 def _larger(builder: ir.IRBuilder, a: Value, b: Value) -> Value:
     """The larger one; B where A is NaN."""
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
-
-
-def _folded(
-    builder: ir.IRBuilder, lanes: Value, join: Callable[[ir.IRBuilder, Value, Value], Value]
-) -> Value:
-    """The lower half of the lanes joined with the upper half, until one lane is left."""
-    half = VECTOR_ELEMENTS // 2
-    while half:
-        parts = [builder.shuffle_vector(lanes, lanes, _places(begin, half)) for begin in (0, half)]
-        lanes = join(builder, *parts)
-        half //= 2
-    return builder.extract_element(lanes, INT32(0))
-
-
-def _places(begin: int, count: int) -> ir.Constant:
-    kind = ir.VectorType(INT32, count)
-    return kind([INT32(begin + number) for number in range(count)])

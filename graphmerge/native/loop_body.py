@@ -9,10 +9,9 @@ from graphmerge.native.types import (
     ELEMENT_TYPES,
     EXPONENT_BITS,
     INT1,
-    INT64,
-    VECTOR_ELEMENTS,
     any_set,
     bits_type,
+    lane_numbers,
     splat,
     spread,
     vector_type,
@@ -58,9 +57,7 @@ class LoopBody:
     def begin(self, index: Value) -> None:
         """Begin the body, at a vector of the chunk."""
         self.index = index
-        kind = vector_type(INT64)
-        numbers = kind([INT64(number) for number in range(VECTOR_ELEMENTS)])
-        local = self.builder.add(spread(self.builder, index), numbers)
+        local = self.builder.add(spread(self.builder, index), lane_numbers())
         self.inside = self.builder.icmp_unsigned("<", local, spread(self.builder, self._count))
 
     def value(self, number: int) -> Value:

@@ -12,6 +12,7 @@ from graphmerge.native.types import (
     INT32,
     INT64,
     VECTOR_ELEMENTS,
+    lane_numbers,
     spread,
     vector_type,
 )
@@ -131,9 +132,9 @@ def _is_largest(code: VectorCode) -> Value:
         builder.sub(code.chunk_value, code.index),
         integer(0),
     )
-    place = vector_type(INT32)
-    numbers = place([INT32(number) for number in range(VECTOR_ELEMENTS)])
-    early = builder.icmp_unsigned("<", numbers, spread(builder, builder.trunc(end, INT32)))
+    early = builder.icmp_unsigned(
+        "<", lane_numbers(INT32), spread(builder, builder.trunc(end, INT32))
+    )
     not_zero = builder.icmp_unsigned("!=", bits, bits.type(None))
     tie = builder.and_(builder.icmp_unsigned("==", bits, threshold), not_zero)
     kept = builder.or_(above, builder.and_(tie, early))

@@ -32,6 +32,7 @@ from graphmerge.native.types import (
     INT64,
     POINTER,
     VECTOR_ELEMENTS,
+    lane_numbers,
     vector_type,
 )
 from graphmerge.ops.ranked import BUCKET_PART_BYTES, KEY_PADDING, MASK_PADDING_BYTES
@@ -208,7 +209,7 @@ def _rank_by_comparing(one: _Row, place: Value) -> Value:
     own = magnitude_of(builder, one.values, place)
     count = variable(builder, integer(0))
     kind = vector_type(INT32)
-    numbers = kind([INT32(number) for number in range(VECTOR_ELEMENTS)])
+    numbers = lane_numbers(INT32)
     whole = builder.and_(one.row, integer(-VECTOR_ELEMENTS))
     wanted = spread_over(builder, own, kind)
     narrow = spread_over(builder, builder.trunc(place, INT32), kind)

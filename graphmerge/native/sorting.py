@@ -19,6 +19,7 @@ from graphmerge.native.types import (
     INT64,
     POINTER,
     VECTOR_ELEMENTS,
+    lane_numbers,
     splat,
     vector_type,
 )
@@ -113,7 +114,7 @@ class Buckets:
 def emit_keys(builder: ir.IRBuilder, values: Value, row: Value, keys: Value) -> None:
     """The keys of a row, and of some places beyond."""
     kind, wide = vector_type(INT32), vector_type(INT64)
-    numbers = wide([INT64(number) for number in range(VECTOR_ELEMENTS)])
+    numbers = lane_numbers()
     whole = builder.and_(row, integer(-VECTOR_ELEMENTS))
     with loop(builder, whole, VECTOR_ELEMENTS) as index:
         bits = builder.load(at(builder, values, index, INT32), align=4, typ=kind)

@@ -8,11 +8,9 @@ from graphmerge.native.registry import Arguments, Lowering, register_lowering
 from graphmerge.native.types import (
     DOUBLE,
     ELEMENT_TYPES,
-    INT64,
-    VECTOR_ELEMENTS,
+    lane_numbers,
     splat,
     spread,
-    vector_type,
 )
 from graphmerge.ops import AgreementBits, KeepWhereBit, NumberAt
 from graphmerge.ops.task_masks import mask_dtype
@@ -49,9 +47,8 @@ def _keep_where_bit(op: KeepWhereBit, code: VectorCode) -> Value:
 
 def _number_at(op: NumberAt, code: VectorCode) -> None:
     """The entry, and zero for all others; it lies in the first chunk of the tensor."""
-    builder, kind = code.builder, vector_type(INT64)
-    numbers = kind([INT64(number) for number in range(VECTOR_ELEMENTS)])
-    place = builder.add(spread(builder, code.index), numbers)
+    builder = code.builder
+    place = builder.add(spread(builder, code.index), lane_numbers())
     is_it = builder.icmp_unsigned("==", place, spread(builder, code.words[0]))
     code.accumulate(0, code.choose(is_it, code.to_double(code.inputs[0]), splat(0.0, DOUBLE)))
 

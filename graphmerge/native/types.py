@@ -9,6 +9,8 @@ from llvmlite import ir
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from graphmerge.native.registry import Value
 
 VECTOR_ELEMENTS = 16
@@ -149,3 +151,31 @@ def any_set(builder: ir.IRBuilder, mask: Value) -> Value:
     """Whether any element of a vector of truth values is set, as a scalar truth value."""
     bits = builder.bitcast(mask, ir.IntType(mask.type.count))
     return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+
+
+def lane_numbers(element: ir.IntType = INT64) -> ir.Constant:
+    """0, 1, 2, ... as a vector."""
+    return vector_type(element)([element(number) for number in range(VECTOR_ELEMENTS)])
+
+
+def among_first(builder: ir.IRBuilder, count: Value) -> Value:
+    """Which elements of a vector are among the first `count`."""
+    return builder.icmp_unsigned("<", lane_numbers(), spread(builder, count))
+
+
+def folded(
+    builder: ir.IRBuilder,
+    lanes: Value,
+    join: Callable[[ir.IRBuilder, Value, Value], Value] = ir.IRBuilder.fadd,
+) -> Value:
+    """The lower half of the lanes joined with the upper half, until one lane is left."""
+    half = VECTOR_ELEMENTS // 2
+    while half:
+        kind = ir.VectorType(INT32, half)
+        low, high = (
+            builder.shuffle_vector(lanes, lanes, kind([INT32(first + i) for i in range(half)]))
+            for first in (0, half)
+        )
+        lanes = join(builder, low, high)
+        half //= 2
+    return builder.extract_element(lanes, INT32(0))

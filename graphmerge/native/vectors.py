@@ -13,10 +13,11 @@ from graphmerge.native.types import (
     DOUBLE,
     ELEMENT_TYPES,
     INT1,
-    INT32,
     INT64,
     VECTOR_ELEMENTS,
+    among_first,
     convert,
+    folded,
     splat,
     spread,
     vector_type,
@@ -51,7 +52,7 @@ def _row_gram(op: RowGram, code: ChunkCode) -> None:
         lanes = [variable(builder, _WIDE(None)) for _ in pairs(len(code.buffers))]
         with loop(builder, builder.sub(end, begin), VECTOR_ELEMENTS) as offset:
             place = builder.add(begin, offset)
-            inside = _below(builder, builder.sub(end, place))
+            inside = among_first(builder, builder.sub(end, place))
             wide = [
                 builder.select(inside, x, splat(0.0, DOUBLE)) for x in _wide_vectors(code, place)
             ]
@@ -61,7 +62,7 @@ def _row_gram(op: RowGram, code: ChunkCode) -> None:
         slot = builder.sub(number, first_row)
         for pair, held in enumerate(lanes):
             where = _sum_place(code, pair, len(lanes), slots, slot)
-            total = _folded(builder, builder.load(held, typ=_WIDE))
+            total = folded(builder, builder.load(held, typ=_WIDE))
             builder.store(builder.fadd(builder.load(where, typ=DOUBLE), total), where)
 
 
@@ -97,27 +98,6 @@ def _sum_place(code: ChunkCode, pair: int, count: int, slots: Value, slot: Value
     block = builder.udiv(code.offset, integer(BLOCK_ELEMENTS))
     first = builder.add(builder.mul(block, integer(count)), integer(pair))
     return at(builder, code.sums, builder.add(builder.mul(first, slots), slot), DOUBLE)
-
-
-def _below(builder: ir.IRBuilder, count: Value) -> Value:
-    """Which elements of a vector are among the first `count`."""
-    kind = vector_type(INT64)
-    numbers = kind([INT64(number) for number in range(VECTOR_ELEMENTS)])
-    return builder.icmp_unsigned("<", numbers, spread(builder, count))
-
-
-def _folded(builder: ir.IRBuilder, lanes: Value) -> Value:
-    """The upper half of the lanes added to the lower half until one is left."""
-    half = VECTOR_ELEMENTS // 2
-    while half:
-        kind = ir.VectorType(INT32, half)
-        low, high = (
-            builder.shuffle_vector(lanes, lanes, kind([INT32(first + i) for i in range(half)]))
-            for first in (0, half)
-        )
-        lanes = builder.fadd(low, high)
-        half //= 2
-    return builder.extract_element(lanes, INT32(0))
 
 
 @contextmanager
