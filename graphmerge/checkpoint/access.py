@@ -73,6 +73,16 @@ def read_json_object(path: Path) -> Mapping[str, Any]:
     return parse_json_object(read_bytes(path), path)
 
 
+def read_optional_object(path: Path) -> dict[str, Any]:
+    """The same of a file that need not exist; empty if it does not.
+
+    Raises:
+        CheckpointError: the file is not JSON, or no object.
+        MachineError: the file cannot be read.
+    """
+    return dict(read_json_object(path)) if path.exists() else {}
+
+
 def parse_json_object(data: bytes, path: Path) -> dict[str, Any]:
     """The object that the text of a JSON file holds.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
-from graphmerge.checkpoint.access import machine_errors, read_json_object
+from graphmerge.checkpoint.access import machine_errors, read_optional_object
 from graphmerge.checkpoint.components import component_folders, component_side_files
 from graphmerge.checkpoint.name_set import natural_name_set
 from graphmerge.checkpoint.names import natural_sorted
@@ -110,18 +110,12 @@ def _read_shards(shards: Shards) -> _Stored:
     )
 
 
-def _read_config(folder: Path) -> Mapping[str, Any]:
-    """config.json; empty if there is none."""
-    config = folder / "config.json"
-    return read_json_object(config) if config.exists() else {}
-
-
 def _read(path: Path, folder: Path, shards: Shards) -> Checkpoint:
     found = _read_shards(shards)
     return Checkpoint(
         path=path,
         tensors=_ordered(found.tensors),
-        config=_read_config(folder),
+        config=read_optional_object(folder / "config.json"),
         files=shards.files,
         side_files=find_side_files(folder),
         unlisted=shards.stale + found.unlisted,
@@ -139,7 +133,7 @@ def _read_components(path: Path, folders: Sequence[str]) -> Checkpoint:
         stem, shards = find_component_shards(path / folder)
         parts[Component(folder, stem)] = _read_shards(shards)
         files += shards.files
-        own = _read_config(path / folder)
+        own = read_optional_object(path / folder / "config.json")
         config |= {folder: dict(own)} if folder else own
     side_files, other_weights = component_side_files(path, folders, files)
     tensors = {

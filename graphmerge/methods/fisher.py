@@ -8,8 +8,8 @@ from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method, StatisticsRule
 from graphmerge.methods.parameters import WEIGHT_NOT_NEGATIVE, own, switch
 from graphmerge.methods.ranges import number_above, weights_not_negative
-from graphmerge.methods.whole_model import distinct, one_value, sums_over_tensors
-from graphmerge.ops import FisherAverage, Gram
+from graphmerge.methods.whole_model import one_value, squared_norms
+from graphmerge.ops import FisherAverage
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -20,9 +20,7 @@ def survey(merges: tuple[MergeInputs, ...]) -> Survey:
     """The squared norm of each model's Fisher matrix, over all tensors."""
     if not one_value(merges, "normalize", lambda merge: merge.flag("normalize")):
         return {}
-    kept = distinct(merges)
-    squares = [[make_node(Gram(), x) for x in _fishers(merge)] for merge in kept]
-    return {"squares": (sums_over_tensors(kept, squares),)}
+    return {"squares": (squared_norms(merges, _fishers),)}
 
 
 def build(merge: MergeInputs) -> Node:

@@ -8,8 +8,8 @@ from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import SCALE
 from graphmerge.methods.task_vectors import add_to_base, task_vectors
-from graphmerge.methods.whole_model import distinct, sums_over_tensors
-from graphmerge.ops import Combine, Gram, Shares
+from graphmerge.methods.whole_model import squared_norms
+from graphmerge.ops import Combine, Shares
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 def survey(merges: tuple[MergeInputs, ...]) -> Survey:
     """Each task vector's share of the squared norms, over all tensors."""
-    kept = distinct(merges)
-    squares = [[make_node(Gram(), delta) for delta in task_vectors(merge)] for merge in kept]
-    return {"coefficients": (make_node(Shares(), sums_over_tensors(kept, squares)),)}
+    return {"coefficients": (make_node(Shares(), squared_norms(merges, task_vectors)),)}
 
 
 def build(merge: MergeInputs) -> Node:

@@ -15,7 +15,7 @@ from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import SCALE
 from graphmerge.methods.task_vectors import add_to_base, task_vectors
-from graphmerge.methods.whole_model import SCOPE, distinct, scope_of, sums_over_tensors
+from graphmerge.methods.whole_model import SCOPE, scope_of, squared_norms
 from graphmerge.ops import Combine, Gram, InverseRootShares
 from graphmerge.recipe.signature import ParameterSpec
 
@@ -28,8 +28,7 @@ def survey(merges: tuple[MergeInputs, ...]) -> Survey:
     """With `scope: model` the coefficients, over all tensors."""
     if scope_of(merges) == "tensor":
         return {}
-    kept = distinct(merges)
-    squares = sums_over_tensors(kept, [_squares(merge) for merge in kept])
+    squares = squared_norms(merges, _measured)
     return {"coefficients": (make_node(InverseRootShares(), squares),)}
 
 
@@ -38,14 +37,16 @@ def build(merge: MergeInputs) -> Node:
     if merge.parameters["scope"] == "model":
         (coefficients,) = merge.survey["coefficients"]
     else:
-        coefficients = make_node(InverseRootShares(), *_squares(merge))
+        squares = (make_node(Gram(), x) for x in _measured(merge))
+        coefficients = make_node(InverseRootShares(), *squares)
     return add_to_base(merge, make_node(Combine(), *task_vectors(merge), coefficients))
 
 
-def _squares(merge: MergeInputs) -> list[Node]:
-    of_models = merge.parameters["norms"] == "models"
-    models = (model.node for model in merge.fine_tunes)
-    return [make_node(Gram(), x) for x in (models if of_models else task_vectors(merge))]
+def _measured(merge: MergeInputs) -> tuple[Node, ...]:
+    """Of what norms are taken."""
+    if merge.parameters["norms"] == "models":
+        return tuple(model.node for model in merge.fine_tunes)
+    return task_vectors(merge)
 
 
 METHOD = Method(

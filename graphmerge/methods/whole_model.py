@@ -15,6 +15,7 @@ from graphmerge.ops import (
     AbsoluteSum,
     DigitHistogram,
     DigitsOverTensors,
+    Gram,
     KeepLargest,
     KeepTies,
     Pick,
@@ -58,6 +59,15 @@ def distinct(merges: Iterable[MergeInputs]) -> tuple[MergeInputs, ...]:
         what = "a statistic of the whole model needs the same models for all tensors"
         raise RecipeError(Problem(what, got=shown, hint="use models: instead of slices:"))
     return kept
+
+
+def squared_norms(
+    merges: Iterable[MergeInputs], vectors: Callable[[MergeInputs], Iterable[Node]]
+) -> Node:
+    """Squared norms over all tensors, of each of the vectors that a tensor has a part of."""
+    kept = distinct(merges)
+    squares = [[make_node(Gram(), x) for x in vectors(merge)] for merge in kept]
+    return sums_over_tensors(kept, squares)
 
 
 def one_value(

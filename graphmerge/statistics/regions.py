@@ -22,7 +22,7 @@ class ActiveCountsReduction(BlockReduction):
 
     def begin(self, op: ActiveCounts, inputs: tuple[TensorSpec, ...]) -> Statistic:
         """A zero per block, delta and count."""
-        return np.zeros((blocks(inputs[0]), 2 * len(inputs)))
+        return np.zeros((blocks(inputs[0]), op.sum_columns(len(inputs))))
 
     def finish(
         self, op: ActiveCounts, state: Statistic, statistics: Sequence[Statistic]

@@ -55,7 +55,7 @@ class GramReduction(BlockReduction):
 
     def begin(self, op: Gram, inputs: tuple[TensorSpec, ...]) -> Statistic:
         """A zero per block and pair."""
-        return np.zeros((blocks(inputs[0]), len(pairs(len(inputs)))))
+        return np.zeros((blocks(inputs[0]), op.sum_columns(len(inputs))))
 
     def finish(self, op: Gram, state: Statistic, statistics: Sequence[Statistic]) -> Statistic:
         """The symmetric matrix of the sums of all blocks."""

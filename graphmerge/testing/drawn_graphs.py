@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from graphmerge.checkpoint.values import TensorEntry
 from graphmerge.graph import Graph, Node, Output, Space, make_node, simplify
+from graphmerge.methods.order_statistics import cutoff
 from graphmerge.ops import (
     AbsoluteSum,
     AddDelta,
@@ -17,7 +18,6 @@ from graphmerge.ops import (
     Gram,
     KeepLargest,
     LoadTensor,
-    MagnitudeDigits,
     MaskKey,
     RandomDrop,
     Ratio,
@@ -27,10 +27,8 @@ from graphmerge.ops import (
     SphericalCoefficients,
     StackLayer,
     TaskVector,
-    TieCutoff,
     WeightedSum,
 )
-from graphmerge.ops.sparsify import DIGIT_BITS
 from graphmerge.spec import DType, TensorSpec
 from graphmerge.testing import drawn_masks
 
@@ -51,10 +49,7 @@ def stored(
 
 def keep_largest(delta: Node, keep: int) -> Node:
     """The `keep` largest magnitudes of a delta, by all the statistics that this takes."""
-    statistic: tuple[Node, ...] = ()
-    for digit in range(len(DIGIT_BITS[delta.spec.dtype])):
-        statistic = (make_node(MagnitudeDigits(keep, digit), delta, *statistic),)
-    return make_node(KeepLargest(0.5), delta, make_node(TieCutoff(), delta, *statistic))
+    return make_node(KeepLargest(0.5), delta, cutoff(delta, keep))
 
 
 def rescaled(dense: Node, sparse: Node) -> Node:

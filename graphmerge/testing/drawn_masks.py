@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
 from graphmerge.graph import Node, Space, make_node
+from graphmerge.methods.order_statistics import cutoff, kth_largest, last_digit
 from graphmerge.ops import (
     ActiveCounts,
     DropLargest,
@@ -20,7 +20,6 @@ from graphmerge.ops import (
     KeepLargest,
     KeepMasked,
     LargestOf,
-    MagnitudeDigits,
     MaskKey,
     OverlapFactors,
     QuartileThreshold,
@@ -34,10 +33,6 @@ from graphmerge.ops import (
     Where,
 )
 from graphmerge.ops.importance import row_elements
-from graphmerge.ops.sparsify import DIGIT_BITS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MOST_INPUTS = 3
 EPSILON = 0.4
@@ -54,16 +49,8 @@ def drop_largest(draw: st.DrawFn, known: list[Node]) -> Node | None:
     for delta in _deltas(draw, known)[:1]:
         if delta.spec.numel:
             keep = draw(st.integers(1, delta.spec.numel))
-            digits = _digits(partial(MagnitudeDigits, keep), delta)
-            return make_node(DropLargest(0.5), delta, make_node(TieCutoff(), delta, digits))
+            return make_node(DropLargest(0.5), delta, cutoff(delta, keep))
     return None
-
-
-def _digits(op: Callable[[int], MagnitudeDigits | ShareDigits], values: Node) -> Node:
-    statistic: tuple[Node, ...] = ()
-    for digit in range(len(DIGIT_BITS[values.spec.dtype])):
-        statistic = (make_node(op(digit), values, *statistic),)
-    return statistic[0]
 
 
 def joint_mask(draw: st.DrawFn, known: list[Node]) -> Node | None:
@@ -88,9 +75,9 @@ def energy_consensus(draw: st.DrawFn, known: list[Node]) -> Node | None:
         return None
     share = draw(st.sampled_from((0.0, 1e-5, 0.3, 1.0)))
     variance = make_node(Variance(), *deltas)
-    digits = _digits(partial(ShareDigits, share), variance)
-    cutoff = make_node(TieCutoff(), variance, digits)
-    varied = make_node(KeepLargest(share), variance, cutoff)
+    digits = last_digit(variance, partial(ShareDigits, share))
+    ends = make_node(TieCutoff(), variance, digits)
+    varied = make_node(KeepLargest(share), variance, ends)
     kept = [make_node(Where(draw(st.booleans())), delta, varied) for delta in deltas]
     weights = make_node(EnergyShares(), *(make_node(Gram(), delta) for delta in kept))
     return make_node(EnergyConsensus(), *kept, weights)
@@ -122,7 +109,7 @@ def keep_important(draw: st.DrawFn, known: list[Node]) -> Node | None:
             divergence = make_node(RowDivergence(), *weights[:2])
             size = make_node(Importance(row_elements(delta.spec)), delta, divergence)
             middle = -(-delta.spec.numel // 2)
-            digits = _digits(partial(MagnitudeDigits, middle), size)
+            digits = kth_largest(size, middle)
             threshold = make_node(QuartileThreshold(delta.spec.dtype), digits, digits, digits)
             return make_node(KeepImportant(), delta, size, threshold)
     return None

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from graphmerge.checkpoint.access import machine_errors, read_json_object
+from graphmerge.checkpoint.access import machine_errors, read_json_object, read_optional_object
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.vocabulary.file_names import BINARY, READABLE, SETTINGS, SPECIAL_TOKENS
 
@@ -108,8 +108,7 @@ def template_files(template: str, folder: Path) -> dict[str, str]:
         template: The template.
         folder: Where the other settings of the tokenizer are.
     """
-    known = folder / SETTINGS
-    settings = dict(read_json_object(known)) if known.exists() else {}
+    settings = read_optional_object(folder / SETTINGS)
     settings["chat_template"] = template
     return {
         SETTINGS: json.dumps(settings, ensure_ascii=False, indent=2),

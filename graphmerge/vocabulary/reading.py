@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from graphmerge.checkpoint.values import Checkpoint
-    from graphmerge.vocabulary.slow_families import Family
 
 _VOCABULARIES = (TOKENIZER, VOCABULARY_JSON, VOCABULARY_TEXT)
 """Files of which one is enough, the one that is read first."""
@@ -103,7 +102,9 @@ def has_vocabulary(checkpoint: Checkpoint) -> bool:
     files = _present(checkpoint)
     if not files.keys().isdisjoint(_VOCABULARIES):
         return True
-    return sentencepiece_file(files) is not None and _family(checkpoint) is not None
+    if sentencepiece_file(files) is None:
+        return False
+    return family_of(optional_object(files, SETTINGS), checkpoint.config) is not None
 
 
 def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
@@ -133,22 +134,18 @@ def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
 
 
 def _from_sentencepiece(checkpoint: Checkpoint) -> Tokenizer:
-    files, family = _present(checkpoint), _family(checkpoint)
+    files = _present(checkpoint)
+    settings = optional_object(files, SETTINGS)
+    family = family_of(settings, checkpoint.config)
     path = sentencepiece_file(files)
     if path is None:
         raise CheckpointError(_missing(checkpoint))
     if family is None:
-        settings = optional_object(files, SETTINGS)
         got = f"{settings.get('tokenizer_class')}, model_type {checkpoint.config.get('model_type')}"
         what = "it is not known which ids the pieces have with this tokenizer_class"
         raise CheckpointError(Problem(what, str(path), got, hint=CONVERT_FIRST))
     slow = read_slow_tokenizer(path, files, family)
     return Tokenizer(path.parent, slow.model.kind, slow.tokens, slow.added, slow)
-
-
-def _family(checkpoint: Checkpoint) -> Family | None:
-    """How ids are given to the pieces of a sentencepiece file, if that is known."""
-    return family_of(optional_object(_present(checkpoint), SETTINGS), checkpoint.config)
 
 
 def _present(checkpoint: Checkpoint) -> dict[str, Path]:
@@ -165,7 +162,8 @@ def _stated_beside(checkpoint: Checkpoint) -> object:
     added = sorted((number, content) for content, number, _ in tokens_in_settings(files))
     if not files.keys().isdisjoint(_VOCABULARIES) or sentencepiece_file(files) is None:
         return added
-    settings, family = optional_object(files, SETTINGS), _family(checkpoint)
+    settings = optional_object(files, SETTINGS)
+    family = family_of(settings, checkpoint.config)
     stated = {**optional_object(files, SPECIAL_TOKENS), **settings}
     special = sorted({token["content"] for token in special_tokens(stated).values()})
     return added, special, settings.get("extra_ids"), family and family.names.__name__

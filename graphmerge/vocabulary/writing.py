@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from graphmerge.checkpoint.access import machine_errors, read_json_object
+from graphmerge.checkpoint.access import machine_errors, read_json_object, read_optional_object
 from graphmerge.vocabulary.file_names import (
     ADDED_TOKENS,
     MERGES,
@@ -19,7 +19,6 @@ from graphmerge.vocabulary.sentencepiece_json import as_json, merges_of, setting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from graphmerge.vocabulary.combining import OutputVocabulary
     from graphmerge.vocabulary.tokenizer import Tokenizer
@@ -43,7 +42,7 @@ def extended_files(vocabulary: OutputVocabulary) -> dict[str, str]:
     folder = vocabulary.donor.folder
     added = _added(vocabulary)
     names = _names(vocabulary)
-    merges = _merges(vocabulary)
+    merges = [] if vocabulary.donor.kind == "Unigram" else _merges(vocabulary)
     files: dict[str, str] = {}
     content = _content(vocabulary.donor)
     if content:
@@ -60,7 +59,7 @@ def extended_files(vocabulary: OutputVocabulary) -> dict[str, str]:
         places = range(vocabulary.size)
         files[VOCABULARY_TEXT] = "\n".join(names.get(i, f"[unused{i}]") for i in places) + "\n"
     if (folder / ADDED_TOKENS).exists() or TOKENIZER not in files:
-        listed = _object(folder / ADDED_TOKENS)
+        listed = read_optional_object(folder / ADDED_TOKENS)
         listed |= {token: settings["id"] for token, settings in added.items()}
         files[ADDED_TOKENS] = json.dumps(listed, ensure_ascii=False, indent=2)
     return files | _settings(vocabulary.donor, added)
@@ -68,7 +67,7 @@ def extended_files(vocabulary: OutputVocabulary) -> dict[str, str]:
 
 def _settings(donor: Tokenizer, added: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """tokenizer_config.json, if it changes."""
-    before = _object(donor.folder / SETTINGS)
+    before = read_optional_object(donor.folder / SETTINGS)
     settings = settings_for_json(donor.slow) if donor.slow else dict(before)
     if "added_tokens_decoder" in settings:
         settings["added_tokens_decoder"] = settings["added_tokens_decoder"] | {
@@ -150,7 +149,7 @@ def _merges_of(tokenizer: Tokenizer) -> Sequence[tuple[str, ...]]:
     if tokenizer.slow:
         return merges_of(tokenizer.slow)
     if (folder / TOKENIZER).exists():
-        listed = _object(folder / TOKENIZER)["model"].get("merges") or []
+        listed = read_optional_object(folder / TOKENIZER)["model"].get("merges") or []
     elif (folder / MERGES).exists():
         with machine_errors(folder / MERGES):
             lines = (folder / MERGES).read_text(encoding="utf-8").splitlines()
@@ -170,8 +169,4 @@ def _content(tokenizer: Tokenizer) -> dict[str, Any]:
     """The content of a tokenizer.json, perhaps one that is made; empty if there is none."""
     if tokenizer.slow:
         return as_json(tokenizer.slow)
-    return _object(tokenizer.folder / TOKENIZER)
-
-
-def _object(path: Path) -> dict[str, Any]:
-    return dict(read_json_object(path)) if path.exists() else {}
+    return read_optional_object(tokenizer.folder / TOKENIZER)
