@@ -43,6 +43,19 @@ class Silent:
         self.warnings.append(text)
 
 
+class StopAfter(Silent):
+    """Ends a run, as Ctrl-C does, once so many tensors are finished."""
+
+    def __init__(self, tensors: int) -> None:
+        super().__init__()
+        self._tensors = tensors
+
+    def progressed(self, counts: Counts) -> None:
+        """Ends the run."""
+        if counts.finished_tensors >= self._tensors:
+            raise KeyboardInterrupt
+
+
 @frozen(eq=False)
 class Merged:
     """A finished merge."""

@@ -50,6 +50,13 @@ def write_torch_copy(folder: Path, source: Path) -> None:
     shutil.copyfile(source / "config.json", folder / "config.json")
 
 
+def flip_byte(path: Path, position: int = -1) -> None:
+    """Change a bit of a byte of a file, by default of the last one."""
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
 def read_model(folder: Path) -> dict[str, torch.Tensor]:
     """Every tensor of a model folder, by name, as safetensors reads them."""
     tensors: dict[str, torch.Tensor] = {}

@@ -21,7 +21,7 @@ from graphmerge.schedule.executors import Executor
 from graphmerge.testing.adapters import write_adapter
 from graphmerge.testing.checkpoints import write_base, write_fine_tune
 from graphmerge.testing.llama_shapes import TINY
-from graphmerge.testing.stored_models import weights_digest
+from graphmerge.testing.stored_models import flip_byte, weights_digest
 
 WEIGHTS = "adapter_model.safetensors"
 MERGE = "merge-lora out first second --method svd --weight=0.1 --weight=0.30000000000000004"
@@ -58,9 +58,7 @@ def test_an_adapter_verifies_until_a_byte_of_it_changes(here, command):
     told = run("verify out")
     assert told.exit_code == 0, told.output
     assert f"out: {len(manifest.tensors)} tensors intact" in told.stdout
-    data = bytearray((here / "out" / WEIGHTS).read_bytes())
-    data[-1] ^= 1
-    (here / "out" / WEIGHTS).write_bytes(data)
+    flip_byte(here / "out" / WEIGHTS)
     told = run("verify out")
     assert told.exit_code == 2
     assert "changed tensor: base_model.model." in told.stderr

@@ -21,12 +21,22 @@ tokenizer: {source: base, tokens: {"<|im_start|>": {source: chat}}}
 """
 
 
-def key_of(text, **names):
-    """The key of a recipe; models are called otherwise than by their keys where `names` says so."""
-    recipe = parse_recipe(text)
+def models_of(recipe, **names):
+    """What stands for its models; their keys are their paths where `names` says nothing else."""
     references = Entry("", recipe).references()
-    keys = {ref: SimpleNamespace(key=names.get(ref.path, ref.path)) for ref in references}
-    return derived_key(recipe, keys)
+    return {ref: SimpleNamespace(key=names.get(ref.path, ref.path)) for ref in references}
+
+
+def key_of(text, **names):
+    """The key of a recipe, with keys of its models that are not their paths in `names`."""
+    recipe = parse_recipe(text)
+    return derived_key(recipe, models_of(recipe, **names))
+
+
+def replaced(said, other):
+    """The recipe with something in the place of what it says."""
+    assert said in TIES
+    return TIES.replace(said, other)
 
 
 def test_the_key_of_a_recipe_is_what_it_was():
@@ -46,8 +56,7 @@ def test_the_key_of_a_recipe_is_what_it_was():
     }.items(),
 )
 def test_what_says_the_same_gives_the_same_key(said, same):
-    assert said in TIES
-    assert key_of(TIES.replace(said, same)) == key_of(TIES)
+    assert key_of(replaced(said, same)) == key_of(TIES)
 
 
 def test_a_default_may_be_said_or_left_out():
@@ -62,7 +71,7 @@ def test_keys_that_a_later_version_knows_change_nothing():
         "Recipe", {"later": attrs.field(default=None)}, bases=(Recipe,), frozen=True, slots=True
     )
     given = {field.name: getattr(recipe, field.name) for field in attrs.fields(Recipe)}
-    models = {ref: SimpleNamespace(key=ref.path) for ref in Entry("", recipe).references()}
+    models = models_of(recipe)
     assert derived_key(wider(**given), models) == derived_key(recipe, models)
     assert derived_key(wider(**given, later=1), models) != derived_key(recipe, models)
 
@@ -84,8 +93,7 @@ def test_keys_that_a_later_version_knows_change_nothing():
     }.items(),
 )
 def test_what_says_something_else_gives_another_key(said, other):
-    assert said in TIES
-    assert key_of(TIES.replace(said, other)) != key_of(TIES)
+    assert key_of(replaced(said, other)) != key_of(TIES)
 
 
 def test_models_count_by_their_keys_and_not_by_their_names():
@@ -106,7 +114,7 @@ def test_a_function_counts_by_its_name():
     def given(name, value):
         weight = (Conditional(PerTensor(lambda tensor, layer, layers: value, name)),)
         recipe = attrs.evolve(parse_recipe(TIES), parameters={"weight": weight})
-        models = {ref: SimpleNamespace(key=ref.path) for ref in Entry("", recipe).references()}
+        models = models_of(recipe)
         return derived_key(recipe, models)
 
     assert given("rising", 1) == given("rising", 2) != given("falling", 1)

@@ -18,7 +18,8 @@ from graphmerge.checkpoint.summary import summarise
 from graphmerge.errors import CheckpointError, GraphmergeError, OutputError
 from graphmerge.output import verify
 from graphmerge.pipeline import RunOptions, run
-from graphmerge.testing.merging import Silent, compile_mapping, merge, plan_for
+from graphmerge.testing.merging import Silent, StopAfter, compile_mapping, merge, plan_for
+from graphmerge.testing.stored_models import flip_byte
 
 WRITTEN = {"README.md", "graphmerge.json", "graphmerge_recipe.yml"}
 HALVES = {"parameters": {"weight": 0.5}}
@@ -108,9 +109,7 @@ def test_damage_in_a_component_is_found(tmp_path):
     (out / "unet" / "diffusion_pytorch_model.safetensors.index.json").unlink()
     write_weights(out / "vae" / "stale.safetensors", {"x": torch.zeros(1)})
     file = out / "vae" / "diffusion_pytorch_model.safetensors"
-    data = bytearray(file.read_bytes())
-    data[-1] ^= 1
-    file.write_bytes(data)
+    flip_byte(file)
     report = verify(out)
     assert report.missing_files == ("unet/diffusion_pytorch_model.safetensors.index.json",)
     assert report.extra_files == ("vae/stale.safetensors",)
@@ -182,21 +181,13 @@ def test_a_missing_component_is_named(tmp_path):
     assert copied == {"vae/encoder.conv_in.weight": "in no module that the recipe lists"}
 
 
-class StopAfter(Silent):
-    """Ends a run, as Ctrl-C does, once some tensors are finished."""
-
-    def progressed(self, counts):
-        if counts.finished_tensors >= 3:
-            raise KeyboardInterrupt
-
-
 def test_an_interrupted_merge_of_components_continues(tmp_path):
     for name, seed in (("a", 1), ("b", 50)):
         write_pipeline(tmp_path / name, seed)
     compiled = compile_mapping(LINEAR, tmp_path / "recipe.yml")
     out, plan, options = tmp_path / "out", plan_for(compiled), RunOptions()
     with pytest.raises(KeyboardInterrupt):
-        run(compiled, plan, out, options, StopAfter())
+        run(compiled, plan, out, options, StopAfter(3))
     assert not out.exists()
     report = run(compiled, plan, out, options, Silent())
     assert report.continued_tensors >= 1

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from guarded_memory import GUARD, aligned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,16 +12,8 @@ from graphmerge.native import DivergentRows
 from graphmerge.ops.importance import divergence_bytes
 from graphmerge.spec import DType
 
-GUARD = 0xEE
 ROWS = [1, 2, 7, 15, 16, 17, 33, 255, 1000, 2048, 20_000]
 STORED = {DType.F16: np.float16, DType.F32: np.float32, DType.F64: np.float64}
-
-
-def aligned(size_bytes):
-    """Memory at a multiple of 64, with a guard after its end."""
-    raw = np.full(size_bytes + 128, GUARD, dtype=np.uint8)
-    begin = -raw.ctypes.data % 64
-    return raw[begin : begin + size_bytes], raw[begin + size_bytes :][:64]
 
 
 def stored(values, dtype):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from guarded_memory import GUARD, aligned
 
 from graphmerge.kernels.ranked import ranked_mask
 from graphmerge.native import RankedRows
@@ -9,7 +10,6 @@ from graphmerge.ops import MaskKey, RankedMask
 from graphmerge.ops.ranked import MASK_PADDING_BYTES, ranking_bytes
 
 START = 65536 * 7
-GUARD = 0xEE
 
 
 def bits_of(kind, rows, row):
@@ -26,13 +26,6 @@ def bits_of(kind, rows, row):
         "any bits": rng.integers(0, 2**32, drawn.shape, dtype=np.uint32).view(np.float32),
     }
     return values[kind].astype(np.float32).view(np.int32)
-
-
-def aligned(size_bytes):
-    """Memory at a multiple of 64, with a guard after its end."""
-    raw = np.full(size_bytes + 128, GUARD, dtype=np.uint8)
-    begin = -raw.ctypes.data % 64
-    return raw[begin : begin + size_bytes], raw[begin + size_bytes :][:64]
 
 
 @pytest.mark.parametrize("row", [1, 2, 7, 63, 64, 65, 255, 1000, 2048, 5632, 70_000])

@@ -4,7 +4,7 @@ from typer.testing import CliRunner
 from graphmerge.cli.app import app
 from graphmerge.places import read_named
 from graphmerge.testing.adapters import write_adapter
-from graphmerge.testing.stored_models import weights_digest
+from graphmerge.testing.stored_models import flip_byte, weights_digest
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +84,7 @@ def test_an_adapter_is_pushed_and_added_to_its_base(place, models, invoke):
         result = invoke("run", "added.yml", out)
         assert result.exit_code == 0, result.output
     assert weights_digest(place.path / "local") == weights_digest(place.path / "from-the-hub")
-    weights = place.path / "both" / "adapter_model.safetensors"
-    data = bytearray(weights.read_bytes())
-    data[-1] ^= 1
-    weights.write_bytes(data)
+    flip_byte(place.path / "both" / "adapter_model.safetensors")
     assert invoke("push", "both", name).exit_code == 2
     assert repository.branches["main"] == commit
 
@@ -105,9 +102,7 @@ def test_a_damaged_output_is_refused(place, merged, invoke):
     damaged.mkdir()
     for path in merged.iterdir():
         (damaged / path.name).write_bytes(path.read_bytes())
-    weights = bytearray((damaged / "model.safetensors").read_bytes())
-    weights[-1] ^= 1
-    (damaged / "model.safetensors").write_bytes(weights)
+    flip_byte(damaged / "model.safetensors")
     assert weights_digest(damaged) != weights_digest(merged)
     result = invoke("push", damaged, f"{place.organisation}/merged")
     assert result.exit_code == 2

@@ -20,7 +20,7 @@ from graphmerge.ops.task_masks import MOST_TASKS, mask_dtype
 from graphmerge.pipeline import RunOptions, run
 from graphmerge.schedule.executors import Kernels
 from graphmerge.spec import DType
-from graphmerge.testing.merging import Silent, compile_mapping, merge, plan_for
+from graphmerge.testing.merging import Silent, StopAfter, compile_mapping, merge, plan_for
 from graphmerge.testing.stored_models import read_model, same_bytes, weights_digest, write_model
 
 SHAPES = {
@@ -199,20 +199,6 @@ def test_neither_tiles_workers_budget_nor_kernels_change_a_byte(models):
     assert len(digests) == 1
 
 
-class _Stopping:
-    """Stops a run after some tensors."""
-
-    def __init__(self, tensors):
-        self.left = tensors
-
-    def warned(self, text):
-        pass
-
-    def progressed(self, counts):
-        if counts.finished_tensors >= self.left:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("finished", [1, 4, 7])
 def test_an_interrupted_run_goes_on_to_the_same_bytes(finished, models):
     """Wherever it was stopped, before or after the factors were written."""
@@ -220,7 +206,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(finished, models):
     compiled = compile_mapping(recipe("emr_masks"), models / "again.yml")
     plan, out = plan_for(compiled, tile_elements=BLOCK_ELEMENTS), models / "again"
     with pytest.raises(KeyboardInterrupt):
-        run(compiled, plan, out, RunOptions(), _Stopping(finished))
+        run(compiled, plan, out, RunOptions(), StopAfter(finished))
     report = run(compiled, plan, out, RunOptions(), Silent())
     assert report.continued_tensors >= finished
     assert weights_digest(out) == weights_digest(whole_run.out)

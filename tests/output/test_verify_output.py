@@ -14,6 +14,7 @@ from graphmerge.output.rereading import BUFFER_BYTES, intact_tensors
 from graphmerge.output.verify import VerifyReport, verify
 from graphmerge.output.writer import ShardWriter
 from graphmerge.spec import DType, TensorSpec
+from graphmerge.testing.stored_models import flip_byte
 
 LARGE = BUFFER_BYTES + CHECKSUM_BLOCK_ELEMENTS + 5
 TENSORS = [
@@ -48,12 +49,6 @@ def write_output(folder, *, max_shard_bytes=BUFFER_BYTES):
     if len(layout.shards) > 1:
         (folder / INDEX_NAME).write_text(layout.indexes()[INDEX_NAME])
     return layout
-
-
-def flip_byte(path, position):
-    data = bytearray(path.read_bytes())
-    data[position] ^= 1
-    path.write_bytes(data)
 
 
 def flip_tensor(folder, layout, name, byte=0):
