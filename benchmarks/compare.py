@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from processes import Usage, cool, run_or_exit, warm
+from processes import Usage, ready, run_or_exit, total_bytes
 from workloads import (
     HERE,
     add_arguments,
@@ -143,7 +143,7 @@ def measure(
             if number > rounds_of(name, arguments):
                 continue
             discard(out)
-            (cool if arguments.cold else warm)(tensor_files(recipe, folder))
+            make_ready(name, tensor_files(recipe, folder), cold=arguments.cold)
             usage = run_or_exit(command(recipe, out), folder)
             discard(out)
             runs[name].append(usage)
@@ -153,6 +153,12 @@ def measure(
                 flush=True,
             )
     return runs
+
+
+def make_ready(program: str, files: list[Path], *, cold: bool) -> None:
+    """Make files and memory ready for a program; mergekit takes up to 1.6 times its inputs."""
+    needed = 2 * total_bytes(files) if program == "mergekit" else None
+    ready(files, memory_bytes=needed, cold=cold)
 
 
 def saved(arguments: argparse.Namespace) -> dict[str, Runs]:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from statistics import median
 
-from processes import Usage, run_or_exit, warm
+from processes import Usage, ready, run_or_exit
 from workloads import (
     HERE,
     SHAPES,
@@ -77,7 +77,7 @@ def measure(method: str, folder: Path, arguments: argparse.Namespace) -> list[li
     for _ in range(arguments.rounds):
         for kind, command in commands.items():
             discard(out)
-            warm(tensor_files(recipe, folder))
+            ready(tensor_files(recipe, folder))
             usages[kind].append(run_or_exit(command, folder))
             made[kind] = checksums(out)
             discard(out)

@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from processes import run_or_exit, warm
+from processes import ready, run_or_exit
 from workloads import HERE, discard, graphmerge, prepare, recipe_of, shares, table, tensor_files
 
 SHAPE = "0.1B"
@@ -56,7 +56,7 @@ def ratio(method: str, folder: Path, rounds: int, kernels: str) -> float:
     for _ in range(rounds):
         for name, command in commands.items():
             discard(out)
-            warm(tensor_files(recipe, folder))
+            ready(tensor_files(recipe, folder))
             seconds = run_or_exit(command, folder).cpu_seconds
             least[name] = min(seconds, least.get(name, seconds))
     discard(out)

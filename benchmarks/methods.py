@@ -14,8 +14,16 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from compare import add_options, check_mergekit, conditions, figures, programs_of, rounds_of
-from processes import cool, run, run_or_exit, warm
+from compare import (
+    add_options,
+    check_mergekit,
+    conditions,
+    figures,
+    make_ready,
+    programs_of,
+    rounds_of,
+)
+from processes import run, run_or_exit
 from workloads import (
     DEFAULT_FOLDER,
     HERE,
@@ -142,7 +150,7 @@ def measure(
             if has_failed or number > rounds_of(name, arguments):
                 continue
             discard(out)
-            (cool if arguments.cold else warm)(tensor_files(case.recipe, folder))
+            make_ready(name, tensor_files(case.recipe, folder), cold=arguments.cold)
             usage = run(command(case.recipe, out), folder)
             discard(out)
             shown = f"{usage.seconds:.2f} s, {mib(usage.peak_bytes)}"

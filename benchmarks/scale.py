@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 from statistics import median
 
-from processes import Usage, run_or_exit, warm
+from processes import Usage, ready, run_or_exit
 from workloads import (
     DEFAULT_FOLDER,
     HERE,
@@ -110,11 +110,11 @@ def measure(
     for _ in range(arguments.rounds if wanted else 0):
         floor = [sys.executable, HERE / "floor.py", out]
         models = [f"{model}:{share}" for model, share in shares(recipe).items()]
-        warm(tensor_files(recipe, folder))
+        ready(tensor_files(recipe, folder))
         floors.append(run_or_exit([*floor, *models], folder))
         discard(out)
         for budget, workers in wanted:
-            warm(tensor_files(recipe, folder))
+            ready(tensor_files(recipe, folder))
             usage = run_within(recipe, out, folder, budget, workers)
             discard(out)
             runs[budget, workers].append(usage)
