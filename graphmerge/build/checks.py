@@ -6,22 +6,75 @@ from typing import TYPE_CHECKING
 
 from graphmerge.build.matching import Models, listed_sources
 from graphmerge.build.models import in_module, stack_of
-from graphmerge.errors import Problem
-from graphmerge.methods.base import BaseRule, Method, StatisticsRule
+from graphmerge.errors import Problem, RecipeError
+from graphmerge.methods.base import RESCALERS, BaseRule, Method, StatisticsRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from graphmerge.build.models import Model
     from graphmerge.recipe.values import ModelReference, Module, Recipe, Slice, Source
+
+
+def refuse_records(recipe: Recipe, models: Models) -> None:
+    """Check that no model of a recipe is what emr_masks makes; a written one may be copied alone.
+
+    Raises:
+        RecipeError: one is, in each place where the recipe names it.
+    """
+    is_alone = len(recipe.merged()) == 1
+    problems = [
+        Problem(
+            f"{models[reference].label} is no model",
+            where,
+            "masks and factors of tasks, as emr_masks makes them",
+            "a model",
+            "use them with emr_restore: name them under statistics: of the model that emr makes "
+            "of the same models",
+        )
+        for reference, where in _named_models(recipe)
+        if _is_record(models[reference]) and not (is_alone and models[reference].is_stored)
+    ]
+    if problems:
+        raise RecipeError(*problems)
+
+
+def _is_record(model: Model) -> bool:
+    return bool(model.record) or RESCALERS in model.tensors
+
+
+def _named_models(recipe: Recipe) -> Iterator[tuple[ModelReference, str]]:
+    """Every model, with where it is named."""
+    if recipe.base_model:
+        yield recipe.base_model, "$.base_model"
+    for module in recipe.modules:
+        for index, part in enumerate(module.slices):
+            where = _place(module, index)
+            if part.base_model:
+                yield part.base_model, f"{where}.base_model"
+            for position, source in enumerate(part.sources):
+                yield source.model, f"{_sources_place(module, where)}[{position}]"
+
+
+def _place(module: Module, index: int) -> str:
+    """Where the recipe has a slice."""
+    root = "$" if module.name is None else f"$.modules.{module.name}"
+    return f"{root}.models" if module.is_whole_model else f"{root}.slices[{index}]"
+
+
+def _sources_place(module: Module, where: str) -> str:
+    """Where it has the sources of a slice that is in this place."""
+    return where if module.is_whole_model else f"{where}.sources"
 
 
 def check_slices(recipe: Recipe, method: Method, models: Models) -> Iterator[Problem]:
     """Everything wrong with the sources of any slice, even of one without layers."""
-    yield from _check_records(recipe, method, models)
+    if method.record and recipe.out_dtype:
+        what, got = f"{method.name} has dtypes of its own", recipe.out_dtype.torch_name
+        yield Problem(what, "$.out_dtype", got, hint="leave it out")
     for module in recipe.modules:
-        root = "$" if module.name is None else f"$.modules.{module.name}"
         for index, part in enumerate(module.slices):
-            where = f"{root}.models" if module.is_whole_model else f"{root}.slices[{index}]"
+            where = _place(module, index)
             base = part.base_model or recipe.base_model
             yield from _check_sources(
                 method, models, listed_sources(module, part, base), base, where
@@ -32,16 +85,6 @@ def check_slices(recipe: Recipe, method: Method, models: Models) -> Iterator[Pro
                 for position, source in enumerate(part.sources):
                     yield from _check_range(module, source, models, f"{where}.sources[{position}]")
         yield from _check_module_name(module, models)
-
-
-def _check_records(recipe: Recipe, method: Method, models: Models) -> Iterator[Problem]:
-    """What is no model in the place of one, and a dtype for what has its own."""
-    for label in dict.fromkeys(models[x].label for x in recipe.merged() if models[x].record):
-        hint = "name it under statistics: of a model"
-        yield Problem(f"{label} is no model", "$.models", hint=hint)
-    if method.record and recipe.out_dtype:
-        what, got = f"{method.name} has dtypes of its own", recipe.out_dtype.torch_name
-        yield Problem(what, "$.out_dtype", got, hint="leave it out")
 
 
 def _check_sources(
@@ -95,7 +138,7 @@ def _check_statistics(
 ) -> Iterator[Problem]:
     """Models without statistics for a method that wants them, or the other way round."""
     rule, listed = method.statistics, listed_sources(module, part, base)
-    prefix = where if module.is_whole_model else f"{where}.sources"
+    prefix = _sources_place(module, where)
     for position, source in enumerate(part.sources):
         is_wanted = rule is not StatisticsRule.NONE and (rule.of_base or source.model != base)
         if is_wanted and source.statistics is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
+from graphmerge.build.checks import refuse_records
 from graphmerge.build.derived_key import derived_key
 from graphmerge.build.filters import idle_filters
 from graphmerge.build.lift import Lifted, common_kind, lift
@@ -124,11 +125,12 @@ def lift_entry(entry: Entry, models: Models, *, seed: int) -> Lifted:
         seed: Seed of random masks.
 
     Raises:
-        InputError: everything that is wrong with the vocabularies; or else with the parameters,
-            slices and tensors.
+        InputError: a model is none; or else everything that is wrong with the vocabularies; or else
+            with the parameters, slices and tensors.
         MachineError: a tokenizer file cannot be read.
     """
     recipe, inputs = entry.recipe, {name: models[name] for name in entry.inputs()}
+    refuse_records(recipe, models)
     aligned = align(recipe, {name: models[name] for name in entry.models()}, models)
     lifted = lift(
         recipe,

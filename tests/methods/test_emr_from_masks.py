@@ -268,6 +268,12 @@ def changed(models, **changes):
     return restoring(0, masks="changed")
 
 
+def averaging(key, *names):
+    models = [{"model": name, "layer_range": [0, 1]} for name in names]
+    listed = models if key == "models" else [{"sources": models}]
+    return {"merge_method": "linear", "tokenizer": {"source": "base"}, key: listed}
+
+
 def test_what_does_not_fit_together_is_refused(models):
     write_kept(models)
     assert "unknown task @ tensor" in (text := refused(models, restoring(3)))
@@ -292,6 +298,34 @@ def test_what_does_not_fit_together_is_refused(models):
     listed = restoring(0)
     listed["models"].append({"model": "base", "statistics": "masks"})
     assert "emr_restore takes no statistics of the base model" in refused(models, listed)
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        (restoring(0, unified="masks"), "$.models[0]"),
+        (averaging("models", "m0", "masks"), "$.models[1]"),
+        (recipe("task_arithmetic") | {"base_model": "masks"}, "$.base_model"),
+        (averaging("slices", "m0", "masks"), "$.slices[0].sources[1]"),
+    ],
+    ids=["restored", "listed", "base", "sliced"],
+)
+def test_written_masks_are_no_model(content, where, models):
+    """And that is said before anything of their tensors or tokenizers."""
+    write_kept(models)
+    text = refused(models, content)
+    assert f"masks is no model @ {where}: got masks and factors of tasks" in text
+    assert "use them with emr_restore: name them under statistics:" in text
+    assert len(text.splitlines()) == 1
+
+
+def test_written_masks_can_be_looked_at(models):
+    kept = write_kept(models).tensors()
+    written = gm.load("masks")
+    assert same_bytes(written.tensor("long"), kept["long"])
+    assert same_bytes(written.tensor("emr.rescalers"), kept["emr.rescalers"])
+    with pytest.raises(GraphmergeError, match=r"masks is no model @ .*, in masks - m0"):
+        written - gm.load("m0")
 
 
 def test_what_cannot_be_masked_is_refused(models):
