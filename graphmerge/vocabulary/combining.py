@@ -80,15 +80,20 @@ def combine(
     Raises:
         CheckpointError: tokenizers are of different kinds.
     """
-    kinds = {tokenizer.kind for tokenizer in (donor, *others)}
-    if len(kinds) > 1:
-        got = ", ".join(f"{tokenizer.folder} {tokenizer.kind}" for tokenizer in (donor, *others))
-        hint = "take one of them: source: base, or a model"
-        raise CheckpointError(
-            Problem("tokenizers of different kinds have no union", "$.tokenizer", got, hint=hint)
-        )
+    _refuse_mixture((donor, *others))
     listed = chain.from_iterable(tokenizer.by_id() for tokenizer in others)
     new = dict.fromkeys(filterfalse(donor.tokens.__contains__, chain(listed, named)))
     size = donor.size + len(new)
     numbered = dict(zip(new, range(donor.size, size), strict=True))
     return OutputVocabulary(donor, tuple(others), numbered, -size % multiple if multiple else 0)
+
+
+def _refuse_mixture(tokenizers: Sequence[Tokenizer]) -> None:
+    """Refuse tokens that no text would be split into, as it is split otherwise."""
+    alphabets = [tokenizer.alphabet for tokenizer in tokenizers]
+    kinds = {tokenizer.kind for tokenizer in tokenizers}
+    if len(kinds) > 1 or len(set(alphabets) - kinds) > 1:
+        what = "tokenizers of different kinds have no union"
+        got = ", ".join(f"{one.folder} {x}" for one, x in zip(tokenizers, alphabets, strict=True))
+        hint = "take one of them: source: base, or a model"
+        raise CheckpointError(Problem(what, "$.tokenizer", got, "one kind", hint))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 NO_ID = -1
 """Stands for the id of a token that a tokenizer does not have."""
+_SPACES = ("Ġ", "▁")
+"""What BPE writes for a space before a word: where bytes are letters, and as sentencepiece does."""
 
 
 @frozen(eq=False)
@@ -39,6 +41,15 @@ class Tokenizer:
     def size(self) -> int:
         """Rows that its ids need."""
         return max(self.tokens.values(), default=-1) + 1
+
+    @property
+    def alphabet(self) -> str:
+        """The kind, and how tokens of BPE write spaces: others would not be found in its texts."""
+        begun = "\n" + "\n".join(self.tokens)
+        times = {space: begun.count("\n" + space) for space in _SPACES}
+        space = max(_SPACES, key=times.__getitem__)
+        is_told = self.kind == "BPE" and times[space]
+        return f"{self.kind} with a space as {space}" if is_told else self.kind
 
     def by_id(self) -> list[str]:
         """The tokens in the order of their ids."""

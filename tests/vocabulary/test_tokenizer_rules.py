@@ -4,7 +4,7 @@ import json
 
 import pytest
 import transformers
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, pre_tokenizers
 from vocabulary_models import (
     bpe,
     by_token,
@@ -216,3 +216,24 @@ def test_kinds_are_not_mixed(tmp_path):
     (tmp_path / "recipe.yml").write_text(recipe(tmp_path, {"source": "union"}, {"base": 1, "x": 1}))
     with pytest.raises(InputError, match="tokenizers of different kinds"):
         compile_recipe(tmp_path / "recipe.yml")
+
+
+def test_bytes_and_pieces_are_not_mixed(tmp_path):
+    """Byte-level BPE turns every space, and every ▁, into letters before it looks for tokens."""
+    pieces = bpe("▁ab", [("▁", "a")])
+    pieces.pre_tokenizer = pre_tokenizers.Metaspace()
+    byte_level = bpe([*pre_tokenizers.ByteLevel.alphabet(), "<▁>"], [("Ġ", "a")])
+    byte_level.pre_tokenizer = pre_tokenizers.ByteLevel()
+    write_model(tmp_path / "base", 1, byte_level)
+    write_model(tmp_path / "x", 2, pieces)
+    write_model(tmp_path / "y", 3, bpe("abc", [("a", "b")]))
+    union, path = {"source": "union"}, tmp_path / "recipe.yml"
+    path.write_text(recipe(tmp_path, union, {"y": 1, "base": 1, "x": 1}))
+    with pytest.raises(InputError, match="tokenizers of different kinds have no union") as error:
+        compile_recipe(path)
+    text = str(error.value)
+    assert f"@ $.tokenizer: got {tmp_path / 'base'} BPE with a space as Ġ, " in text
+    assert f"{tmp_path / 'x'} BPE with a space as ▁" in text
+    assert "source: base, or a model" in text
+    path.write_text(recipe(tmp_path, union, {"base": 1, "y": 1}))  # y writes no space at all
+    assert "1 token added" in compile_recipe(path).build.graph.notes[0]
