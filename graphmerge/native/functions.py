@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from functools import cache
 from operator import is_not
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from attrs import frozen
@@ -16,7 +17,7 @@ from graphmerge.native.registry import lowering
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from graphmerge.graph import Node
     from graphmerge.native.registry import Arguments
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from graphmerge.statistics import Partial, Statistic
 
     Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+Made = TypeVar("Made")
 
 _SIGNATURE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 7, *[ctypes.c_int64] * 3)
 _lock = threading.Lock()
@@ -176,6 +179,17 @@ def _set_bits(word: int) -> tuple[int, ...]:
 def _address(array: np.ndarray[Any, Any]) -> int:
     address: int = array.ctypes.data
     return address
+
+
+def once(make: Callable[..., Made]) -> Callable[..., Made]:
+    """The function, called once for the same arguments, however many threads ask at a time."""
+    known = cache(make)
+
+    def locked(*args: Hashable) -> Made:
+        with _lock:
+            return known(*args)
+
+    return locked
 
 
 def compiled(code: str) -> binding.ExecutionEngine:

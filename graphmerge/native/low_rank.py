@@ -9,13 +9,12 @@ the rows go by; four rows at a time are added up in registers.
 from __future__ import annotations
 
 import ctypes
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
 
-from graphmerge.native.functions import compiled
+from graphmerge.native.functions import compiled, once
 from graphmerge.native.loops import at, integer, load_element, loop, variable
 from graphmerge.native.types import (
     DOUBLE,
@@ -69,7 +68,7 @@ class NativeProduct:
         return out
 
 
-@cache
+@once
 def _function(item_bytes: int) -> tuple[Callable[..., None], binding.ExecutionEngine]:
     engine = compiled(str(emit_low_rank_product(FLOAT if item_bytes == 4 else DOUBLE)))
     return _SIGNATURE(engine.get_function_address("low_rank_product")), engine

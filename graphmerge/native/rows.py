@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from graphmerge.native.divergence import emit_row_divergences
-from graphmerge.native.functions import compiled
+from graphmerge.native.functions import compiled, once
 from graphmerge.native.ranking import emit_ranking
 from graphmerge.ops.masks import mask_parameters, ranked_limits
 
@@ -91,13 +91,13 @@ class DivergentRows:
         return self._found, (bool(in_first), bool(in_second))
 
 
-@cache
+@once
 def _ranking() -> tuple[Callable[..., None], binding.ExecutionEngine]:
     engine = compiled(str(emit_ranking()))
     return _RANKING(engine.get_function_address("rank_rows")), engine
 
 
-@cache
+@once
 def _divergences(
     dtypes: tuple[DType, ...],
 ) -> tuple[Callable[..., None], binding.ExecutionEngine]:

@@ -1,5 +1,8 @@
 """Divergences of rows: native code and numpy give the same bits, which are right."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from guarded_memory import GUARD, aligned
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from graphmerge.kernels import divergences as numpy_divergences
 from graphmerge.kernels.divergences import divergences
 from graphmerge.native import DivergentRows
+from graphmerge.native.functions import once
 from graphmerge.ops.importance import divergence_bytes
 from graphmerge.spec import DType
 
@@ -140,3 +144,22 @@ def test_divergences_are_right_however_small_the_change(change, row):
     found = divergences(tuned, base)
     tolerance = 1e-14 * (1 + 5 / change)  # the plain formula in float64: 1e-15 / change**2
     np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=0)
+
+
+def test_code_is_made_once_however_many_threads_ask_for_it():
+    made, together = [], threading.Barrier(2)
+
+    @once
+    def make(dtype):
+        made.append(dtype)
+        threading.Event().wait(0.05)
+        return len(made)
+
+    def ask(dtype):
+        together.wait()
+        return make(dtype)
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(ask, ["F32", "F32"])) == [1, 1]
+        assert sorted(threads.map(ask, ["F32", "F64"])) == [1, 2]
+    assert made == ["F32", "F64"]
