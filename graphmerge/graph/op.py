@@ -79,7 +79,7 @@ class Fusion:
     block_sums: int = 0
     """Float64 values that it adds up itself for each numerics block."""
     spread_numbers: int = 0
-    """Float64 values per element of the chunk that it makes first, each kind in an array."""
+    """Numbers per element of the chunk that it makes first, each kind in an array."""
     whole_rows: bool = False
     """Whether it goes through the whole rows of a tile, before chunks with its result are done."""
 

@@ -12,9 +12,11 @@ from graphmerge.ops import DigitHistogram, DropLargest, KeepLargest, MagnitudeDi
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.ops.sparsify import DIGIT_BITS
 from graphmerge.spec import DType
+from graphmerge.statistics.magnitude import first_with_bits
 
 if TYPE_CHECKING:
-    from graphmerge.statistics import Partial
+    from graphmerge.ops.sparsify import AbstractDigits
+    from graphmerge.statistics import Partial, Statistic
 
 _BITS_DTYPES = {
     torch.float32: (torch.int32, DIGIT_BITS[DType.F32]),
@@ -60,14 +62,16 @@ def _digits_after(bits: torch.Tensor, prefix: int, below: int, width: int) -> to
 
 @register_update(MagnitudeDigits)
 def magnitude_digits(op: MagnitudeDigits, tile: ReducedTile) -> Partial:
-    """The histogram of one digit, over the magnitudes that share the digits before it."""
-    return later_digit(op.digit, tile) if op.digit else _first_digit(tile)
+    """Histograms of one digit, over the magnitudes that share the digits before it."""
+    return later_digit(op, tile, tile.statistics[0]) if op.digit else _first_digit(tile)
 
 
 @register_update(DigitHistogram)
 def digit_histogram(op: DigitHistogram, tile: ReducedTile) -> Partial:
     """The same for one of several models."""
-    return later_digit(op.digit, tile, (op.place, 0)) if op.digit else _first_digit(tile)
+    if not op.digit:
+        return _first_digit(tile)
+    return later_digit(op, tile, tile.statistics[0][op.place : op.place + 1])
 
 
 def _first_digit(tile: ReducedTile) -> Partial:
@@ -80,22 +84,24 @@ def _first_digit(tile: ReducedTile) -> Partial:
     return counts
 
 
-def later_digit(digit: int, tile: ReducedTile, place: int | tuple[int, int] = 0) -> Partial:
-    """The histogram of a digit that is not the first; where in the statistic the others are."""
+def later_digit(op: AbstractDigits, tile: ReducedTile, before: Statistic) -> Partial:
+    """Histograms of a digit that is not the first, by rows that begin with the bits before it."""
     (x,) = tile.inputs
     bits = magnitude_bits(x, out=tile.scratch[0])
     _, widths = _BITS_DTYPES[x.dtype]
-    below = sum(widths[digit + 1 :])
-    digits = _digits_after(bits, int(tile.statistics[0][place]), below, widths[digit])
-    counts: Partial = torch.bincount(digits, minlength=1 << widths[digit]).cpu().numpy()
-    return counts
+    width, below = widths[op.digit], sum(widths[op.digit + 1 :])
+    counts: Partial = np.zeros((len(before), 1 << width), dtype=np.int64)
+    for place in set(first_with_bits(before)):
+        digits = _digits_after(bits, int(before[place, 0]), below, width)
+        counts[place] = torch.bincount(digits, minlength=1 << width).cpu().numpy()
+    return counts.ravel()
 
 
 @register_update(TieCutoff)
 def tie_cutoff(op: TieCutoff, tile: ReducedTile) -> Partial:
     """How many magnitudes of each block have the bits that the statistic begins with."""
     bits = magnitude_bits(tile.inputs[0], out=tile.scratch[0])
-    ties = _equal(bits, int(tile.statistics[0][0]))
+    ties = _equal(bits, int(tile.statistics[0][op.place, 0]))
     starts = range(0, ties.numel(), BLOCK_ELEMENTS)
     return np.array([_count(ties[start : start + BLOCK_ELEMENTS]) for start in starts])
 

@@ -39,7 +39,7 @@ def variance(op: Variance, tile: Tile) -> None:
 def share_digits(op: ShareDigits, tile: ReducedTile) -> Partial:
     """The histogram of one digit; of the first one zeros are counted apart."""
     if op.digit:
-        return later_digit(op.digit, tile)
+        return later_digit(op, tile, tile.statistics[0])
     (x,) = tile.inputs
     bits, wide = tile.scratch
     magnitude_bits(x, out=bits)

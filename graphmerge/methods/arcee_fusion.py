@@ -31,15 +31,14 @@ def build(merge: MergeInputs) -> Node:
         return added(merge, delta)
     divergence = make_node(RowDivergence(), other.node, merge.base_node)
     importance = make_node(Importance(row_elements(delta.spec)), delta, divergence)
-    quantiles = (quantile(importance, q) for q in QUANTILES)
-    threshold = make_node(QuartileThreshold(delta.spec.dtype), *quantiles)
+    threshold = make_node(QuartileThreshold(delta.spec.dtype), quantiles(importance, *QUANTILES))
     return added(merge, make_node(KeepImportant(), delta, importance, threshold))
 
 
-def quantile(values: Node, q: float) -> Node:
-    """The statistic of the element at floor(q (n - 1)) in rising order."""
+def quantiles(values: Node, *shares: float) -> Node:
+    """The statistic of the elements at floor(q (n - 1)) in rising order, for every share q."""
     count = values.spec.numel
-    return kth_largest(values, count - math.floor(q * (count - 1)))
+    return kth_largest(values, *(count - math.floor(q * (count - 1)) for q in shares))
 
 
 METHOD = Method(

@@ -1,4 +1,7 @@
-"""The k-th largest magnitude of a tensor, found digit by digit: a pass over the tensor for each."""
+"""The k-th largest magnitudes of a tensor, found digit by digit: a pass over the tensor for each.
+
+Those of several k are found in the same passes.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,15 @@ if TYPE_CHECKING:
     from graphmerge.ops.sparsify import AbstractDigits
 
 
-def kth_largest(values: Node, keep: int) -> Node:
-    """The statistic of the `keep`-th largest magnitude, `keep` at least 1."""
+def kth_largest(values: Node, *keep: int) -> Node:
+    """The statistic of the k-th largest magnitudes, for every k, which are at least 1."""
     return last_digit(values, partial(MagnitudeDigits, keep))
 
 
-def cutoff(values: Node, keep: int) -> Node:
-    """The statistic by which the `keep` largest magnitudes are told from the others."""
-    return make_node(TieCutoff(), values, kth_largest(values, keep))
+def cutoffs(values: Node, *keep: int) -> tuple[Node, ...]:
+    """The statistics by which the k largest magnitudes are told from the others, for every k."""
+    digits = kth_largest(values, *keep)
+    return tuple(make_node(TieCutoff(place), values, digits) for place in range(len(keep)))
 
 
 def last_digit(values: Node, digits: Callable[[int], AbstractDigits]) -> Node:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from graphmerge.graph import Node, make_node
-from graphmerge.methods.order_statistics import cutoff
+from graphmerge.methods.order_statistics import cutoffs
 from graphmerge.methods.ranges import fraction_of
 from graphmerge.ops import (
     AbsoluteSum,
@@ -59,7 +59,7 @@ def largest(delta: Node, density: float) -> Node:
     if density == 0:
         return make_node(Scale(0.0), delta)
     keep = max(1, int(density * count))
-    return delta if keep >= count else make_node(KeepLargest(density), delta, cutoff(delta, keep))
+    return delta if keep >= count else make_node(KeepLargest(density), delta, *cutoffs(delta, keep))
 
 
 def without_outliers(delta: Node, density: float, gamma: float) -> Node:
@@ -73,14 +73,14 @@ def without_outliers(delta: Node, density: float, gamma: float) -> Node:
     if kept == 0:
         return make_node(Scale(0.0), delta)
     dropped = count - kept - max(0, count - kept - top)
-    if kept + dropped < count:
-        within = cutoff(delta, kept + dropped)
-        sparse = make_node(KeepLargest(density + gamma), delta, within)
-    else:
-        sparse = delta
-    if not dropped:
-        return sparse
-    return make_node(DropLargest(gamma), sparse, cutoff(delta, dropped))
+    keep = [number for number in (kept + dropped, dropped) if 0 < number < count]
+    found = dict(zip(keep, cutoffs(delta, *keep), strict=True)) if keep else {}
+    sparse = delta
+    if kept + dropped in found:
+        sparse = make_node(KeepLargest(density + gamma), sparse, found[kept + dropped])
+    if dropped in found:
+        sparse = make_node(DropLargest(gamma), sparse, found[dropped])
+    return sparse
 
 
 def keep_random(merge: MergeInputs, model: ModelInput, delta: Node) -> Node:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 from llvmlite import ir
 
-from graphmerge.native.loops import at, load_element
+from graphmerge.native.loops import at, integer, least, load_element, loop, variable
 from graphmerge.native.types import (
     INT64,
     VECTOR_ELEMENTS,
@@ -19,7 +20,7 @@ from graphmerge.native.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from graphmerge.native.registry import Value
     from graphmerge.spec import DType
@@ -48,7 +49,7 @@ class ChunkCode:
     sums: Value
     """The instruction's own sums, float64, those of a block after those of the one before."""
     spread: Sequence[Value]
-    """The instruction's arrays of a float64 per element, with room for a vector beyond."""
+    """The instruction's arrays of a number per element, with room for a vector beyond."""
     copy: ir.Function
     """memcpy."""
     mask_bytes: Value
@@ -70,17 +71,62 @@ class ChunkCode:
         size = self.builder.and_(bits, all_but_sign)
         return size if size.type == INT64 else self.builder.zext(size, INT64)
 
+    @contextmanager
+    def pieces(self, row: Value) -> Iterator[tuple[Value, Value, Value]]:
+        """A loop over the pieces of rows in the chunk: where each begins and ends, and its row."""
+        builder = self.builder
+        next_begin = variable(builder, integer(0))
+        head, body, end = (builder.append_basic_block(name) for name in ("piece", "inside", "end"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        begin = builder.load(next_begin, typ=INT64)
+        builder.cbranch(builder.icmp_unsigned("<", begin, self.count), body, end)
+        builder.position_at_end(body)
+        number = builder.udiv(builder.add(self.start, begin), row)
+        row_end = builder.sub(builder.mul(builder.add(number, integer(1)), row), self.start)
+        stop = least(builder, row_end, self.count)
+        yield begin, stop, number
+        builder.store(stop, next_begin)
+        builder.branch(head)
+        builder.position_at_end(end)
+
+    def fill(self, target: Value, begin: Value, end: Value, value: Value) -> None:
+        """A value for the elements of a piece; also beyond its end, where the next one goes."""
+        builder, wide = self.builder, spread(self.builder, value)
+        with loop(builder, builder.sub(end, begin), VECTOR_ELEMENTS) as offset:
+            place = at(builder, target, builder.add(begin, offset), value.type)
+            builder.store(wide, place, align=4)
+
     def between(self, index: Value, first: Value, last: Value) -> Value:
         """A bit for each element of the vector at an index: whether first <= |bits| <= last."""
-        builder, kind = self.builder, vector_type(self.integer)
-        bits = builder.load(at(builder, self.buffers[0], index, self.integer), align=64, typ=kind)
-        all_but_sign = splat((1 << (self.integer.width - 1)) - 1, self.integer)
-        sizes = builder.and_(bits, all_but_sign)
+        builder, sizes = self.builder, self._magnitudes(index)
         low = builder.icmp_signed(">=", sizes, self._spread(first))  # sizes have no sign bit
         high = builder.icmp_signed("<=", sizes, self._spread(last))
         inside = among_first(builder, builder.sub(self.count, index))
         found = builder.and_(inside, builder.and_(low, high))
         return builder.bitcast(found, ir.IntType(VECTOR_ELEMENTS))
+
+    def beginning_with(self, index: Value, words: Sequence[Value], below: int) -> Value:
+        """Which |bits| of the vector at an index are, without the lowest `below`, one of the words.
+
+        A bit for each element and word, those of a word after those of the one before.
+        """
+        builder = self.builder
+        shifted = builder.lshr(self._magnitudes(index), splat(below, self.integer))
+        inside = among_first(builder, builder.sub(self.count, index))
+        found = ir.Constant(ir.IntType(VECTOR_ELEMENTS * len(words)), 0)
+        for number, word in enumerate(words):
+            alike = builder.and_(inside, builder.icmp_unsigned("==", shifted, self._spread(word)))
+            wide = builder.zext(builder.bitcast(alike, ir.IntType(VECTOR_ELEMENTS)), found.type)
+            found = builder.or_(found, builder.shl(wide, found.type(VECTOR_ELEMENTS * number)))
+        return found
+
+    def _magnitudes(self, index: Value) -> Value:
+        """The bits of |x| of the vector at an index."""
+        kind = vector_type(self.integer)
+        place = at(self.builder, self.buffers[0], index, self.integer)
+        bits = self.builder.load(place, align=64, typ=kind)
+        return self.builder.and_(bits, splat((1 << (self.integer.width - 1)) - 1, self.integer))
 
     def _spread(self, word: Value) -> Value:
         narrow = word if self.integer == INT64 else self.builder.trunc(word, self.integer)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
-from graphmerge.native.loops import at, integer, least, load_element, loop, variable
+from graphmerge.native.loops import at, integer, load_element
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
-from graphmerge.native.types import DOUBLE, ELEMENT_TYPES, INT64, POINTER, vector_type
+from graphmerge.native.types import DOUBLE, ELEMENT_TYPES, POINTER, vector_type
 from graphmerge.ops import Importance, KeepImportant
 from graphmerge.schedule.fusion import CHUNK_ELEMENTS
 
@@ -23,42 +23,23 @@ if TYPE_CHECKING:
 
 def _spread_factors(op: Importance, code: ChunkCode) -> None:
     """The factor of each element of the chunk; zero for those outside the tensor."""
-    builder = code.builder
-    address, row = code.words
+    builder, (address, row), (factors,) = code.builder, code.words, code.spread
     table = builder.inttoptr(address, POINTER)
-    done = variable(builder, integer(0))
-    first = builder.udiv(code.start, row)
-    last = builder.udiv(builder.sub(builder.add(code.start, code.count), integer(1)), row)
-    with loop(builder, builder.add(builder.sub(last, first), integer(1))) as number:
-        current = builder.add(first, number)
-        row_end = builder.sub(builder.mul(builder.add(current, integer(1)), row), code.start)
-        begin = builder.load(done, typ=INT64)
-        end = least(builder, row_end, code.count)
-        factor = load_element(builder, table, current, DOUBLE)
-        _fill(code, begin, end, _narrowed(code, factor))
-        builder.store(end, done)
-    _fill(code, code.count, integer(CHUNK_ELEMENTS), ir.Constant(_element(code), 0.0))
-
-
-def _element(code: ChunkCode) -> ir.Type:
-    return ELEMENT_TYPES[code.dtypes[0]]
+    with code.pieces(row) as (begin, end, number):
+        factor = load_element(builder, table, number, DOUBLE)
+        code.fill(factors, begin, end, _narrowed(code, factor))
+    zero = ir.Constant(ELEMENT_TYPES[code.dtypes[0]], 0.0)
+    code.fill(factors, code.count, integer(CHUNK_ELEMENTS), zero)
 
 
 def _narrowed(code: ChunkCode, factor: Value) -> Value:
-    element = _element(code)
+    element = ELEMENT_TYPES[code.dtypes[0]]
     return factor if element == DOUBLE else code.builder.fptrunc(factor, element)
-
-
-def _fill(code: ChunkCode, begin: Value, end: Value, value: Value) -> None:
-    builder = code.builder
-    with loop(builder, builder.sub(end, begin)) as offset:
-        place = at(builder, code.mask_bytes, builder.add(begin, offset), _element(code))
-        builder.store(value, place)
 
 
 def _importance(op: Importance, code: VectorCode) -> Value:
     """|x| times the factor."""
-    place = at(code.builder, code.mask_bytes, code.index, code.element)
+    place = at(code.builder, code.spread[0], code.index, code.element)
     factor = code.builder.load(place, align=64, typ=vector_type(code.element))
     return code.builder.fmul(code.absolute(code.inputs[0]), factor)
 

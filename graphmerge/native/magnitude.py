@@ -27,6 +27,7 @@ from graphmerge.ops import (
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.ops.sparsify import DIGIT_BITS
 from graphmerge.schedule.fusion import CHUNK_ELEMENTS
+from graphmerge.statistics.magnitude import first_with_bits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,33 +39,43 @@ if TYPE_CHECKING:
     from graphmerge.statistics import Statistic
 
 
+_NEVER = (1 << 64) - 1
+"""Digits with which no magnitude begins."""
+
+
 def count_digits(op: MagnitudeDigits | ShareDigits | DigitHistogram, code: ChunkCode) -> None:
-    """Add the chunk to the histogram of a digit."""
+    """Add the chunk to the histograms of a digit."""
     widths = DIGIT_BITS[code.dtypes[0]]
     width, below = widths[op.digit], sum(widths[op.digit + 1 :])
     if op.digit == 0:
         with loop(code.builder, code.count) as index:
             count_in(code, code.builder.lshr(code.magnitude(index), integer(below)))
         return
-    first = code.builder.shl(code.words[0], integer(width + below))
-    last = code.builder.or_(first, integer((1 << (width + below)) - 1))
     with loop(code.builder, code.count, VECTOR_ELEMENTS) as start:
-        found = code.between(start, first, last)
-        with each_set_bit(code.builder, found) as offset:
+        found = code.beginning_with(start, code.words, width + below)
+        with each_set_bit(code.builder, found) as place:
+            offset = code.builder.urem(place, integer(VECTOR_ELEMENTS))
             bits = code.magnitude(code.builder.add(start, offset))
             rest = code.builder.lshr(bits, integer(below))
-            count_in(code, code.builder.and_(rest, integer((1 << width) - 1)))
+            digit = code.builder.and_(rest, integer((1 << width) - 1))
+            before = code.builder.udiv(place, integer(VECTOR_ELEMENTS))
+            histogram = code.builder.shl(before, integer(width))
+            count_in(code, code.builder.or_(histogram, digit))
 
 
 def count_in(code: ChunkCode, digit: Value) -> None:
-    """Count one more in a bin of the histogram."""
+    """Count one more in a bin of the histograms."""
     place = at(code.builder, code.histogram, digit, INT32)
     code.builder.store(code.builder.add(code.builder.load(place, typ=INT32), INT32(1)), place)
 
 
 def digits_so_far(op: Op, statistics: Sequence[Statistic]) -> Arguments:
-    """The bits that the digits before have found."""
-    return Arguments(words=tuple(int(statistic[0]) for statistic in statistics))
+    """The bits that the digits before have found, for every histogram; of equal ones the first."""
+    words: list[int] = []
+    for statistic in statistics:
+        for number, place in enumerate(first_with_bits(statistic)):
+            words.append(int(statistic[number, 0]) if place == number else _NEVER)
+    return Arguments(words=tuple(words))
 
 
 def _digits_of_model(op: DigitHistogram, statistics: Sequence[Statistic]) -> Arguments:
@@ -78,9 +89,9 @@ def _count_ties(op: Op, code: VectorCode) -> None:
     code.accumulate(0, code.only_inside(code.builder.uitofp(is_tie, vector_type(DOUBLE))))
 
 
-def _bits_of_cutoff(op: Op, statistics: Sequence[Statistic]) -> Arguments:
+def _bits_of_cutoff(op: TieCutoff, statistics: Sequence[Statistic]) -> Arguments:
     """The bits at which there are ties."""
-    return Arguments(words=(int(statistics[0][0]),))
+    return Arguments(words=(int(statistics[0][op.place, 0]),))
 
 
 def _equal(code: VectorCode, bits: Value) -> Value:

@@ -54,7 +54,7 @@ class VectorCode:
     chunk_value: Value
     """What the instruction's chunk code has left, an integer."""
     spread: Sequence[Value]
-    """The instruction's arrays of a float64 per element of the chunk."""
+    """The instruction's arrays of a number per element of the chunk."""
     fail: Callable[[Value], None]
     """Reports the instruction as failed where a truth value is set."""
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
-from graphmerge.native.loops import at, integer, least, load_element, loop, variable
+from graphmerge.native.loops import at, integer, load_element, loop, variable
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
 from graphmerge.native.types import (
     DOUBLE,
     ELEMENT_TYPES,
     INT1,
-    INT64,
     VECTOR_ELEMENTS,
     among_first,
     convert,
     folded,
     splat,
-    spread,
     vector_type,
 )
 from graphmerge.ops import ColumnGram, CombineVectors, RowGram
@@ -30,7 +27,7 @@ from graphmerge.spec import DType
 from graphmerge.statistics.sums import pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from graphmerge.native.chunk_code import ChunkCode
     from graphmerge.native.registry import Value
@@ -48,7 +45,7 @@ def _row_gram(op: RowGram, code: ChunkCode) -> None:
     builder, (row, slots) = code.builder, code.words
     in_block = builder.and_(code.offset, integer(BLOCK_ELEMENTS - 1))
     first_row = builder.udiv(builder.sub(code.start, in_block), row)
-    with _pieces(code, row) as (begin, end, number):
+    with code.pieces(row) as (begin, end, number):
         lanes = [variable(builder, _WIDE(None)) for _ in pairs(len(code.buffers))]
         with loop(builder, builder.sub(end, begin), VECTOR_ELEMENTS) as offset:
             place = builder.add(begin, offset)
@@ -100,26 +97,6 @@ def _sum_place(code: ChunkCode, pair: int, count: int, slots: Value, slot: Value
     return at(builder, code.sums, builder.add(builder.mul(first, slots), slot), DOUBLE)
 
 
-@contextmanager
-def _pieces(code: ChunkCode, row: Value) -> Iterator[tuple[Value, Value, Value]]:
-    """A loop over the pieces of rows in the chunk: where each begins and ends, and its row."""
-    builder = code.builder
-    next_begin = variable(builder, integer(0))
-    head, body, end = (builder.append_basic_block(name) for name in ("piece", "in_piece", "end"))
-    builder.branch(head)
-    builder.position_at_end(head)
-    begin = builder.load(next_begin, typ=INT64)
-    builder.cbranch(builder.icmp_unsigned("<", begin, code.count), body, end)
-    builder.position_at_end(body)
-    number = builder.udiv(builder.add(code.start, begin), row)
-    row_end = builder.sub(builder.mul(builder.add(number, integer(1)), row), code.start)
-    stop = least(builder, row_end, code.count)
-    yield begin, stop, number
-    builder.store(stop, next_begin)
-    builder.branch(head)
-    builder.position_at_end(end)
-
-
 def _spread_coefficients(op: CombineVectors, code: ChunkCode) -> None:
     """The coefficients of each element of the chunk, one array after the other."""
     builder, (row, vectors, address) = code.builder, code.words
@@ -127,10 +104,8 @@ def _spread_coefficients(op: CombineVectors, code: ChunkCode) -> None:
     inside = builder.icmp_unsigned("<", code.count, integer(CHUNK_ELEMENTS))
     with builder.if_then(inside, likely=False):
         for target in code.spread:
-            with loop(builder, integer(CHUNK_ELEMENTS), VECTOR_ELEMENTS) as index:
-                place = at(builder, target, index, DOUBLE)
-                builder.store(splat(0.0, DOUBLE), place, align=8)
-    with _pieces(code, row) as (begin, end, number):
+            code.fill(target, integer(0), integer(CHUNK_ELEMENTS), DOUBLE(0.0))
+    with code.pieces(row) as (begin, end, number):
         for position, target in enumerate(code.spread):
             first = builder.mul(vectors, integer(position))
             if op.is_columns:
@@ -141,10 +116,7 @@ def _spread_coefficients(op: CombineVectors, code: ChunkCode) -> None:
                 builder.call(code.copy, [place, source, size, INT1(0)])
             else:
                 value = load_element(builder, table, builder.add(first, number), DOUBLE)
-                wide = spread(builder, value)
-                with loop(builder, builder.sub(end, begin), VECTOR_ELEMENTS) as offset:
-                    place = at(builder, target, builder.add(begin, offset), DOUBLE)
-                    builder.store(wide, place, align=8)  # beyond the end, for the next piece
+                code.fill(target, begin, end, value)
 
 
 def _combine_vectors(op: CombineVectors, code: VectorCode) -> Value:

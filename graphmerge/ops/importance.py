@@ -82,9 +82,10 @@ class Importance(Op):
 
     kind: ClassVar[str] = "importance"
     access: ClassVar[Access] = Access.ELEMENTWISE
+    scheduled_alike: ClassVar[bool] = True
 
     row: int
-    """Elements of a row."""
+    """Elements of a row, as the spec says."""
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Unchanged."""
@@ -92,7 +93,7 @@ class Importance(Op):
 
     def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
         """A factor for each element of a chunk first."""
-        return Fusion(mask=inputs[0].dtype.bits // 8)
+        return Fusion(spread_numbers=1)
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta: what is selected by is of the kind that is selected from."""
@@ -110,7 +111,7 @@ class Importance(Op):
 
 @frozen(cache_hash=True)
 class QuartileThreshold(AbstractSmall):
-    """median + 1.5 (q75 - q25), of the statistics of the last digits of these three."""
+    """median + 1.5 (q75 - q25), of the statistic of the last digits of these three, in order."""
 
     kind: ClassVar[str] = "quartile-threshold"
     why: ClassVar[str] = "a threshold comes from order statistics"

@@ -3,7 +3,7 @@
 The k largest magnitudes are found exactly and in a streaming way. A magnitude's bits, read as an
 integer, order like the magnitude, so the k-th largest is found digit by digit: one histogram per
 digit of 15 or 16 bits (`MagnitudeDigits`), then the place of the last tie that is kept
-(`TieCutoff`).
+(`TieCutoff`). For several k the first digit is counted once, the next ones in the same pass.
 """
 
 from __future__ import annotations
@@ -45,14 +45,19 @@ class AbstractDigits(Op):
     digit: int
     """Which digit, 0 for the most significant."""
 
+    @property
+    def histograms(self) -> int:
+        """How many there are: one for all, or for each of the digits before."""
+        return 1
+
     def structure(self) -> Hashable:
-        """The digit, on which workspace depends."""
-        return (type(self), self.digit)
+        """The digit and the number of histograms, on which workspace depends."""
+        return (type(self), self.digit, self.histograms)
 
     def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """The histogram of a chunk at a time."""
+        """The histograms of a chunk at a time, one behind the other."""
         bits = DIGIT_BITS[inputs[0].dtype][self.digit]
-        return Fusion(reads_chunk=True, histogram_bins=1 << bits)
+        return Fusion(reads_chunk=True, histogram_bins=self.histograms << bits)
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A statistic of a delta."""
@@ -64,43 +69,50 @@ class AbstractDigits(Op):
         return (BITS_DTYPE[inputs[0].dtype], DType.I64)
 
     def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """After the first digit two masks and the candidates, narrow and wide; and a histogram."""
+        """After the first digit two masks and the candidates, narrow and wide; and histograms."""
         per_element = 0 if self.digit == 0 else 2 + inputs[0].dtype.bits // 8 + 8
-        return Workspace(per_element, fixed_bytes=HISTOGRAM_BYTES)
+        several = self.histograms > 1  # then each is made before it goes to its place
+        return Workspace(per_element, fixed_bytes=HISTOGRAM_BYTES * (self.histograms + several))
 
     def state_bytes(self, inputs: tuple[TensorSpec, ...]) -> int:
-        """One histogram."""
-        return HISTOGRAM_BYTES
+        """All histograms."""
+        return HISTOGRAM_BYTES * self.histograms
 
 
 @frozen(cache_hash=True)
 class MagnitudeDigits(AbstractDigits):
-    """One more digit of the k-th largest magnitude.
+    """One more digit of the k-th largest magnitude, for each of several k.
 
     Inputs are the delta and, after the first digit, the statistic of the digit before. The
-    statistic holds four integers: the bits of the k-th largest magnitude so far, how many
-    magnitudes are surely above it, how many have these bits, and k.
+    statistic holds a row of four integers for each k: the bits of the k-th largest magnitude so
+    far, how many magnitudes are surely above it, how many have these bits, and k.
     """
 
     kind: ClassVar[str] = "magnitude-digits"
 
-    keep: int
-    """k, at least 1."""
+    keep: tuple[int, ...]
+    """Every k, at least 1."""
     digit: int
     """Which digit, 0 for the most significant."""
 
+    @property
+    def histograms(self) -> int:
+        """One of the first digit, then one for each k."""
+        return len(self.keep) if self.digit else 1
+
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """Four 64-bit integers."""
+        """Four 64-bit integers for each k."""
         spec = same_compute_spec(inputs[:1])
-        if not 0 < self.keep <= spec.numel:
-            raise GraphError(
-                Problem("cannot keep this many", got=str(self.keep), wanted=f"1 to {spec.numel}")
-            )
-        return TensorSpec((4,), DType.I64)
+        for keep in self.keep:
+            if not 0 < keep <= spec.numel:
+                raise GraphError(
+                    Problem("cannot keep this many", got=str(keep), wanted=f"1 to {spec.numel}")
+                )
+        return TensorSpec((len(self.keep), 4), DType.I64)
 
     def settings(self) -> str:
-        """Digit and k."""
-        return f"digit {self.digit}, keep {self.keep}"
+        """Digit and every k."""
+        return f"digit {self.digit}, keep {', '.join(map(str, self.keep))}"
 
 
 @frozen(cache_hash=True)
@@ -114,6 +126,10 @@ class TieCutoff(Op):
 
     kind: ClassVar[str] = "tie-cutoff"
     access: ClassVar[Access] = Access.REDUCE
+    scheduled_alike: ClassVar[bool] = True
+
+    place: int = 0
+    """Which k, of those that the last digit is for."""
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """Three 64-bit integers."""

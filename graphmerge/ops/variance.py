@@ -41,7 +41,7 @@ class ShareDigits(AbstractDigits):
     """One more digit of the k-th largest magnitude, k = int(share * number that are not zero).
 
     Inputs are the tensor and, after the first digit, the statistic of the digit before. The
-    statistic is that of `MagnitudeDigits`.
+    statistic is that of `MagnitudeDigits` for one k.
     """
 
     kind: ClassVar[str] = "share-digits"
@@ -52,9 +52,9 @@ class ShareDigits(AbstractDigits):
     """Which digit, 0 for the most significant."""
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
-        """Four 64-bit integers."""
+        """Four 64-bit integers, in one row."""
         same_compute_spec(inputs[:1])
-        return TensorSpec((4,), DType.I64)
+        return TensorSpec((1, 4), DType.I64)
 
     def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
         """The histogram of a chunk at a time; of the first digit with a bin for zeros."""

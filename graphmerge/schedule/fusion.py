@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CHUNK_ELEMENTS = 1024
 """Elements of a chunk: enough that calling is cheap, few enough that buffers stay in cache."""
 SPREAD_BYTES = 8 * (CHUNK_ELEMENTS + 16)
-"""An array of a float64 per element of a chunk, and room for a vector beyond it."""
+"""An array of a number per element of a chunk, of 64 bits, and room for a vector beyond it."""
 _WIDEST_BYTES = 8
 _MOST = 64
 """Loads, or instructions, that a native function can tell about one by one."""

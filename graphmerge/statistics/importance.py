@@ -47,7 +47,7 @@ register_reduction(RowDivergence, RowDivergenceReduction())
 @register_small(QuartileThreshold)
 def quartile_threshold(op: QuartileThreshold, statistics: Sequence[Statistic]) -> Statistic:
     """Median + 1.5 (q75 - q25), rounded as the magnitudes' dtype rounds."""
-    bits = np.array([statistic[0] for statistic in statistics])
+    bits = np.ascontiguousarray(statistics[0][:, 0])
     single = op.dtype is DType.F32
     values = bits.astype(np.int32).view(np.float32) if single else bits.view(np.float64)
     median, upper, lower = values

@@ -25,10 +25,10 @@ _ROW = 256
 
 
 class HistogramReduction(Reduction):
-    """A histogram of one digit over the magnitudes that share the digits before it."""
+    """Histograms of one digit over the magnitudes that share the digits before it."""
 
     def begin(self, op: AbstractDigits, inputs: tuple[TensorSpec, ...]) -> Statistic:
-        """An empty histogram, of counts as narrow as they may be: they are added up per tile."""
+        """Empty histograms, of counts as narrow as they may be: they are added up per tile."""
         fusion = op.fusion(inputs)
         assert fusion is not None, "digits are counted by native code, too"
         narrow = inputs[0].numel < 1 << 32
@@ -40,14 +40,27 @@ class HistogramReduction(Reduction):
 
 
 class MagnitudeDigitsReduction(HistogramReduction):
-    """The statistic is (bits so far, magnitudes surely above, magnitudes with these bits, k)."""
+    """The statistic has rows (bits so far, magnitudes surely above, magnitudes with these, k)."""
 
     def finish(
         self, op: MagnitudeDigits, state: Statistic, statistics: Sequence[Statistic]
     ) -> Statistic:
-        """The digit that the k-th largest magnitude has."""
-        bits, above = (int(value) for value in statistics[0][:2]) if op.digit else (0, 0)
-        return np.array([*next_digit(state, bits, above, op.keep), op.keep], dtype=np.int64)
+        """The digit that the k-th largest magnitude has, for each k."""
+        count = len(op.keep)
+        before = statistics[0] if op.digit else np.zeros((count, 4), dtype=np.int64)
+        counts = state.reshape(op.histograms, -1)
+        places = first_with_bits(before) if op.digit else [0] * count
+        found = [
+            (*next_digit(counts[place], int(bits), int(above), keep), keep)
+            for place, (bits, above, _, _), keep in zip(places, before, op.keep, strict=True)
+        ]
+        return np.array(found, dtype=np.int64)
+
+
+def first_with_bits(statistic: Statistic) -> list[int]:
+    """For every row the first one with the same bits: what they share is counted there alone."""
+    bits = statistic[:, 0].tolist()
+    return [bits.index(one) for one in bits]
 
 
 class TieCutoffReduction(BlockReduction):
@@ -59,12 +72,12 @@ class TieCutoffReduction(BlockReduction):
 
     def finish(self, op: TieCutoff, state: Statistic, statistics: Sequence[Statistic]) -> Statistic:
         """Where the ties that are kept end."""
-        bits, above, _, keep = (int(value) for value in statistics[0])
+        bits, above, _, keep = (int(value) for value in statistics[0][op.place])
         return cutoff_of(state, bits, keep - above) if keep else _no_cutoff(bits)
 
     def known(self, op: TieCutoff, statistics: Sequence[Statistic]) -> Statistic | None:
         """Where every tie is kept, or nothing at all, there is no cutoff to look for."""
-        bits, above, ties, keep = (int(value) for value in statistics[0])
+        bits, above, ties, keep = (int(value) for value in statistics[0][op.place])
         if keep == 0:
             return _no_cutoff(bits)
         return np.array([bits, EVERYWHERE, 0], dtype=np.int64) if keep - above == ties else None

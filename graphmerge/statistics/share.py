@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def _nothing(bits_so_far: int) -> Statistic:
     """The statistic of a digit where k is zero: bits are all set, which is above any magnitude."""
-    return np.array([bits_so_far << 16 | 0xFFFF, 0, 0, 0], dtype=np.int64)
+    return np.array([[bits_so_far << 16 | 0xFFFF, 0, 0, 0]], dtype=np.int64)
 
 
 class ShareDigitsReduction(HistogramReduction):
@@ -32,15 +32,15 @@ class ShareDigitsReduction(HistogramReduction):
             state = state[:ZERO_BIN]
             keep = int(op.share * int(state.sum(dtype=np.int64)))
         else:
-            bits, above, _, keep = (int(value) for value in statistics[0])
+            bits, above, _, keep = (int(value) for value in statistics[0][0])
         if keep == 0:
-            return _nothing(bits) if op.digit else np.array([0x7FFF, 0, 0, 0], dtype=np.int64)
-        return np.array([*next_digit(state, bits, above, keep), keep], dtype=np.int64)
+            return _nothing(bits) if op.digit else np.array([[0x7FFF, 0, 0, 0]], dtype=np.int64)
+        return np.array([[*next_digit(state, bits, above, keep), keep]], dtype=np.int64)
 
     def known(self, op: ShareDigits, statistics: Sequence[Statistic]) -> Statistic | None:
         """Where nothing is kept there is no digit to look for."""
-        nothing = op.digit > 0 and int(statistics[0][3]) == 0
-        return _nothing(int(statistics[0][0])) if nothing else None
+        nothing = op.digit > 0 and int(statistics[0][0, 3]) == 0
+        return _nothing(int(statistics[0][0, 0])) if nothing else None
 
 
 register_reduction(ShareDigits, ShareDigitsReduction())

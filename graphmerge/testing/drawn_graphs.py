@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from graphmerge.checkpoint.values import TensorEntry
 from graphmerge.graph import Graph, Node, Output, Space, make_node, simplify
-from graphmerge.methods.order_statistics import cutoff
+from graphmerge.methods.order_statistics import cutoffs
 from graphmerge.ops import (
     AbsoluteSum,
     AddDelta,
@@ -49,7 +49,7 @@ def stored(
 
 def keep_largest(delta: Node, keep: int) -> Node:
     """The `keep` largest magnitudes of a delta, by all the statistics that this takes."""
-    return make_node(KeepLargest(0.5), delta, cutoff(delta, keep))
+    return make_node(KeepLargest(0.5), delta, *cutoffs(delta, keep))
 
 
 def rescaled(dense: Node, sparse: Node) -> Node:

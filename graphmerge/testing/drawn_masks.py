@@ -7,7 +7,7 @@ from functools import partial
 from hypothesis import strategies as st
 
 from graphmerge.graph import Node, Space, make_node
-from graphmerge.methods.order_statistics import cutoff, kth_largest, last_digit
+from graphmerge.methods.order_statistics import cutoffs, kth_largest, last_digit
 from graphmerge.ops import (
     ActiveCounts,
     DropLargest,
@@ -45,11 +45,13 @@ def _deltas(draw: st.DrawFn, known: list[Node]) -> list[Node]:
 
 
 def drop_largest(draw: st.DrawFn, known: list[Node]) -> Node | None:
-    """A delta without its largest magnitudes."""
+    """A delta without its largest magnitudes, and its least; at times the same ones."""
     for delta in _deltas(draw, known)[:1]:
         if delta.spec.numel:
-            keep = draw(st.integers(1, delta.spec.numel))
-            return make_node(DropLargest(0.5), delta, cutoff(delta, keep))
+            sizes = st.lists(st.integers(1, delta.spec.numel), min_size=2, max_size=2)
+            outliers, within = cutoffs(delta, *sorted(draw(sizes)))
+            kept = make_node(KeepLargest(0.5), delta, within)
+            return make_node(DropLargest(0.5), kept, outliers)
     return None
 
 
@@ -108,9 +110,9 @@ def keep_important(draw: st.DrawFn, known: list[Node]) -> Node | None:
         if len(weights) > 1 and delta.spec.numel:
             divergence = make_node(RowDivergence(), *weights[:2])
             size = make_node(Importance(row_elements(delta.spec)), delta, divergence)
-            middle = -(-delta.spec.numel // 2)
-            digits = kth_largest(size, middle)
-            threshold = make_node(QuartileThreshold(delta.spec.dtype), digits, digits, digits)
+            count = delta.spec.numel
+            digits = kth_largest(size, -(-count // 2), -(-count // 4), -(-3 * count // 4))
+            threshold = make_node(QuartileThreshold(delta.spec.dtype), digits)
             return make_node(KeepImportant(), delta, size, threshold)
     return None
 

@@ -114,7 +114,7 @@ ONE = {
     Cast(DType.BF16): {"weight": "weight", "delta": "delta"},
     AbsoluteSum(): {"weight": "statistic", "delta": "statistic"},
     RandomDrop(0.5, MaskKey(0, "m", "x")): {"delta": "delta"},
-    MagnitudeDigits(3, 0): {"delta": "statistic"},
+    MagnitudeDigits((3,), 0): {"delta": "statistic"},
 }
 SPACES = ("weight", "delta", "statistic")
 
@@ -183,8 +183,8 @@ def test_which_spaces_an_op_takes(op, space):
             (stored("packed", (4,), DType.F8_E4M3),),
             "this dtype cannot be cast: got F8_E4M3.*dequantise",
         ),
-        (MagnitudeDigits(21, 0), (Values.delta,), "cannot keep this many: got 21; wanted 1 to 20"),
-        (MagnitudeDigits(0, 0), (Values.delta,), "cannot keep this many: got 0"),
+        (MagnitudeDigits((3, 21), 0), (Values.delta,), "this many: got 21; wanted 1 to 20"),
+        (MagnitudeDigits((0,), 0), (Values.delta,), "cannot keep this many: got 0"),
         (
             RequireIdentical("ids"),
             (stored("i", (4,), DType.I64), stored("j", (5,), DType.I64)),
@@ -214,7 +214,8 @@ def test_specs_of_statistics_do_not_depend_on_the_length():
     for length in (1, 1000):
         x, y = stored(f"x{length}", (length,)), stored(f"y{length}", (length,))
         delta = make_node(TaskVector(), x, y)
-        digits = make_node(MagnitudeDigits(1, 0), delta)
+        digits = make_node(MagnitudeDigits((1, 1), 0), delta)
+        assert digits.spec.shape == (2, 4)
         assert make_node(Gram(), x, y).spec.shape == (2, 2)
         assert make_node(TieCutoff(), delta, digits).spec.shape == (3,)
         assert make_node(AbsoluteSum(), delta).spec.shape == ()
