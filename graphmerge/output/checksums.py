@@ -61,13 +61,9 @@ class TensorChecksum:
             )
         view = byte_view(data)
         for block, begin in enumerate(range(0, len(view), self._block_bytes), first):
-            # update() releases the GIL; xxh3_64_intdigest() holds it before xxhash 4.
-            state = xxhash.xxh3_64(seed=block)
-            state.update(view[begin : begin + self._block_bytes])
+            digest = xxhash.xxh3_64_digest(view[begin : begin + self._block_bytes], block)
             place = block * _DIGEST_BYTES
-            self._digests[place : place + _DIGEST_BYTES] = state.intdigest().to_bytes(
-                _DIGEST_BYTES, "little"
-            )
+            self._digests[place : place + _DIGEST_BYTES] = digest[::-1]
             self._seen[block] = True
 
     def hexdigest(self) -> str:
