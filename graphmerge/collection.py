@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def paused_collection() -> Iterator[None]:
     """Make objects without looking for cycles among them.
 
-    Nodes and plans have no cycles and all live on, so every search is for nothing.
+    Nodes and plans have no cycles and all live on, so every search is for nothing. What was made
+    counts as old afterwards, else the next search for cycles would begin with all of it.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -22,6 +23,9 @@ def paused_collection() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

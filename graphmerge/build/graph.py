@@ -35,10 +35,11 @@ from graphmerge.recipe.check import check_parameters
 from graphmerge.recipe.values import ModelReference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Set
 
     from graphmerge.build.matching import Models
     from graphmerge.build.models import Model, ModelTensor
+    from graphmerge.graph import Op
     from graphmerge.methods.base import Method
     from graphmerge.recipe.values import Entry, Recipe, RecipeGraph, Scalar
     from graphmerge.spec import DType
@@ -81,9 +82,9 @@ def build_graph(recipes: RecipeGraph, stored: Models, *, seed: int) -> Build:
     warnings = (*_of_entries(made, "warnings"), *idle, *_warnings(merged))
     notes = tuple(_of_entries(made, "notes"))
     reading = sum(lifted.reading_bytes for lifted in made.values())
-    made_graph = Graph(tuple(_outputs(tensors)), (), warnings, notes, reading)
-    graph = expanded_where_needed(made_graph)
-    graph = evolve(graph, omissions=tuple(_omissions(graph, stored, made.values())))
+    outputs = tuple(_outputs(tensors))
+    omissions = tuple(_omissions(Graph(outputs).sources(), stored, made.values()))
+    graph = expanded_where_needed(Graph(outputs, omissions, warnings, notes, reading))
     verify_graph(graph)
     return Build(graph, final.model, _parameters(made))
 
@@ -203,10 +204,9 @@ def _cast(node: Node, dtype: DType) -> Node:
     return in_dtype(dtype, node)
 
 
-def _omissions(graph: Graph, stored: Models, made: Iterable[Lifted]) -> Iterator[Omission]:
-    """Stored tensors that nothing in the graph loads."""
-    used = graph.sources()
-    loaded = Counter(op.model for op in used if isinstance(op, LoadTensor))
+def _omissions(used: Set[Op], stored: Models, made: Iterable[Lifted]) -> Iterator[Omission]:
+    """Stored tensors that are not used."""
+    loaded = Counter([op.model for op in used if isinstance(op, LoadTensor)])
     reasons = {
         (omission.model, omission.name): omission.reason
         for lifted in made

@@ -30,7 +30,7 @@ def surveyed(
     """
     reads = [attempt(match.name, partial(builder.read_ahead, match)) for match in matches]
     pairs = [(match, read) for match, read in zip(matches, reads, strict=True) if read is not None]
-    if all(read.is_shared for _, read in pairs):
+    if all(read.is_shared for read in {read.kind: read for _, read in pairs}.values()):
         found = [
             attempt(match.name, partial(builder.prepare, match, alike))
             for match, alike in _kinds(pairs)

@@ -66,12 +66,18 @@ class Read:
     """What decides how it is made, beside what the method asks of it."""
     inputs: list[ModelTensor]
     """The tensors of the models that take part."""
+    statistics: list[ModelTensor]
+    """Those of their statistics."""
     leaves: tuple[Op, ...]
     """Of these and of their statistics, each once."""
     tensors: tuple[str, ...]
     """The names that random masks in them depend on, and its own; empty without such masks."""
-    is_shared: bool
-    """Whether leaves and names are all that tells tensors of its kind apart."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether leaves and names are all that tells tensors of its kind apart."""
+        read = (*self.inputs, *self.statistics)
+        return bool(self.leaves) and all(tensor.pattern.is_shared for tensor in read)
 
 
 @frozen(eq=False)
@@ -176,8 +182,9 @@ class TensorBuilder:
             CheckpointError: an input is missing.
         """
         inputs = _inputs_of(match)
-        statistics = self._statistics(match, inputs)
-        read = [*inputs, *(tensor for given in statistics for tensor in given.tensors)]
+        given = self._statistics(match, inputs)
+        statistics = [tensor for one in given for tensor in one.tensors]
+        read = [*inputs, *statistics]
         leaves, repeats = self._leaves(match.place, read)
         named = [name for tensor in read for name in tensor.tensors]
         if named:
@@ -191,8 +198,7 @@ class TensorBuilder:
             *[tensor.pattern for tensor in read],
             *[tensor.stored for tensor in read],
         )
-        is_shared = bool(leaves) and all(tensor.pattern.is_shared for tensor in read)
-        return Read(kind, inputs, leaves, distinct(named), is_shared)
+        return Read(kind, inputs, statistics, leaves, distinct(named))
 
     def _leaves(
         self, place: Place, inputs: list[ModelTensor]
@@ -247,10 +253,10 @@ class TensorBuilder:
         return made, None if pattern is None else asked
 
     def _statistics(self, match: Match, inputs: list[ModelTensor]) -> tuple[Statistics, ...]:
-        """The statistics of every input; those of a tensor that is copied are not looked for."""
+        """The statistics of every input; nothing if none are wanted, or the tensor is copied."""
         rule = self.method.statistics
         if rule is StatisticsRule.NONE or self._is_copied([tensor.stored for tensor in inputs]):
-            return (Statistics(),) * len(inputs)
+            return ()
         return statistics_of(match, rule, inputs)
 
     def _is_copied(self, dtypes: list[DType]) -> bool:
@@ -286,7 +292,8 @@ class TensorBuilder:
         stored = self.recipe.dtype or promoted(dtypes)
         loaded = [self._loaded(match, index, tensor) for index, tensor in enumerate(inputs)]
         nodes = [in_dtype(stored.arithmetic, node) for node in loaded]
-        statistics = [given.nodes(stored.arithmetic) for given in self._statistics(match, inputs)]
+        given = self._statistics(match, inputs) or (Statistics(),) * len(inputs)
+        statistics = [one.nodes(stored.arithmetic) for one in given]
         merge = self._inputs(match, nodes, statistics, parameters)
         return merge, self.recipe.out_dtype or stored
 
@@ -369,10 +376,14 @@ def _inputs_of(match: Match, *, only: int | None = None) -> list[ModelTensor]:
     Raises:
         CheckpointError: a model does not have its tensor.
     """
+    if only is None:
+        found = [own.get(name) for own, name in zip(match.place.tensors, match.names, strict=True)]
+        if None not in found:
+            return cast("list[ModelTensor]", found)
     pairs = list(zip(match.place.models, match.names, strict=True))
     if only is not None:
         pairs = [pairs[only]]
-    found = [model.tensors.get(name) or model.find(name) for model, name in pairs]
+    found = [model.find(name) for model, name in pairs]
     if None not in found:
         return cast("list[ModelTensor]", found)
     raise CheckpointError(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _Groups: TypeAlias = "dict[tuple[str, ...], tuple[str, ...]]"
 """Names by the segments of their pattern."""
+_DIGITS_TO_ZERO = str.maketrans("123456789", "000000000")
 
 
 @frozen
@@ -30,8 +31,9 @@ def fold_names(names: Iterable[str]) -> tuple[Folded, ...]:
     layers are. Only names that all numbers between them give are folded: nothing is made up.
     """
     groups: _Groups = {tuple(name.split(".")): (name,) for name in names}
+    kinds = {name.translate(_DIGITS_TO_ZERO) for (name,) in groups.values()}
     levels = {
-        level for segments in groups for level, part in enumerate(segments) if part.isdecimal()
+        level for kind in kinds for level, part in enumerate(kind.split(".")) if part.isdecimal()
     }
     for level in sorted(levels, reverse=True):
         groups = _fold_level(groups, level)

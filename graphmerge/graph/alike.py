@@ -68,6 +68,11 @@ def nodes_of_one(tops: Iterable[Node]) -> tuple[Node, ...]:
     return tuple(postorder(tops, stop=is_over_tensors))
 
 
+def goes_by_kinds(node: Node) -> bool:
+    """Whether a node is a statistic over tensors that has the first of each kind only below it."""
+    return bool(node.op.alike)
+
+
 def by_place(turns: Iterable[tuple[int, Iterable[Item]]]) -> Iterator[Item]:
     """What belongs to tensors of several kinds, given with their places, in their order."""
     return chain.from_iterable(own for _, own in sorted(turns, key=itemgetter(0)))

@@ -17,6 +17,7 @@ from graphmerge.graph.alike import all_inputs
 from graphmerge.graph.graph import Graph, Output
 from graphmerge.graph.node import make_node, postorder
 from graphmerge.graph.op import Access
+from graphmerge.graph.pattern import unchanging
 
 if TYPE_CHECKING:
     from graphmerge.graph.node import Node
@@ -28,8 +29,8 @@ def expanded_where_needed(graph: Graph) -> Graph:
     """The graph itself, or the same without kinds if what is shared within a tensor wants that."""
     if not graph.surveyed:
         return graph
-    single = postorder(output.node for output in graph.partition.single)
-    is_mixed = any(node.op.access in _STATISTIC for node in single)
+    own = (node for node in graph.single_nodes if node.op.access in _STATISTIC)
+    is_mixed = not unchanging(graph.single_nodes).issuperset(own)
     return expanded(graph) if is_mixed or _shares_statistics(graph) else graph
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from graphmerge.graph.alike import all_inputs, nodes_of_one, tops_of_kinds
+from graphmerge.graph.alike import all_inputs, goes_by_kinds, nodes_of_one, tops_of_kinds
 from graphmerge.graph.node import postorder
 from graphmerge.graph.pattern import Pattern, Value, is_over_tensors, unchanging, value_of
 
@@ -78,16 +78,17 @@ class Graph:
 
     def sources(self) -> set[Op]:
         """Every op without inputs: what is loaded."""
-        found = set(chain.from_iterable(output.value.leaves for output in self.outputs))
+        found: set[Op] = set()
+        leaves = {id(own): own for own in (output.value.leaves for output in self.outputs)}
         over_tensors: set[Node] = set()
         for pattern in {output.value.pattern for output in self.outputs}:
             found.update(op for op in pattern.fixed if not op.fold_width)
             over_tensors.update(filter(is_over_tensors, pattern.nodes))
-        for node in postorder(over_tensors):
-            if not node.inputs:
-                found.add(node.op)
-            for alike in node.op.alike:
-                found.update(chain.from_iterable(member.leaves for member in alike.members))
+        below = list(postorder(over_tensors))
+        found.update(node.op for node in below if not node.inputs)
+        for alike in {alike for node in below for alike in node.op.alike}:
+            leaves |= {id(own): own for own in (member.leaves for member in alike.members)}
+        found.update(chain.from_iterable(leaves.values()))
         return found
 
     @cached_property
@@ -96,12 +97,21 @@ class Graph:
         alike = sum(
             len(pattern.leaves) * len(members) for pattern, members in self.partition.alike.items()
         )
-        return alike + len(Graph(self.partition.single).sources())
+        return alike + len({node.op for node in self.single_nodes if not node.inputs})
 
     @cached_property
     def partition(self) -> Partition:
         """Which outputs can be treated by their pattern, and which one by one."""
         return _partition(self.outputs)
+
+    @cached_property
+    def single_nodes(self) -> tuple[Node, ...]:
+        """Nodes of the outputs that are treated one by one, inputs before users.
+
+        A statistic over tensors by kinds is one of them, what it is made of is not.
+        """
+        roots = (output.node for output in self.partition.single)
+        return tuple(postorder(roots, stop=goes_by_kinds))
 
     def kinds(self) -> dict[str, int]:
         """Number of nodes of each kind, by falling number."""
@@ -111,11 +121,11 @@ class Graph:
             shared |= pattern.unchanging
             for node in pattern.nodes:
                 counts[node.op.kind] += 0 if node in pattern.unchanging else len(members)
-        single = postorder(output.node for output in self.partition.single)
-        counts.update(node.op.kind for node in single)
         for kind in self.surveyed:
             for own in kind.tops.values():
                 shared |= unchanging(nodes_of_one(own))
+        counts.update(node.op.kind for node in self.single_nodes if node not in shared)
+        for kind in self.surveyed:
             *measured, merged = kind.own_nodes() if kind.output else (*kind.own_nodes(), set())
             for node in set().union(*measured) - merged:
                 counts[node.op.kind] += len(kind.alike.members)
@@ -138,7 +148,10 @@ class Graph:
                 tops.setdefault(alike, {})[statistic] = own
         if not tops:
             return ()
-        owners = {leaf: output for output in self.outputs for leaf in output.value.leaves}
+        first = set(chain.from_iterable(alike.members[0].leaves for alike in tops))
+        owners = {
+            leaf: output for output in self.outputs for leaf in output.value.leaves if leaf in first
+        }
         return tuple(
             Surveyed(alike, own, next(filter(None, map(owners.get, alike.members[0].leaves)), None))
             for alike, own in tops.items()

@@ -35,7 +35,9 @@ def plan_json(compiled: Compiled, report: PlanReport) -> str:
 
 def _plain(value: Any) -> Any:
     """The value; many values of one class as objects."""
-    if not isinstance(value, Sequence) or not value or not has(type(value[0])):
+    if not isinstance(value, Sequence) or isinstance(value, str):
         return value
+    if not value or not has(type(value[0])):
+        return list(value)
     names = [field.name for field in fields(type(value[0]))]
     return [dict(zip(names, found, strict=True)) for found in map(attrgetter(*names), value)]

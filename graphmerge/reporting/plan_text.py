@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from graphmerge.hub_files import Downloads
     from graphmerge.pipeline import Compiled
-    from graphmerge.schedule.report_values import PlanReport, SharedResult, TensorGroup
+    from graphmerge.schedule.report_values import PlanReport, SharedResults, TensorGroup
 
 SPARKLINE_COLUMNS = 60
 SHOWN_OFFENDERS = 5
@@ -132,14 +133,16 @@ def _work(report: PlanReport) -> Iterator[str]:
     yield f"order   {', '.join(ends)}"
 
 
-def _shared(title: str, results: Sequence[SharedResult], fate: str) -> Iterator[str]:
+def _shared(title: str, results: SharedResults, fate: str) -> Iterator[str]:
     """Results that several passes need, those of a kind and a number of passes together."""
-    alike: dict[tuple[str, int], list[SharedResult]] = {}
-    for result in results:
-        alike.setdefault((result.kind, result.passes), []).append(result)
-    for (kind, passes), found in alike.items():
-        largest = format_bytes(max(result.result_bytes for result in found))
-        yield f"{title:<8}{kind} {len(found):,}, {fate} {counted(passes, 'pass')}, up to {largest}"
+    counts: Counter[tuple[str, int]] = Counter()
+    largest: dict[tuple[str, int], int] = {}
+    for (kind, passes, size), count in results.counted():
+        counts[kind, passes] += count
+        largest[kind, passes] = max(size, largest.get((kind, passes), 0))
+    for (kind, passes), count in counts.items():
+        most = format_bytes(largest[kind, passes])
+        yield f"{title:<8}{kind} {count:,}, {fate} {counted(passes, 'pass')}, up to {most}"
 
 
 def _memory(report: PlanReport) -> Iterator[str]:

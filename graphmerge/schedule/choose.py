@@ -85,13 +85,16 @@ class _Chooser:
             self._graph, self._lean, self._reserved, workers=workers, tile_elements=tile
         )
         spare = self._request.budget_bytes - lean.predicted_peak_bytes + lean.live_bytes
+        if spare < lean.live_bytes:
+            return self._made(self._lean, workers, tile)
         wanted = worth_trying(self._of_kind, self._counts, workers, tile)
         order = self._all_at(tuple(places[0] for places in wanted))
         if order.live_bytes(workers) > spare:
-            fitting = Fitting(spare - self._lean.shared_bytes, workers, self._lean.units)
+            fitting = Fitting(spare - self._lean.shared_bytes, workers, self._lean.members)
+            pairs = zip(self._options, self._kinds, strict=True)
+            ways = [[options[place] for place in wanted[kind]] for options, kind in pairs]
             for number, output in self._members:
-                options, places = self._options[number], wanted[self._kinds[number]]
-                fitting.take([Member(options[place], output) for place in places])
+                fitting.take(ways[number], output)
             order = Order(tuple(fitting.chosen))
         plan = self._made(order, workers, tile)
         return plan if plan.fits else self._made(self._lean, workers, tile)

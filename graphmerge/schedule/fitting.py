@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, TypeAlias
 
 from graphmerge.schedule.order import Member, most_in_window
 from graphmerge.schedule.plan import UnitPlan
@@ -10,8 +11,12 @@ from graphmerge.schedule.plan import UnitPlan
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
+    from graphmerge.graph import Output
     from graphmerge.schedule.order import Option
     from graphmerge.schedule.variants import Group
+
+_Turn: TypeAlias = "tuple[Member, int]"
+"""A unit: the group that it is of, and its place there."""
 
 
 def options_of(group: Group) -> tuple[Option, ...]:
@@ -35,32 +40,52 @@ def kind_of(options: tuple[Option, ...]) -> Hashable:
 
 
 class Fitting:
-    """Takes group after group, each as fast as fits beside those before and the leanest after."""
+    """Takes group after group, each as fast as fits beside those before and the leanest after.
 
-    def __init__(self, spare_bytes: int, in_flight: int, lean: Sequence[UnitPlan]) -> None:
+    What runs side by side is mostly what has run so before, for other tensors of the same kinds.
+    """
+
+    def __init__(self, spare_bytes: int, in_flight: int, lean: Sequence[Member]) -> None:
         """Begin.
 
         Args:
             spare_bytes: What units in flight and stored tensors may take.
             in_flight: Most units that are in flight at once.
-            lean: All units in order, in the way that needs least.
+            lean: All groups in order, in the way that needs least.
         """
         self.chosen: list[Member] = []
-        self._units: list[UnitPlan] = []
         self._spare_bytes = spare_bytes
         self._beside = in_flight - 1
         self._lean = lean
-        self._taken = 0
+        self._before: deque[_Turn] = deque(maxlen=self._beside)
+        self._known: dict[tuple[UnitPlan, ...], bool] = {}
 
-    def take(self, members: Sequence[Member]) -> None:
-        """Choose the first way that fits; the last one is taken to need least."""
-        self._taken += len(members[-1].option)
-        fitting = next((one for one in members[:-1] if self._fits(one.units)), members[-1])
+    def take(self, options: Sequence[Option], output: Output | None) -> None:
+        """Choose the first way that fits for a group; the last one is taken to need least."""
+        after = self._after()
+        ways = (Member(option, output) for option in options)
+        fitting = next(way for way in ways if way.option is options[-1] or self._fits(way, after))
         self.chosen.append(fitting)
-        self._units.extend(fitting.units)
+        self._before.extend(_turns(fitting))
 
-    def _fits(self, option: Option) -> bool:
-        before = self._units[max(0, len(self._units) - self._beside) :]
-        after = self._lean[self._taken : self._taken + self._beside]
-        together = (*before, *option, *after)
-        return most_in_window(together, self._beside + 1) <= self._spare_bytes
+    def _after(self) -> list[_Turn]:
+        """The next units in the way that needs least."""
+        found: list[_Turn] = []
+        place = len(self.chosen) + 1
+        while len(found) < self._beside and place < len(self._lean):
+            found += _turns(self._lean[place])
+            place += 1
+        return found[: self._beside]
+
+    def _fits(self, member: Member, after: list[_Turn]) -> bool:
+        together = (*self._before, *_turns(member), *after)
+        kinds = tuple([one.option[place] for one, place in together])
+        if kinds not in self._known:
+            units = [one.units[place] for one, place in together]
+            most_bytes = most_in_window(units, self._beside + 1)
+            self._known[kinds] = most_bytes <= self._spare_bytes
+        return self._known[kinds]
+
+
+def _turns(member: Member) -> list[_Turn]:
+    return [(member, place) for place in range(len(member.option))]

@@ -15,7 +15,6 @@ from graphmerge.schedule.simulate import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from graphmerge.checkpoint.values import TensorEntry
     from graphmerge.graph import Omission, Op, Output, Value
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from graphmerge.schedule.plan import Plan, UnitPlan
     from graphmerge.schedule.report_values import Sizes
     from graphmerge.schedule.units import Work
-    from graphmerge.spec import TensorSpec
 
 
 def report(plan: Plan, *, shards: int) -> PlanReport:
@@ -80,7 +78,7 @@ def input_reports(plan: Plan) -> tuple[InputReport, ...]:
     for ops, size in (*_read_by_many(plan), *_read_by_one(plan)):
         loads = [op for op in ops if isinstance(op, LoadTensor)]
         assert len(loads) == len(ops), "only stored tensors are read"
-        for model in dict.fromkeys(load.model for load in loads):
+        for model in {load.model for load in loads}:
             own = [load.entry for load in loads if load.model == model]
             read.setdefault(model, _Read()).add(own, size)
     return tuple(read[model].report(model) for model in sorted(read))
@@ -132,26 +130,24 @@ class _Read:
     """What is read of one model."""
 
     def __init__(self) -> None:
-        self._files: dict[int, Path] = {}
-        self._specs: dict[int, TensorSpec] = {}
-        self._tensors: set[int] = set()
+        self._entries: dict[int, TensorEntry] = {}  # by `id`: they are many, and each is one object
         self._read_bytes = 0
 
     def add(self, entries: Sequence[TensorEntry], size: int) -> None:
         """Tensors, of each of which so many bytes are read."""
-        self._files |= {id(entry.file): entry.file for entry in entries}
-        self._specs |= {id(entry.spec): entry.spec for entry in entries}
-        self._tensors.update(map(id, entries))
+        self._entries.update(zip(map(id, entries), entries, strict=True))
         self._read_bytes += size * len(entries)
 
     def report(self, model: str) -> InputReport:
         """All of it."""
+        entries = self._entries.values()
+        files = {id(entry.file): entry.file for entry in entries}
         return InputReport(
             model=model,
-            files=tuple(sorted(set(map(str, self._files.values())))),
-            tensors=len(self._tensors),
+            files=tuple(sorted(set(map(str, files.values())))),
+            tensors=len(entries),
             read_bytes=self._read_bytes,
-            dtypes=tuple(sorted({spec.dtype.value for spec in self._specs.values()})),
+            dtypes=tuple(sorted({entry.spec.dtype.value for entry in entries})),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
@@ -104,6 +105,49 @@ class SharedResult:
     """Its size; what it takes in memory if it is stored."""
 
 
+Result: TypeAlias = "tuple[str, int, int]"
+"""The fields of a shared result, but for the tensor: kind, passes, bytes."""
+
+
+@frozen(eq=False, slots=False)
+class SharedResults(Sequence[SharedResult]):
+    """Results that several passes need, each made when somebody asks for it."""
+
+    single: tuple[SharedResult, ...]
+    """Those of outputs that are treated one by one."""
+    members: tuple[Member, ...]
+    """Groups of units in order, those of patterns among them."""
+    alike: Mapping[int, Sequence[Result]]
+    """Results for each output of a pattern, by the `id` of its option."""
+
+    def counted(self) -> Iterator[tuple[Result, int]]:
+        """What the results are, with how many there are of it."""
+        yield from (((one.kind, one.passes, one.result_bytes), 1) for one in self.single)
+        times = Counter([id(member.option) for member in self.members])
+        for key, results in self.alike.items():
+            yield from ((result, times[key]) for result in results)
+
+    @cached_property
+    def _all(self) -> tuple[SharedResult, ...]:
+        found = (
+            SharedResult(kind, member.output.name, passes, size)
+            for member in self.members
+            if member.output is not None
+            for kind, passes, size in self.alike[id(member.option)]
+        )
+        return (*self.single, *found)
+
+    def __len__(self) -> int:
+        return sum(count for _, count in self.counted())
+
+    @overload
+    def __getitem__(self, index: int) -> SharedResult: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[SharedResult]: ...
+    def __getitem__(self, index: int | slice) -> SharedResult | Sequence[SharedResult]:
+        return self._all[index]
+
+
 @frozen
 class TensorGroup:
     """Tensors that share a fate, for one reason."""
@@ -168,9 +212,9 @@ class PlanReport:
     """How many passes are run by what: `copy`, `native` or `torch`."""
     units: UnitReports
     """The order of work."""
-    stored: tuple[SharedResult, ...]
+    stored: SharedResults
     """Results that are computed once and stored in memory for the passes that need them."""
-    computed_again: tuple[SharedResult, ...]
+    computed_again: SharedResults
     """Results that each pass computes for itself: sooner done than stored, or storing does not
     fit."""
     merged: tuple[TensorGroup, ...]

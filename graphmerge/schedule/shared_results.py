@@ -10,11 +10,11 @@ from attrs import evolve
 from graphmerge.graph import postorder
 from graphmerge.schedule.program import is_read
 from graphmerge.schedule.repeats import Uses
-from graphmerge.schedule.report_values import SharedResult
+from graphmerge.schedule.report_values import SharedResult, SharedResults
 from graphmerge.schedule.units import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from graphmerge.graph import Alike, Node, Pattern, Surveyed
     from graphmerge.schedule.order import Option
@@ -25,9 +25,9 @@ FEW_OPS = 3
 """A difference of two stored tensors takes as many; nobody asks about it."""
 
 
-def shared_results(plan: Plan) -> tuple[tuple[SharedResult, ...], tuple[SharedResult, ...]]:
+def shared_results(plan: Plan) -> tuple[SharedResults, SharedResults]:
     """What is made once and stored for the passes that need it, and what each pass makes again."""
-    return tuple(_results(plan, passes_that_read)), tuple(_results(plan, passes_that_compute))
+    return _results(plan, passes_that_read), _results(plan, passes_that_compute)
 
 
 def passes_that_read(units: Sequence[Unit]) -> dict[Node, int]:
@@ -46,34 +46,41 @@ def passes_that_compute(units: Sequence[Unit]) -> dict[Node, int]:
     return {node: uses.passes(node) for node in results}
 
 
-def _results(
-    plan: Plan, passes: Callable[[Sequence[Unit]], dict[Node, int]]
-) -> Iterator[SharedResult]:
+def _results(plan: Plan, passes: Callable[[Sequence[Unit]], dict[Node, int]]) -> SharedResults:
     """What the function finds in the units that share nodes, and in those of patterns."""
     members = plan.order.members
     single = [unit.unit for one in members if one.output is None for unit in one.option]
-    found = passes([unit for unit in single if not unit.work.rounds])
-    if found:
-        tensors: dict[Node, str] = {}
-        seen: set[Node] = set()
-        for output in plan.graph.partition.single:
-            for node in postorder((output.node,), seen=seen):
-                tensors[node] = output.name
-        yield from (_result(node, tensors[node], count) for node, count in found.items())
     options = {
         id(one.option): (one.option, one.output.value.pattern)
         for one in members
         if one.output is not None
     }
     surveys = [one for unit in single for one in _surveys(unit)]
-    known = {
+    found = {
         key: passes(_of_one_tensor(option, pattern, plan.graph.surveyed, surveys))
         for key, (option, pattern) in options.items()
     }
-    if any(known.values()):
-        alike = ((one.output.name, id(one.option)) for one in members if one.output is not None)
-        for name, key in alike:
-            yield from (_result(node, name, count) for node, count in known[key].items())
+    return SharedResults(
+        tuple(_single(plan, passes([unit for unit in single if not unit.work.rounds]))),
+        members,
+        {
+            key: [(node.op.kind, count, node.spec.nbytes) for node, count in own.items()]
+            for key, own in found.items()
+        },
+    )
+
+
+def _single(plan: Plan, found: Mapping[Node, int]) -> Iterator[SharedResult]:
+    """Results of units that share nodes, with how many passes need each."""
+    if not found:
+        return
+    tensors: dict[Node, str] = {}
+    seen: set[Node] = set()
+    for output in plan.graph.partition.single:
+        for node in postorder((output.node,), seen=seen):
+            tensors[node] = output.name
+    for node, count in found.items():
+        yield SharedResult(node.op.kind, tensors[node], count, node.spec.nbytes)
 
 
 def _surveys(unit: Unit) -> Iterator[tuple[Alike, Unit]]:
@@ -95,7 +102,3 @@ def _of_one_tensor(
             own = [Unit((), unit.unit.work, value) for unit in option]
             return [*(unit for alike, unit in surveys if alike is kind.alike), *own]
     return [Unit((), unit.unit.work) for unit in option]
-
-
-def _result(node: Node, tensor: str, passes: int) -> SharedResult:
-    return SharedResult(node.op.kind, tensor, passes, node.spec.nbytes)

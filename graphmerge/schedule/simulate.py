@@ -107,44 +107,50 @@ class _Replaying:
         """How many passes each unit has."""
         self.shared: set[Node] = set()
         """What units have made for others that are still to come."""
-        own = (one.option for one in plan.order.members if one.output is None)
-        self._users = _users(chain.from_iterable(own))
-        alike = [one.option for one in plan.order.members if one.output is not None]
-        options = {id(option): option for option in alike}
+        members = plan.order.members
+        self._users = _users(chain.from_iterable([m.option for m in members if m.output is None]))
+        options = {id(one.option): one.option for one in members if one.output is not None}
         self._given = {key: _given(option) for key, option in options.items()}
-        for option in alike:
-            self._users.update(self._given[id(option)])
+        times = Counter([id(one.option) for one in members if one.output is not None])
+        for key, nodes in self._given.items():
+            self._users.update(dict.fromkeys(nodes, times[key]))
         self._known: dict[int, _Turns] = {}
+        self._beside_bytes = 0
         self._held: list[int] = []
         self._largest: list[int] = []
         self._stored: list[int] = []
 
     def go_through(self, member: Member) -> None:
         """Replay the units of a member; those of a pattern, which share nothing, once for all."""
+        option = member.option
         if member.output is None:
-            self._note(_turns(member.option, self.shared, self._users))
+            self._note(_turns(option, self.shared, self._users), 0)
+            self._beside_bytes = sum(node.spec.nbytes for node in self.shared)
             return
-        given = self._given[id(member.option)]
+        given = self._given[id(option)]
         assert self.shared.issuperset(given), "a shared value is made too late"
-        turns = self._known.get(id(member.option))
+        self._note(self._of_pattern(option, given), self._beside_bytes)
+        for node in given:
+            self._users[node] -= 1
+            if not self._users[node]:
+                self.shared.remove(node)
+                self._beside_bytes -= node.spec.nbytes
+
+    def _of_pattern(self, option: Option, given: frozenset[Node]) -> _Turns:
+        """The units of one output of a pattern."""
+        turns = self._known.get(id(option))
         if turns is None:
             shared = set(given)
-            turns = _turns(member.option, shared, _users(member.option), given)
+            turns = self._known[id(option)] = _turns(option, shared, _users(option), given)
             assert not shared, "a shared value has no user"
-            self._known[id(member.option)] = turns
-        self._note(turns)
-        if self.shared:
-            beside = sum(node.spec.nbytes for node in self.shared)
-            count = len(turns.stored)
-            self._stored[-count:] = [beside + stored for stored in turns.stored]
-        self._users.subtract(given)
-        self.shared.difference_update([node for node in given if not self._users[node]])
+        return turns
 
-    def _note(self, turns: _Turns) -> None:
+    def _note(self, turns: _Turns, beside_bytes: int) -> None:
+        """Note units, and what is stored while they run beside what they say."""
         self.passes += turns.passes
         self._held += turns.held
         self._largest += turns.largest
-        self._stored += turns.stored
+        self._stored += [beside_bytes + stored for stored in turns.stored]
 
     def live_bytes(self, workers: int) -> tuple[int, ...]:
         """What is held of tensors in every pass, with so many units in flight."""

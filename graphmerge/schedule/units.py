@@ -327,7 +327,7 @@ class UnitBuilder:
         units: list[Unit] = []
         for root in roots:
             below = marked_below((root,), shared, made.__contains__) if shared else ()
-            for node in (*below, root):
+            for node in dict.fromkeys((*below, root)):  # a statistic may be an output
                 if node in made or not (node in shared or node is root):
                     continue
                 units.append(self._unit(node, roots.get(node, ()), shared))

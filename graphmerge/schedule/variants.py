@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from graphmerge.schedule.templates import canonical_form
 from graphmerge.schedule.units import Unit, UnitBuilder, output_roots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence, Set
+    from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
     from graphmerge.graph import Graph, Node, Output
     from graphmerge.schedule.units import UnitFacts
@@ -59,38 +60,52 @@ def make_groups(graph: Graph, *, device: str, native: bool) -> Grouping:
     builder = UnitBuilder(device, native=native)
     place = {output.name: index for index, output in enumerate(graph.outputs)}
     shared = _statistics(graph)
-    made: set[Node] = set()
-    groups: list[Group] = []
-    found: list[tuple[int, tuple[int, Output | None]]] = []
+    alike: list[tuple[int, tuple[int, Output | None]]] = []
+    statistics = list(_statistic_groups(graph, builder, shared, place))
+    groups = [group for _, group in statistics]
+    found: list[tuple[int, tuple[int, Output | None]]] = [
+        (at, (number, None)) for number, (at, _) in enumerate(statistics)
+    ]
     for pattern, outputs in graph.partition.alike.items():
         # The first output need not be the one that the pattern was worked out for.
         value = Value(pattern, pattern.leaves, pattern.tensors)
         named = evolve(outputs[0], value=value)
-        for unit in builder.shared_units(pattern.root, shared, made):
-            found.append((place[outputs[0].name], (len(groups), None)))
-            groups.append(Group(((unit,),)))
-        found += [(place[output.name], (len(groups), output)) for output in outputs]
+        alike += [(place[output.name], (len(groups), output)) for output in outputs]
         (group,) = _groups(builder, (named,), shared)
         groups.append(group)
     at = 0
-    single: list[tuple[int, tuple[int, Output | None]]] = []
-    for group in _groups(builder, graph.partition.single):
+    for group in _groups(builder, graph.partition.single, shared):
         at = max(at, *(place[output.name] for output in group.outputs[:1]), 0)
-        single.append((at, (len(groups), None)))
+        found.append((at, (len(groups), None)))
         groups.append(group)
-    ordered = sorted((*single, *found), key=itemgetter(0))
+    ordered = sorted((*found, *alike), key=itemgetter(0))
     return Grouping(tuple(groups), tuple(member for _, member in ordered))
 
 
+def _statistic_groups(
+    graph: Graph, builder: UnitBuilder, shared: Set[Node], place: Mapping[str, int]
+) -> Iterator[tuple[int, Group]]:
+    """A group for each shared statistic, with the place of the first output that needs it."""
+    if not shared:
+        return
+    users = [(place[own[0].name], pattern.root) for pattern, own in graph.partition.alike.items()]
+    users += [(place[output.name], output.node) for output in graph.partition.single]
+    made: set[Node] = set()
+    for at, root in sorted(users, key=itemgetter(0)):
+        for unit in builder.shared_units(root, shared, made):
+            yield at, Group(((unit,),))
+
+
 def _statistics(graph: Graph) -> Set[Node]:
-    """What outputs of patterns share: statistics over tensors, and what is made of these alone.
+    """Statistics over tensors by kinds, and what is made of these alone and several outputs need.
 
     Two outputs of a pattern stand for all in finding out whether several need it.
     """
     if not graph.surveyed:
         return frozenset()
-    members = graph.partition.alike.values()
-    return shared_statistics([output.node for outputs in members for output in outputs[:2]])
+    few = (outputs[:2] for outputs in graph.partition.alike.values())
+    outputs = (*chain.from_iterable(few), *graph.partition.single)
+    return shared_statistics([output.node for output in outputs])
 
 
 def _groups(
