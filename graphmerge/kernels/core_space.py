@@ -48,9 +48,8 @@ def merged_factors(rule: MatrixRule, factors: Sequence[Factors]) -> Tensor:
 
 def bases(factors: Sequence[Factors]) -> Factors:
     """Orthonormal U (m, p) and V (n, q): all columns of the B_i, and all rows of the A_i."""
-    columns = torch.cat([b_mk for b_mk, _ in factors], dim=1)
-    rows = torch.cat([a_kn.T for _, a_kn in factors], dim=1)
-    return _orthonormal(columns), _orthonormal(rows)
+    u_mp = _orthonormal(torch.cat([b_mk for b_mk, _ in factors], dim=1))
+    return u_mp, _orthonormal(torch.cat([a_kn.T for _, a_kn in factors], dim=1))
 
 
 def factorised(x_mn: Tensor) -> Factors:

@@ -102,6 +102,8 @@ def made_orthogonal(left_rk: Tensor, strength_k: Tensor, right_nk: Tensor) -> Te
 def with_ridge(symmetric: Tensor, right: Tensor) -> Tensor:
     """X with (symmetric) X = right, by Cholesky: for matrices that a ridge makes definite.
 
+    X takes the place of `right`: `torch.cholesky_solve` would copy both of its matrices.
+
     Raises:
         MachineError: the matrix is not definite.
     """
@@ -111,7 +113,9 @@ def with_ridge(symmetric: Tensor, right: Tensor) -> Tensor:
         raise MachineError(
             Problem("equations cannot be solved", got=str(error), hint="raise the ridge")
         ) from error
-    return torch.cholesky_solve(right, lower)
+    torch.linalg.solve_triangular(lower, right, upper=False, out=right)
+    torch.linalg.solve_triangular(lower.T, right, upper=True, out=right)
+    return right
 
 
 def least_squares(symmetric: Tensor, right: Tensor) -> Tensor:

@@ -198,16 +198,16 @@ def _regression_over_rows(
 ) -> Tensor:
     count, (rows, columns) = len(matrices), matrices[0].shape
     all_tn = zeros((count * rows, columns), matrices)
-    right_tm = zeros((count * rows, rows), matrices)
+    right_mt = zeros((rows, count * rows), matrices)
     for index, (x, weight) in enumerate(zip(matrices, weights, strict=True)):
         all_tn[index * rows : (index + 1) * rows].copy_(x).mul_(weight**0.5)
     equations_tt = all_tn @ all_tn.T
     for index, weight in enumerate(weights):
         part = slice(index * rows, (index + 1) * rows)
         if weight:
-            right_tm[part].copy_(equations_tt[part, part]).div_(weight**0.5)
+            right_mt[:, part].copy_(equations_tt[part, part].T).div_(weight**0.5)
     equations_tt.diagonal().add_(ridge)
-    return solve(equations_tt, right_tm).T @ all_tn
+    return solve(equations_tt, right_mt.T).T @ all_tn
 
 
 def summed(matrices: Sequence[Tensor]) -> Tensor:

@@ -72,9 +72,25 @@ def matrix_workspace(doubles: int) -> Workspace:
 
 
 def core_doubles(rule: MatrixRule, count: int, rows: int, columns: int) -> int:
-    """Factors of all matrices; beside them one decomposition, a basis of all, or the rule."""
+    """The most of: factors of all and a decomposition; bases of all; the rule, on cores or without.
+
+    Matrices are only merged by their cores where all ranks together are less than the longer side.
+    """
     shorter, longer = sorted((rows, columns))
     size, square = shorter * longer, shorter * shorter
-    of_one = 5 * size + 8 * square
-    of_all = 8 * longer * min(count * shorter, longer)
-    return count * (size + square) + max(of_one, of_all, rule.doubles(count, rows, columns))
+    rank = min(count * shorter, longer)
+    left, right = min(rows, rank), min(columns, rank)
+    factorising = (count - 1) * (size + square) + size + decomposition_doubles(shorter, longer)
+    held = rank * (rows + columns)
+    finding = held + longer * rank + decomposition_doubles(rank, longer) + square
+    core = count * left * right + rule.doubles(count, left, right)
+    applying = held + longer * rank + square + max(core, left * right + rows * right + size)
+    return max(factorising, finding, applying, rule.doubles(count, rows, columns))
+
+
+def decomposition_doubles(shorter: int, longer: int) -> int:
+    """What the singular value decomposition of a matrix takes beside it.
+
+    A copy, the vectors of the longer side and those of the shorter one, LAPACK's work.
+    """
+    return 2 * shorter * longer + 5 * shorter * shorter

@@ -10,9 +10,12 @@ which. All arithmetic is in float64, and so are the sizes: numbers of 8 bytes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LEAST_SINGULAR = 1e-6
 """Singular values below this share of the largest count as zero: a direction that has no strength
@@ -24,7 +27,7 @@ are one direction when they are made orthogonal."""
 
 def spectrum_doubles(shorter: int) -> int:
     """What the left singular vectors of a matrix take: a Gram matrix, vectors, LAPACK's work."""
-    return 4 * shorter * shorter + 8 * shorter
+    return 4 * shorter * shorter + 16 * shorter
 
 
 class MatrixRule(ABC):
@@ -115,7 +118,7 @@ class Wudi(MatrixRule):
 
     def doubles(self, count: int, rows: int, columns: int) -> int:
         """The equations, and their solution by Cholesky."""
-        return _regression_doubles(count, rows, columns, 2)
+        return _regression_doubles(count, rows, columns, _cholesky_doubles)
 
 
 @frozen(cache_hash=True)
@@ -128,7 +131,7 @@ class ActMat(MatrixRule):
 
     def doubles(self, count: int, rows: int, columns: int) -> int:
         """The equations, and their solution by eigenvectors."""
-        return _regression_doubles(count, rows, columns, 4)
+        return _regression_doubles(count, rows, columns, _least_squares_doubles)
 
 
 @frozen(cache_hash=True)
@@ -162,23 +165,30 @@ def is_dual(count: int, rows: int, columns: int) -> bool:
     return count * rows < columns
 
 
-def _regression_doubles(count: int, rows: int, columns: int, squares: int) -> int:
-    """The equations, a matrix and its Gram; then `squares` of the equations' size, and solutions.
+_Solving: TypeAlias = "Callable[[int, int], int]"
+"""Numbers that solving takes, of so many unknowns with right sides of so many numbers; both of
+these, which are there before, included."""
 
-    Over the columns: the equations, their right side, one matrix and its Gram matrix. Over the
-    rows: all matrices, the equations, their right side.
+
+def _cholesky_doubles(unknowns: int, right: int) -> int:
+    """Equations, their factor, and the right sides, whose place the solutions take."""
+    return 2 * unknowns**2 + right + unknowns
+
+
+def _least_squares_doubles(unknowns: int, right: int) -> int:
+    """The equations' vectors; then these, right sides, their coordinates, and the solutions."""
+    finding, using = spectrum_doubles(unknowns) + right, 2 * unknowns**2 + 3 * right
+    return max(finding, using + 4 * unknowns)
+
+
+def _regression_doubles(count: int, rows: int, columns: int, solving: _Solving) -> int:
+    """A regression, which is solved over the columns, or over the rows of all matrices.
+
+    Over the columns: forming the equations of a matrix and its Gram matrix, or solving them. Over
+    the rows: beside all matrices solving the equations, or making the result of the solutions.
     """
     size = rows * columns
-    if is_dual(count, rows, columns):
-        unknowns = count * rows
-        right = rows * unknowns
-        return count * size + max(squares * unknowns**2 + 3 * right + 8 * unknowns, size + right)
-    return regression_doubles(rows, columns, squares)
-
-
-def regression_doubles(rows: int, columns: int, squares: int) -> int:
-    """A regression over the columns: forming the equations, or solving them."""
-    size = rows * columns
-    forming = 2 * columns**2 + 2 * size
-    solving = squares * columns**2 + 3 * size + 8 * columns
-    return max(forming, solving)
+    if not is_dual(count, rows, columns):
+        return max(2 * columns**2 + 2 * size, solving(columns, size))
+    unknowns, right = count * rows, count * rows**2
+    return count * size + max(solving(unknowns, right), unknowns**2 + 2 * right + size)

@@ -10,7 +10,6 @@ from graphmerge.errors import GraphError, Problem
 from graphmerge.graph import Access, Op, Space, Workspace
 from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
 from graphmerge.ops.matrices import matrix_workspace
-from graphmerge.ops.matrix_rules import regression_doubles
 from graphmerge.ops.wording import listed
 from graphmerge.spec import TensorSpec
 
@@ -73,9 +72,9 @@ class RegressByGrams(Op):
         return shared_space(inputs[:-1])
 
     def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """Equations, a Gram matrix of one model, right sides; then their solution by Cholesky."""
+        """Equations, a Gram matrix or a factor; right sides, a difference, what is subtracted."""
         rows, columns = inputs[0].shape
-        return matrix_workspace(regression_doubles(rows, columns, 2))
+        return matrix_workspace(2 * columns**2 + 3 * rows * columns)
 
     def settings(self) -> str:
         """Weights, alpha and ridge."""
