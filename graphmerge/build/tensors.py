@@ -66,8 +66,8 @@ class Read:
     """What decides how it is made, beside what the method asks of it."""
     inputs: list[ModelTensor]
     """The tensors of the models that take part."""
-    statistics: list[ModelTensor]
-    """Those of their statistics."""
+    statistics: tuple[Statistics, ...]
+    """Those of each of them; empty if none are wanted, or they are copied."""
     leaves: tuple[Op, ...]
     """Of these and of their statistics, each once."""
     tensors: tuple[str, ...]
@@ -76,7 +76,7 @@ class Read:
     @property
     def is_shared(self) -> bool:
         """Whether leaves and names are all that tells tensors of its kind apart."""
-        read = (*self.inputs, *self.statistics)
+        read = _with_statistics(self.inputs, self.statistics)
         return bool(self.leaves) and all(tensor.pattern.is_shared for tensor in read)
 
 
@@ -109,19 +109,19 @@ class TensorBuilder:
         """What the method gets for a match, for its survey; None for a tensor that is copied.
 
         Args:
-            match: The match.
+            match: The match, which was read ahead.
             alike: The tensors that it is to be taken for.
 
         Raises:
-            CheckpointError: an input is missing, or shapes or dtypes do not fit.
+            CheckpointError: shapes or dtypes do not fit.
             RecipeError: a parameter has no value for the tensor.
         """
-        inputs = _inputs_of(match)
-        _require_one_shape(match, inputs)
-        dtypes = [tensor.stored for tensor in inputs]
+        read = self._reads[match]
+        _require_one_shape(match, read.inputs)
+        dtypes = [tensor.stored for tensor in read.inputs]
         if self._is_copied(dtypes):
             return None
-        return evolve(self._prepare(match, inputs, dtypes, {})[0], alike=alike)
+        return evolve(self._prepare(match, read, dtypes, {})[0], alike=alike)
 
     def survey(self, merges: tuple[MergeInputs, ...]) -> bool:
         """Let the method look at all tensors that it merges, before any of them is built.
@@ -182,9 +182,8 @@ class TensorBuilder:
             CheckpointError: an input is missing.
         """
         inputs = _inputs_of(match)
-        given = self._statistics(match, inputs)
-        statistics = [tensor for one in given for tensor in one.tensors]
-        read = [*inputs, *statistics]
+        statistics = self._statistics(match, inputs)
+        read = _with_statistics(inputs, statistics)
         leaves, repeats = self._leaves(match.place, read)
         named = [name for tensor in read for name in tensor.tensors]
         if named:
@@ -241,7 +240,7 @@ class TensorBuilder:
             reason = "the slice has a single source"
         else:
             parameters = {}
-            merge, stored = self._prepare(match, inputs, dtypes, parameters)
+            merge, stored = self._prepare(match, read, dtypes, parameters)
             node = self.method.build(merge)
             stored = node.spec.dtype if self.method.record else stored
             asked, is_own = merge.asked, bool(merge.names_read)
@@ -283,16 +282,16 @@ class TensorBuilder:
     def _prepare(
         self,
         match: Match,
-        inputs: list[ModelTensor],
+        read: Read,
         dtypes: list[DType],
         parameters: dict[str, Scalar],
     ) -> tuple[MergeInputs, DType]:
         """What the method gets, and the dtype of the result; looked up values go to parameters."""
         _require_mergeable(match, dtypes, is_cast=self.recipe.dtype is not None)
         stored = self.recipe.dtype or promoted(dtypes)
-        loaded = [self._loaded(match, index, tensor) for index, tensor in enumerate(inputs)]
+        loaded = [self._loaded(match, index, tensor) for index, tensor in enumerate(read.inputs)]
         nodes = [in_dtype(stored.arithmetic, node) for node in loaded]
-        given = self._statistics(match, inputs) or (Statistics(),) * len(inputs)
+        given = read.statistics or (Statistics(),) * len(read.inputs)
         statistics = [one.nodes(stored.arithmetic) for one in given]
         merge = self._inputs(match, nodes, statistics, parameters)
         return merge, self.recipe.out_dtype or stored
@@ -352,6 +351,13 @@ def _tensor(match: Match) -> Tensor:
         return Tensor(match.name, *match.layer)
     layers = sum(map(slice_length, match.place.module.slices))
     return Tensor(match.name, match.moved[1], layers)
+
+
+def _with_statistics(
+    inputs: list[ModelTensor], statistics: tuple[Statistics, ...]
+) -> list[ModelTensor]:
+    """Tensors of models, then those of their statistics."""
+    return [*inputs, *[tensor for given in statistics for tensor in given.tensors]]
 
 
 def promoted(dtypes: list[DType]) -> DType:

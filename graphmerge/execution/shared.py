@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from graphmerge.schedule.dependence import is_statistic
+from graphmerge.graph import is_statistic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -3,7 +3,7 @@
 from graphmerge.graph.alike import Alike, Member, all_inputs, by_place, tops_of_kinds
 from graphmerge.graph.expansion import expanded_where_needed
 from graphmerge.graph.graph import Graph, Omission, Output, Surveyed
-from graphmerge.graph.node import Node, make_node, postorder
+from graphmerge.graph.node import Node, is_statistic, make_node, postorder
 from graphmerge.graph.op import Access, Fusion, Op, Space, Workspace
 from graphmerge.graph.pattern import (
     Pattern,
@@ -36,6 +36,7 @@ __all__ = [
     "by_place",
     "distinct",
     "expanded_where_needed",
+    "is_statistic",
     "make_node",
     "postorder",
     "pruned",

@@ -15,21 +15,18 @@ from attrs import evolve
 
 from graphmerge.graph.alike import all_inputs
 from graphmerge.graph.graph import Graph, Output
-from graphmerge.graph.node import make_node, postorder
-from graphmerge.graph.op import Access
+from graphmerge.graph.node import is_statistic, make_node, postorder
 from graphmerge.graph.pattern import unchanging
 
 if TYPE_CHECKING:
     from graphmerge.graph.node import Node
-
-_STATISTIC = (Access.REDUCE, Access.SMALL)
 
 
 def expanded_where_needed(graph: Graph) -> Graph:
     """The graph itself, or the same without kinds if what is shared within a tensor wants that."""
     if not graph.surveyed:
         return graph
-    own = (node for node in graph.single_nodes if node.op.access in _STATISTIC)
+    own = filter(is_statistic, graph.single_nodes)
     is_mixed = not unchanging(graph.single_nodes).issuperset(own)
     return expanded(graph) if is_mixed or _shares_statistics(graph) else graph
 
@@ -38,7 +35,7 @@ def _shares_statistics(graph: Graph) -> bool:
     """Whether a statistic of one tensor is needed for more than one end."""
     for kind in graph.surveyed:
         times = Counter(chain.from_iterable(kind.own_nodes()))
-        if any(count > 1 and node.op.access in _STATISTIC for node, count in times.items()):
+        if any(count > 1 and is_statistic(node) for node, count in times.items()):
             return True
     return False
 

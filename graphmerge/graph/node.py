@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 from attrs import evolve
 
 from graphmerge.errors import GraphError
+from graphmerge.graph.op import Access
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -50,6 +51,11 @@ class Node:
 _nodes: WeakValueDictionary[tuple[Op, tuple[Node, ...]], Node] = WeakValueDictionary()
 """Every living node. Keys hold the nodes that the value holds as well, so nothing outlives its
 use."""
+
+
+def is_statistic(node: Node) -> bool:
+    """Whether the value is a small one: it has no tiles."""
+    return node.op.access in (Access.REDUCE, Access.SMALL)
 
 
 def make_node(op: Op, *inputs: Node) -> Node:

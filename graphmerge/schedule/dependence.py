@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.graph import Access, Node, tops_of_kinds
+from graphmerge.graph import Node, is_statistic, tops_of_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Set
-
-STATISTIC_ACCESS = (Access.REDUCE, Access.SMALL)
-
-
-def is_statistic(node: Node) -> bool:
-    """Whether the value is a small one: it has no tiles."""
-    return node.op.access in STATISTIC_ACCESS
 
 
 def marked_below(

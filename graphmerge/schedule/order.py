@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from attrs import frozen
 
-from graphmerge.schedule.dependence import is_statistic
+from graphmerge.graph import is_statistic
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Node, Workspace
+from graphmerge.graph import Access, Node, Workspace, is_statistic
 from graphmerge.ops import (
     AddLowRank,
     Dequantise,
@@ -119,16 +119,12 @@ def tensor_inputs(node: Node) -> tuple[Node, ...]:
     """The inputs that are tiled along with the node, looked through."""
     if is_read(node):
         return ()
-    return tuple(
-        look_through(value)
-        for value in node.inputs
-        if value.op.access not in (Access.REDUCE, Access.SMALL)
-    )
+    return tuple(look_through(value) for value in node.inputs if not is_statistic(value))
 
 
 def statistic_inputs(node: Node) -> tuple[Node, ...]:
     """The inputs that are statistics."""
-    return tuple(value for value in node.inputs if value.op.access in (Access.REDUCE, Access.SMALL))
+    return tuple(filter(is_statistic, node.inputs))
 
 
 def _region(roots: tuple[Node, ...], given: Set[Node]) -> list[Node]:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from attrs import frozen
 
-from graphmerge.graph import by_place
-from graphmerge.schedule.dependence import is_statistic
+from graphmerge.graph import by_place, is_statistic
 from graphmerge.schedule.order import sums_before
 from graphmerge.schedule.steps import Free, RunPass
 

@@ -14,8 +14,17 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from graphmerge.graph import Access, Alike, Node, Output, Value, by_place, tops_of_kinds
-from graphmerge.schedule.dependence import is_statistic, marked_below, tops_by_tensor
+from graphmerge.graph import (
+    Access,
+    Alike,
+    Node,
+    Output,
+    Value,
+    by_place,
+    is_statistic,
+    tops_of_kinds,
+)
+from graphmerge.schedule.dependence import marked_below, tops_by_tensor
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.fusion import fused_layout
 from graphmerge.schedule.program import Program, compile_program, is_read, look_through

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from graphmerge.graph import Access
+from graphmerge.graph import Access, is_statistic
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
-from graphmerge.schedule.dependence import is_statistic
 from graphmerge.schedule.program import (
     Instruction,
     Program,

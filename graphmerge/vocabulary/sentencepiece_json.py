@@ -192,7 +192,7 @@ def _bpe(slow: SlowTokenizer) -> dict[str, Any]:
         "fuse_unk": True,
         "byte_fallback": slow.model.has_byte_fallback,
         "ignore_merges": False,
-        "vocab": dict(sorted(slow.tokens.items(), key=lambda item: item[1])),
+        "vocab": slow.tokens,
         "merges": [],
     }
 
