@@ -229,10 +229,11 @@ def figures(usage: Usage) -> dict[str, float]:
 def conditions(arguments: argparse.Namespace) -> str:
     """What the figures depend on, in one line."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    mergekit = f"included, median of {rounds_of('mergekit', arguments)}"
     return (
         f"{arguments.shape}, median of {arguments.rounds}, budget {arguments.memory_budget}, "
         f"{arguments.workers} workers, {'cold' if arguments.cold else 'warm'} cache, "
-        f"mergekit {'left out' if arguments.no_mergekit else 'included'}; "
+        f"mergekit {'left out' if arguments.no_mergekit else mergekit}; "
         f"{processor()}, {os.cpu_count()} cores, {mib(memory)}, "
         f"Python {platform.python_version()}"
     )

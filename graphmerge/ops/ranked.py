@@ -79,9 +79,13 @@ class RankedMask(Op):
         return (BITS_DTYPE[inputs[0].dtype],)
 
     def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
-        """Sorting keys with places, limits by rank and by place, random bytes, masks; tables."""
+        """Sorting keys with places, or places twice; random bytes twice, masks; tables of a row.
+
+        In rows of one entry the first places of rows as well.
+        """
         row = inputs[0].shape[-1] if inputs[0].shape else 1
-        return Workspace(48, fixed_bytes=48 * row)
+        per_element = 20 if inputs[0].dtype is DType.F32 else 24
+        return Workspace(per_element, fixed_bytes=48 * row)
 
     def settings(self) -> str:
         """Density and epsilon."""
