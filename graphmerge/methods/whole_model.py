@@ -136,12 +136,15 @@ def digits_over_tensors(
     keep: tuple[int, ...],
     dtype: DType,
 ) -> Node:
-    """The k-th largest magnitudes over all tensors: a k, and a part of each tensor, for each."""
+    """The k-th largest magnitudes over all tensors: a k, and a part of each tensor, for each.
+
+    Where several k are of the same parts, their first digit is counted once.
+    """
     alike = _kinds(merges)
     statistic: tuple[Node, ...] = ()
     for digit in range(len(DIGIT_BITS[dtype])):
         histograms = [
-            make_node(DigitHistogram(digit, place), x, *statistic)
+            make_node(DigitHistogram(digit, place if digit else 0), x, *statistic)
             for part in parts
             for place, x in enumerate(part)
         ]

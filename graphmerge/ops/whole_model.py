@@ -67,7 +67,7 @@ class DigitHistogram(AbstractDigits):
     digit: int
     """Which digit, 0 for the most significant."""
     place: int
-    """Which of the models that the digit before is of."""
+    """Which of the models that the digit before is of; 0 for the first digit."""
 
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """A count per value."""

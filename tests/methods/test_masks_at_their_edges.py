@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from graphmerge.ops.sparsify import AbstractDigits
 from graphmerge.schedule.executors import Executor, Kernels
 from graphmerge.testing.merging import merge
 from graphmerge.testing.stored_models import same_bytes, write_model
@@ -111,3 +112,26 @@ def test_cabs_never_lets_models_overlap(tmp_path):
     found, _ = both(tmp_path, "cabs", models, {"weight": 1.0}, {"n": 12, "m": 16})
     taken = torch.stack([found == x for x in models[1:]]).view(3, -1, 16).sum(dim=2)
     assert torch.equal(taken, torch.tensor([[12], [4], [0]]).expand(3, 64))
+
+
+@pytest.mark.parametrize(
+    ("method", "digits"),
+    [
+        ("arcee_fusion", [0, 1]),  # three quartiles
+        ("breadcrumbs", [0, 1]),  # an upper and a lower cutoff
+        ("pcb", 4 * [0] + 8 * [1]),  # two bounds of each of two task vectors, two of their scores
+    ],
+)
+def test_the_first_digit_of_several_thresholds_is_counted_once(tmp_path, method, digits):
+    """Digits are of one kind in a pass: those of all thresholds."""
+    base, parameters = torch.zeros(40, 50), {"weight": 1.0, "density": 0.5, "gamma": 0.1}
+    models = [base, drawn((40, 50), 1), drawn((40, 50), 2)][: 3 if method == "pcb" else 2]
+    own = parameters if method == "breadcrumbs" else {}
+    _, plan = both(tmp_path, method, models, own)
+    passes = [
+        [node.op.digit for node in part.reductions if isinstance(node.op, AbstractDigits)]
+        for unit in plan.units
+        for part in unit.unit.passes
+    ]
+    assert sorted(digit for part in passes for digit in part) == digits
+    assert all(len(set(part)) <= 1 for part in passes)
