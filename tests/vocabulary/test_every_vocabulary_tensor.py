@@ -12,6 +12,7 @@ from vocabulary_models import (
     config_of,
     embedding,
     merge,
+    recipe,
     unigram,
     word_piece,
     write_named,
@@ -36,16 +37,6 @@ KINDS = {
         unigram([("b", -1.0), ("a", -2.0), ("ba", 0)]),
     ),
 }
-
-
-def recipe(folder, tokenizer, *, base="base", **keys):
-    models = [
-        {"model": str(folder / name), "parameters": {"weight": weight}}
-        for name, weight in (("base", 1), ("x", 10_000))
-    ]
-    content = {"merge_method": "linear", "models": models, "base_model": str(folder / base)}
-    more = {"parameters": {"normalize": False}, "dtype": "float64", "tokenizer": tokenizer}
-    return json.dumps(content | more | keys)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import pytest
 import transformers
 from tokenizers import models
-from vocabulary_models import EMBEDDING, bpe, embedding, merge, word_piece, write_named
+from vocabulary_models import EMBEDDING, bpe, embedding, merge, recipe, word_piece, write_named
 
 from graphmerge.errors import InputError
 from graphmerge.pipeline import compile_recipe
@@ -24,20 +24,10 @@ def write_older(folder, number, tokenizer, added):
     (folder / "added_tokens.json").write_text(json.dumps(listed))
 
 
-def recipe(folder):
-    listed = [
-        {"model": str(folder / name), "parameters": {"weight": weight}}
-        for name, weight in (("base", 1), ("x", 10_000))
-    ]
-    content = {"merge_method": "linear", "models": listed, "base_model": str(folder / "base")}
-    more = {"parameters": {"normalize": False}, "dtype": "float64", "tokenizer": {}}
-    return json.dumps(content | more)
-
-
 def test_vocabulary_and_merges(tmp_path):
     write_older(tmp_path / "base", 1, bpe("ab", [("a", "b")]), ["<s>"])
     write_older(tmp_path / "x", 2, bpe("bac", [("b", "a"), ("a", "b"), ("ab", "c")]), ["<x>"])
-    out, _ = merge(tmp_path, recipe(tmp_path))
+    out, _ = merge(tmp_path, recipe(tmp_path, {}))
     assert not (out / "tokenizer.json").exists()
     vocabulary = json.loads((out / "vocab.json").read_text())
     plain = ["<unk>", "a", "b", "ab", "c", "ba", "abc"]
@@ -56,7 +46,7 @@ def test_vocabulary_and_merges(tmp_path):
 def test_lines_of_words(tmp_path):
     write_older(tmp_path / "base", 1, word_piece(["play", "##ing"]), [])
     write_older(tmp_path / "x", 2, word_piece(["##ed", "play"]), ["[NEW]"])
-    out, _ = merge(tmp_path, recipe(tmp_path))
+    out, _ = merge(tmp_path, recipe(tmp_path, {}))
     lines = (out / "vocab.txt").read_text().splitlines()
     assert lines == ["[UNK]", "play", "##ing", "##ed", "[NEW]"]
     assert embedding(out).tolist()[3:] == [10_001 * 2001, 10_001 * 2003]
@@ -70,7 +60,7 @@ def test_older_files_beside_newer_ones_say_the_same(tmp_path):
         config = LLAMA | {"vocab_size": 3}
         write_named(tmp_path / name, number, tokenizer, {EMBEDDING: (1, 2)}, config)
         tokenizer.model.save(str(tmp_path / name))
-    out, _ = merge(tmp_path, recipe(tmp_path))
+    out, _ = merge(tmp_path, recipe(tmp_path, {}))
     newer = json.loads((out / "tokenizer.json").read_text())["model"]["vocab"]
     assert json.loads((out / "vocab.json").read_text()) == newer
     assert newer == {"<unk>": 0, "a": 1, "b": 2, "c": 3}
@@ -82,6 +72,6 @@ def test_formats_that_are_not_read_are_refused_with_the_way_out(name, tmp_path):
         config = LLAMA | {"vocab_size": 3}
         write_named(tmp_path / folder, number, bpe("ab", []), {EMBEDDING: (1, 2)}, config)
     (tmp_path / "x" / "tokenizer.json").rename(tmp_path / "x" / name)
-    (tmp_path / "recipe.yml").write_text(recipe(tmp_path))
+    (tmp_path / "recipe.yml").write_text(recipe(tmp_path, {}))
     with pytest.raises(InputError, match=r"not read @ .*AutoTokenizer.from_pretrained"):
         compile_recipe(tmp_path / "recipe.yml")

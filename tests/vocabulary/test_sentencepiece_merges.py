@@ -17,6 +17,7 @@ from vocabulary_models import (
     config_of,
     embedding,
     merge,
+    recipe,
     unigram,
     write_named,
 )
@@ -36,17 +37,6 @@ CHAT = LLAMA | {
     },
     "chat_template": "{{ messages }}",
 }
-
-
-def recipe(folder, tokenizer, weights, **keys):
-    models = [
-        {"model": str(folder / name), "parameters": {"weight": weight}}
-        for name, weight in weights.items()
-    ]
-    content = {"merge_method": "linear", "models": models, "base_model": str(folder / "base")}
-    more = {"parameters": {"normalize": False}, "dtype": "float64"}
-    more |= {"tokenizer": tokenizer} if tokenizer is not None else {}
-    return json.dumps(content | more | keys)
 
 
 @pytest.fixture(scope="module")

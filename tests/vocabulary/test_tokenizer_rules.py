@@ -15,6 +15,7 @@ from vocabulary_models import (
     word_piece,
     write_model,
 )
+from vocabulary_models import recipe as recipe_of
 
 from graphmerge.errors import InputError
 from graphmerge.pipeline import compile_recipe
@@ -36,19 +37,7 @@ def folder(tmp_path_factory):
 
 
 def recipe(folder, tokenizer, weights=WEIGHTS, **keys):
-    content = {
-        "merge_method": "linear",
-        "models": [
-            {"model": str(folder / name), "parameters": {"weight": weight}}
-            for name, weight in weights.items()
-        ],
-        "base_model": str(folder / "base"),
-        "parameters": {"normalize": False},
-        "dtype": "float64",
-        "tokenizer": tokenizer,
-        **keys,
-    }
-    return json.dumps(content)
+    return recipe_of(folder, tokenizer, weights, **keys)
 
 
 def of(base, x, y):

@@ -13,6 +13,8 @@ from graphmerge.testing.stored_models import write_model as write_tensors
 
 WIDTH = 8
 EMBEDDING = "model.embed_tokens.weight"
+MODELS = {"base": 1, "x": 10_000}
+"""Two models, with weights that keep their rows apart in a sum."""
 
 
 def bpe(letters, merges):
@@ -82,6 +84,18 @@ def write_named(folder, number, tokenizer, roles, config, added=()):
     }
     tensors["model.layers.0.norm.weight"] = torch.ones(WIDTH)
     write_tensors(folder, tensors, config=config | {"num_hidden_layers": 1})
+
+
+def recipe(folder, tokenizer, weights=MODELS, *, base="base", **keys):
+    """A sum of models of a folder, its vocabulary combined unless `tokenizer` is None."""
+    listed = [
+        {"model": str(folder / name), "parameters": {"weight": weight}}
+        for name, weight in weights.items()
+    ]
+    content = {"merge_method": "linear", "models": listed, "base_model": str(folder / base)}
+    content |= {"parameters": {"normalize": False}, "dtype": "float64"}
+    content |= {} if tokenizer is None else {"tokenizer": tokenizer}
+    return json.dumps(content | keys)
 
 
 def merge(folder, text, **options):
