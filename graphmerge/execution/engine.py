@@ -125,8 +125,8 @@ class _Engine:
             for thread in threads:
                 thread.start()
             self._wait(len(threads))
-        except KeyboardInterrupt as interrupt:
-            self._stop(interrupt)
+        except BaseException as error:  # noqa: BLE001 - Ctrl-C, or no thread could be started
+            self._stop(error)
             self._wait(0)
         for thread in threads:
             if thread.ident is not None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from graphmerge.descriptors import DescriptorPool
 from graphmerge.errors import CheckpointError, MachineError, Problem
 from graphmerge.neighbours import neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
     from types import TracebackType
 
     import numpy as np
@@ -22,11 +22,10 @@ Bytes: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
 
 
 class FileReader:
-    """Open input files, shared by all workers; a file is opened at its first read."""
+    """Input files, shared by all workers, of which a bounded number is open at a time."""
 
     def __init__(self) -> None:
-        self._descriptors: dict[Path, int] = {}
-        self._lock = threading.Lock()
+        self._files = DescriptorPool(os.O_RDONLY, nullcontext)
 
     def __enter__(self) -> FileReader:
         return self
@@ -37,9 +36,7 @@ class FileReader:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for descriptor in self._descriptors.values():
-            os.close(descriptor)
-        self._descriptors.clear()
+        self._files.close()
 
     def read(self, entry: TensorEntry, start_element: int, buffer: Bytes) -> None:
         """Fill the buffer with a tensor's bytes from an element on; safe to call from many threads.
@@ -51,13 +48,14 @@ class FileReader:
         position = entry.offset + start_element * entry.spec.dtype.bits // 8
         view = buffer.data
         try:
-            descriptor = self._descriptor(entry.file)
-            while view:
-                count = os.preadv(descriptor, [view], position)
-                if count == 0:
-                    what = f"the file ends before byte {position + len(view)}, so it has changed"
-                    raise CheckpointError(Problem(what, f"{entry.file}, tensor {entry.name}"))
-                view, position = view[count:], position + count
+            with self._files.borrow(entry.file) as descriptor:
+                while view:
+                    count = os.preadv(descriptor, [view], position)
+                    if count == 0:
+                        end = position + len(view)
+                        what = f"the file ends before byte {end}, so it has changed"
+                        raise CheckpointError(Problem(what, f"{entry.file}, tensor {entry.name}"))
+                    view, position = view[count:], position + count
         except OSError as error:
             what = f"cannot read: {error.strerror}"
             raise MachineError(Problem(what, f"{entry.file}, tensor {entry.name}")) from error
@@ -81,16 +79,7 @@ class FileReader:
     def _read_at_once(self, entry: TensorEntry, wanted: memoryview) -> bool:
         """Whether as many bytes as wanted could be read from the beginning of a tensor on."""
         try:
-            descriptor = self._descriptor(entry.file)
-            return os.preadv(descriptor, [wanted], entry.offset) == len(wanted)
+            with self._files.borrow(entry.file) as descriptor:
+                return os.preadv(descriptor, [wanted], entry.offset) == len(wanted)
         except OSError:
             return False
-
-    def _descriptor(self, path: Path) -> int:
-        known = self._descriptors.get(path)
-        if known is not None:
-            return known
-        with self._lock:
-            if path not in self._descriptors:
-                self._descriptors[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            return self._descriptors[path]

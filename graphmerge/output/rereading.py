@@ -6,8 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from graphmerge.checkpoint.access import machine_errors
+from graphmerge.descriptors import DescriptorPool
 from graphmerge.output.checksums import CHECKSUM_BLOCK_ELEMENTS, TensorChecksum
-from graphmerge.output.descriptors import DescriptorPool
+from graphmerge.output.failures import write_errors
 from graphmerge.units import MIB
 
 if TYPE_CHECKING:
@@ -61,12 +62,13 @@ def intact_tensors(
     """
     buffer = bytearray(BUFFER_BYTES)
     paths = [folder / shard.file_name for shard in layout.shards]
-    files = DescriptorPool(paths)
+    files = DescriptorPool(os.O_RDWR | os.O_CREAT, write_errors)
     intact: dict[str, str] = {}
     try:
         for name, checksum in finished.items():
             slot = layout.slots[name]
-            with files.borrow(slot.shard) as descriptor, machine_errors(paths[slot.shard]):
+            path = paths[slot.shard]
+            with files.borrow(path) as descriptor, machine_errors(path):
                 found = checksum_on_disk(descriptor, slot.offset, slot.spec, buffer=buffer)
             if found == checksum:
                 intact[name] = checksum

@@ -8,9 +8,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from graphmerge.descriptors import DescriptorPool
 from graphmerge.neighbours import neighbours
 from graphmerge.output.buffers import byte_view
-from graphmerge.output.descriptors import DescriptorPool
 from graphmerge.output.failures import write_errors
 from graphmerge.units import format_bytes
 
@@ -36,7 +36,7 @@ class ShardWriter:
     def __init__(self, folder: Path, layout: ShardLayout) -> None:
         self._layout = layout
         self._paths = [folder / shard.file_name for shard in layout.shards]
-        self._files = DescriptorPool(self._paths)
+        self._files = DescriptorPool(os.O_RDWR | os.O_CREAT, write_errors)
         self._turns = [threading.Lock() for _ in self._paths]
         self._unsynced: set[int] = set()
 
@@ -107,7 +107,8 @@ class ShardWriter:
         """
         while self._unsynced:
             number = self._unsynced.pop()
-            with self._files.borrow(number) as descriptor, write_errors(self._paths[number]):
+            path = self._paths[number]
+            with self._files.borrow(path) as descriptor, write_errors(path):
                 os.fsync(descriptor)
 
     def _create(self, number: int) -> None:
@@ -116,7 +117,7 @@ class ShardWriter:
             with write_errors(path.parent):
                 path.parent.mkdir(exist_ok=True)
         with (
-            self._files.borrow(number) as descriptor,
+            self._files.borrow(path) as descriptor,
             write_errors(path, needed_bytes=shard.size_bytes),
         ):
             _reserve(descriptor, shard.size_bytes)
@@ -125,7 +126,7 @@ class ShardWriter:
     def _write(self, number: int, position: int, view: memoryview) -> None:
         path = self._paths[number]
         with (
-            self._files.borrow(number) as descriptor,
+            self._files.borrow(path) as descriptor,
             write_errors(path, needed_bytes=view.nbytes),
             # file systems let one thread at a time write to a file, and one that waits for its turn
             # in the kernel burns its core: measured 13% of the CPU time of a linear merge

@@ -1,12 +1,15 @@
 """What goes wrong during a run ends it with the error itself, and with no thread left."""
 
 import os
+import resource
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from graphmerge.errors import CheckpointError, MachineError
 from graphmerge.execution.reading import FileReader
@@ -183,3 +186,35 @@ def test_a_tensor_larger_than_the_budget_is_merged(tmp_path):
         assert not small.plan.units[0].kept
         assert large.plan.units[0].kept
         assert torch.equal(small.tensors()["w"], large.tensors()["w"])
+
+
+def test_a_thread_that_cannot_be_started_ends_the_others(models, monkeypatch):
+    start, started = threading.Thread.start, []
+
+    def second_fails(thread):
+        if thread.name.startswith("worker-"):
+            started.append(thread)
+            if len(started) == 2:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", second_fails)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        merge(linear("a", "b"), models / "out", **LIMITS)
+    assert not workers()
+
+
+def test_models_may_have_more_files_than_a_process_may_open(tmp_path):
+    """The usual limit is 1,024; here a tenth of it."""
+    shards, limits = 100, resource.getrlimit(resource.RLIMIT_NOFILE)
+    (tmp_path / "a").mkdir()
+    for number in range(shards):
+        file = tmp_path / "a" / f"model-{number + 1:05}-of-{shards:05}.safetensors"
+        save_file({f"w{number}": torch.full((3,), float(number))}, file)
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 90, limits[1]))
+    try:
+        tensors = merge(linear("a", "a"), tmp_path / "out").tensors()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert all(tensors[f"w{number}"].eq(number).all() for number in range(shards))

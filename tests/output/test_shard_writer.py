@@ -3,6 +3,7 @@ import os
 import random
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from drawn_layouts import TENSORS, content, pieces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graphmerge.descriptors import DescriptorPool
 from graphmerge.errors import MachineError
-from graphmerge.output.descriptors import DescriptorPool
 from graphmerge.output.layout import layout_shards
 from graphmerge.output.writer import ShardWriter
 from graphmerge.spec import DType, TensorSpec
@@ -136,8 +137,8 @@ def test_many_threads_write_more_shards_than_files_may_be_open(tmp_path, monkeyp
 
 
 def test_a_borrowed_file_is_not_closed_for_another(tmp_path):
-    pool = DescriptorPool([tmp_path / "a", tmp_path / "b"], max_open_files=1)
-    with pool.borrow(0) as a, pool.borrow(1) as b:
+    pool = DescriptorPool(os.O_WRONLY | os.O_CREAT, nullcontext, max_open_files=1)
+    with pool.borrow(tmp_path / "a") as a, pool.borrow(tmp_path / "b") as b:
         os.write(a, b"first")
         os.write(b, b"second")
     pool.close()
