@@ -43,6 +43,18 @@ class Statistics:
         return own, None if self.of_model is None else self.of_model.value.node
 
 
+def find_statistics(match: Match) -> tuple[ModelTensor | None, ...]:
+    """What each model has of statistics of its tensor, before it is checked."""
+    return tuple(
+        [
+            _find(model, given, name)
+            for model, given, name in zip(
+                match.place.models, match.place.statistics, match.names, strict=True
+            )
+        ]
+    )
+
+
 def statistics_of(
     match: Match, rule: StatisticsRule, tensors: Sequence[ModelTensor]
 ) -> tuple[Statistics, ...]:
@@ -51,12 +63,7 @@ def statistics_of(
     Raises:
         CheckpointError: some are missing, of another shape or dtype, or of other rows.
     """
-    found = tuple(
-        _find(model, given, name)
-        for model, given, name in zip(
-            match.place.models, match.place.statistics, match.names, strict=True
-        )
-    )
+    found = find_statistics(match)
     if rule is StatisticsRule.GRAMS and not any(found):
         return (Statistics(),) * len(tensors)
     problems = [
@@ -93,7 +100,9 @@ def _find(model: Model, given: Model | None, name: str) -> ModelTensor | None:
     """The statistics of a tensor, or of the one that it is tied to."""
     if given is None:
         return None
-    return given.find(name) or given.tensors.get(model.tied.get(name, ""))
+    return (
+        given.tensors.get(name) or given.find(name) or given.tensors.get(model.tied.get(name, ""))
+    )
 
 
 def _problems(

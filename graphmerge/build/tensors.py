@@ -11,7 +11,7 @@ from graphmerge.build.dependence import Dependence, dependence_of
 from graphmerge.build.kinds import Kinds
 from graphmerge.build.matching import slice_length
 from graphmerge.build.models import ModelTensor
-from graphmerge.build.statistics import Statistics, statistics_of
+from graphmerge.build.statistics import Statistics, find_statistics, statistics_of
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.graph import (
     Node,
@@ -96,6 +96,7 @@ class TensorBuilder:
     _kinds: Kinds[Made] = field(factory=Kinds, init=False)
     _survey: dict[str, tuple[Node, ...]] = field(factory=dict, init=False)
     _reads: dict[Match, Read] = field(factory=dict, init=False)
+    _of_models: dict[Hashable, list[ModelTensor | None]] = field(factory=dict, init=False)
 
     def wants_survey(self, matches: Iterable[Match]) -> bool:
         """Whether the method is to look at all tensors first; asked once per set of parameters."""
@@ -252,11 +253,21 @@ class TensorBuilder:
         return made, None if pattern is None else asked
 
     def _statistics(self, match: Match, inputs: list[ModelTensor]) -> tuple[Statistics, ...]:
-        """The statistics of every input; nothing if none are wanted, or the tensor is copied."""
+        """The statistics of every input; nothing if none are wanted, or the tensor is copied.
+
+        They are checked once for each kind of inputs and statistics.
+        """
         rule = self.method.statistics
         if rule is StatisticsRule.NONE or self._is_copied([tensor.stored for tensor in inputs]):
             return ()
-        return statistics_of(match, rule, inputs)
+        found = find_statistics(match)
+        kind = (match.place, *[one and (one.pattern, one.stored) for one in (*inputs, *found)])
+        of_models = self._of_models.get(kind)
+        if of_models is None:
+            given = statistics_of(match, rule, inputs)
+            self._of_models[kind] = [one.of_model for one in given]
+            return given
+        return tuple(map(Statistics, found, of_models))
 
     def _is_copied(self, dtypes: list[DType]) -> bool:
         """Whether arithmetic has no meaning: uncast integers, or a lone packed tensor."""

@@ -116,18 +116,23 @@ class Graph:
     def kinds(self) -> dict[str, int]:
         """Number of nodes of each kind, by falling number."""
         counts: Counter[str] = Counter()
-        shared: set[Node] = set()
+        shared: dict[Node, None] = {}
         for pattern, members in self.partition.alike.items():
-            shared |= pattern.unchanging
             for node in pattern.nodes:
-                counts[node.op.kind] += 0 if node in pattern.unchanging else len(members)
+                if node in pattern.unchanging:
+                    shared[node] = None
+                else:
+                    counts[node.op.kind] += len(members)
         for kind in self.surveyed:
             for own in kind.tops.values():
-                shared |= unchanging(nodes_of_one(own))
+                nodes = nodes_of_one(own)
+                shared |= dict.fromkeys(filter(unchanging(nodes).__contains__, nodes))
         counts.update(node.op.kind for node in self.single_nodes if node not in shared)
         for kind in self.surveyed:
-            *measured, merged = kind.own_nodes() if kind.output else (*kind.own_nodes(), set())
-            for node in set().union(*measured) - merged:
+            *measured, merged = kind.own_nodes() if kind.output else (*kind.own_nodes(), ())
+            for node in dict.fromkeys(chain.from_iterable(measured)):
+                if node in merged:
+                    continue
                 counts[node.op.kind] += len(kind.alike.members)
         counts.update(node.op.kind for node in shared)
         return dict(counts.most_common())
@@ -169,12 +174,16 @@ class Surveyed:
     output: Output | None
     """The output that is made of the first of them, if there is one."""
 
-    def own_nodes(self) -> list[set[Node]]:
-        """Nodes of the first tensor, for each statistic and then for the output."""
+    def own_nodes(self) -> list[tuple[Node, ...]]:
+        """Nodes of the first tensor in order, for each statistic and then for the output."""
         found = [nodes_of_one(own) for own in self.tops.values()]
         if self.output is not None:
             found.append(tuple(self.output.value.bind().values()))
-        return [set(nodes) - unchanging(nodes) for nodes in found]
+        return [
+            tuple(node for node in nodes if node not in common)
+            for nodes in found
+            for common in (unchanging(nodes),)
+        ]
 
 
 @frozen(eq=False)
