@@ -161,9 +161,9 @@ def pruned(pattern: Pattern) -> tuple[Pattern, tuple[int, ...]]:
 
 def arrangement(leaves: tuple[Hashable, ...]) -> tuple[int, ...]:
     """Which leaves are the same: numbers of first occurrence, empty if all are different."""
-    if len(set(leaves)) == len(leaves):
-        return ()
-    return tuple(map(leaves.index, leaves))
+    first: dict[Hashable, int] = {}
+    places = tuple([first.setdefault(leaf, place) for place, leaf in enumerate(leaves)])
+    return places if len(first) < len(leaves) else ()
 
 
 def distinct(leaves: Iterable[Leaf]) -> tuple[Leaf, ...]:
