@@ -184,11 +184,7 @@ class Plan:
     @property
     def fits(self) -> bool:
         """Whether the predicted peak is within the budget."""
-        return (
-            self.memory.predicted_peak_bytes <= self.request.budget_bytes
-            and self.memory.device_bytes
-            <= (self.request.gpu_budget_bytes or self.memory.device_bytes)
-        )
+        return not self._excesses()
 
     @property
     def read_bytes(self) -> int:
@@ -202,14 +198,25 @@ class Plan:
 
     def validate(self) -> None:
         """Raises BudgetError with the least budget that would do if the plan does not fit."""
-        if self.fits:
-            return
-        raise BudgetError(
+        problems = [
             Problem(
-                "no plan fits the memory budget",
+                f"no plan fits the {which} budget",
                 self.offender,
-                format_bytes(self.request.budget_bytes),
-                f"at least {format_bytes(self.least_budget_bytes)}",
-                f"give --memory-budget {-(-self.least_budget_bytes // 2**20)}MiB or more",
+                format_bytes(budget),
+                f"at least {format_bytes(least)}",
+                f"give --{which.lower().replace(' ', '-')}-budget {-(-least // 2**20)}MiB or more",
             )
-        )
+            for which, budget, least in self._excesses()
+        ]
+        if problems:
+            raise BudgetError(*problems)
+
+    def _excesses(self) -> list[tuple[str, int, int]]:
+        """Budgets that it does not fit, each with the least that would do."""
+        request, memory = self.request, self.memory
+        found = []
+        if memory.predicted_peak_bytes > request.budget_bytes:
+            found.append(("memory", request.budget_bytes, self.least_budget_bytes))
+        if request.gpu_budget_bytes is not None and memory.device_bytes > request.gpu_budget_bytes:
+            found.append(("GPU memory", request.gpu_budget_bytes, memory.device_bytes))
+        return found
