@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from attrs import define
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,6 +17,12 @@ if TYPE_CHECKING:
 
 MAX_OPEN_FILES = 64
 """Far below the usual limit of 1,024 per process, and more than any number of workers."""
+
+
+@define(eq=False)
+class _OpenFile:
+    descriptor: int
+    users: int = 0
 
 
 class DescriptorPool:
@@ -38,8 +46,7 @@ class DescriptorPool:
         self._errors = errors
         self._max_open_files = max_open_files
         self._lock = threading.Lock()
-        self._open: OrderedDict[Path, int] = OrderedDict()
-        self._users: Counter[Path] = Counter()
+        self._open: OrderedDict[Path, _OpenFile] = OrderedDict()
 
     @contextmanager
     def borrow(self, path: Path) -> Iterator[int]:
@@ -49,32 +56,31 @@ class DescriptorPool:
             OSError: the file cannot be opened; or what the pool makes of that.
         """
         with self._lock:
-            descriptor = self._descriptor(path)
-            self._users[path] += 1
+            file = self._open.get(path) or self._opened(path)
+            self._open.move_to_end(path)
+            file.users += 1
         try:
-            yield descriptor
+            yield file.descriptor
         finally:
             with self._lock:
-                self._users[path] -= 1
+                file.users -= 1
 
     def close(self) -> None:
         """Close all files."""
         with self._lock:
             while self._open:
-                os.close(self._open.popitem()[1])
+                os.close(self._open.popitem()[1].descriptor)
 
-    def _descriptor(self, path: Path) -> int:
-        if path not in self._open:
-            self._close_idle()
-            with self._errors(path):
-                self._open[path] = os.open(path, self._flags, 0o666)
-        self._open.move_to_end(path)
-        return self._open[path]
+    def _opened(self, path: Path) -> _OpenFile:
+        self._close_idle()
+        with self._errors(path):
+            file = self._open[path] = _OpenFile(os.open(path, self._flags, 0o666))
+        return file
 
     def _close_idle(self) -> None:
         """Make room for one more file; where all are in use the bound is passed for a moment."""
         if len(self._open) < self._max_open_files:
             return
-        idle = next((path for path in self._open if not self._users[path]), None)
+        idle = next((path for path, file in self._open.items() if not file.users), None)
         if idle is not None:
-            os.close(self._open.pop(idle))
+            os.close(self._open.pop(idle).descriptor)
