@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphmerge.cli.progress import drawn_run
+from graphmerge.cli.progress import RunDisplay
 from graphmerge.execution.peak import measured_peak_bytes
 from graphmerge.methods.base import BaseRule, Method
 from graphmerge.methods.registry import METHODS
@@ -76,8 +76,8 @@ def _merge(folder: Path, method: Method, workers: int, kernels: Kernels) -> int:
     compiled = compile_recipe(recipe)
     request = Request(64 * GIB, workers, tile_elements=_TILE_ELEMENTS, kernels=kernels)
     plan = make_plan(compiled, request, calibrate=False)
-    with drawn_run(plan) as listener:
-        run(compiled, plan, folder / f"out-{method.name}", RunOptions(), listener)
+    with RunDisplay(plan, quiet=True) as display:
+        run(compiled, plan, folder / f"out-{method.name}", RunOptions(), display)
     return _tensor_bytes(plan.memory)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,12 +17,12 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from graphmerge.cli.messages import RunMessages
 from graphmerge.execution.peak import resident_bytes
 from graphmerge.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import TracebackType
 
     from rich.progress import Task
 
@@ -44,48 +43,67 @@ class _MemoryColumn(ProgressColumn):
         return Text(f"memory {format_bytes(resident_bytes())} of {self._budget}")
 
 
-class _DrawnRun(RunMessages):
-    """Moves a bar; prints messages above it."""
+class RunDisplay:
+    """Draws a run and prints its warnings; a `Listener`."""
 
-    def __init__(self, plan: Plan, progress: Progress) -> None:
-        echo = partial(progress.console.print, markup=False, highlight=False, soft_wrap=True)
-        super().__init__(plan, echo)
-        self._progress = progress
-        self._task = progress.add_task("merge", total=plan.written_bytes)
+    def __init__(self, plan: Plan, *, quiet: bool) -> None:
+        self._console = Console(stderr=True)
+        self._progress = _progress(
+            self._console, _MemoryColumn(plan.request.budget_bytes), quiet=quiet
+        )
+        self._task = self._progress.add_task("merge", total=plan.written_bytes)
         self._sizes = [output.spec.nbytes for unit in plan.units for output in unit.unit.outputs]
+        self._has_begun = False
+
+    def __enter__(self) -> RunDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
 
     def progressed(self, counts: Counts) -> None:
-        """Move the bar."""
-        super().progressed(counts)
+        """Move the bar; the first call tells what an interrupted run had finished."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._continue(counts.finished_tensors)
         self._progress.update(self._task, completed=counts.written_bytes)
 
-    def continues(self, finished: int) -> None:
-        """Say so; the bar is over what remains.
+    def _continue(self, finished: int) -> None:
+        """Say so if there is something to continue; the bar is over what remains.
 
         Which tensors are finished is not told, only how many. Work goes in order, so the first ones
         stand for them: off by no more than one tensor for each worker.
         """
-        super().continues(finished)
-        self._progress.update(self._task, total=sum(self._sizes[finished:]))
+        if finished:
+            done = f"{finished} of {len(self._sizes)} tensors"
+            self._print(f"continuing an interrupted run: {done} are finished")
+            self._progress.update(self._task, total=sum(self._sizes[finished:]))
+
+    def warned(self, text: str) -> None:
+        """Print a warning above the bar."""
+        self._print(f"warning: {text}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def drawn_run(plan: Plan) -> Iterator[RunMessages]:
-    """The listener of a run that draws a bar."""
-    with _progress(_MemoryColumn(plan.request.budget_bytes)) as progress:
-        yield _DrawnRun(plan, progress)
-
-
-@contextmanager
-def drawn_bytes(name: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
+def bytes_progress(
+    name: str, total_bytes: int, *, quiet: bool = False
+) -> Iterator[Callable[[int], None]]:
     """A bar over bytes; yields the function that moves it by a number of bytes."""
-    with _progress() as progress:
+    with _progress(Console(stderr=True), quiet=quiet) as progress:
         task = progress.add_task(name, total=total_bytes)
         yield lambda size_bytes: progress.advance(task, size_bytes)
 
 
-def _progress(*columns: ProgressColumn) -> Progress:
-    console = Console(stderr=True)
+def _progress(console: Console, *columns: ProgressColumn, quiet: bool) -> Progress:
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -95,5 +113,5 @@ def _progress(*columns: ProgressColumn) -> Progress:
         *columns,
         console=console,
         refresh_per_second=REFRESHES_PER_SECOND,
-        disable=not console.is_terminal,  # calibration has none, and takes what a bar would
+        disable=quiet or not console.is_terminal,
     )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graphmerge.cli import exit_codes, options
-from graphmerge.cli.display import bytes_progress, run_display
 from graphmerge.cli.habits import accept_habits
+from graphmerge.cli.progress import RunDisplay, bytes_progress
 from graphmerge.output import unfinished_commits
 from graphmerge.pipeline import (
     Compiled,
@@ -117,8 +117,8 @@ def run(
     plan.validate()
     try:
         _download(compiled, plan, quiet=quiet)
-        with run_display(plan, quiet=quiet) as listener:
-            report = run_plan(compiled, plan, out, run_options, listener)
+        with RunDisplay(plan, quiet=quiet) as display:
+            report = run_plan(compiled, plan, out, run_options, display)
     except KeyboardInterrupt:
         typer.echo("interrupted: run the same command again to continue", err=True)
         raise typer.Exit(exit_codes.INTERRUPTED) from None

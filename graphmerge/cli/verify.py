@@ -8,7 +8,7 @@ import typer
 from attrs import fields
 
 from graphmerge.cli import exit_codes, options
-from graphmerge.cli.display import bytes_progress
+from graphmerge.cli.progress import bytes_progress
 from graphmerge.output import VerifyReport, read_manifest
 from graphmerge.output import verify as verify_output
 from graphmerge.reporting.wording import counted

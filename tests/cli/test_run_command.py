@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from graphmerge.checkpoint.reading import read_checkpoint
-from graphmerge.cli.messages import RunMessages
+from graphmerge.cli.progress import RunDisplay
 
 RESULT = re.compile(
     r"wrote out: 39 tensors, 113 KiB in 1 shard, \d+\.\d s\n"
@@ -60,12 +60,12 @@ def test_durable_and_quiet_change_nothing_in_the_result(folder):
 def test_an_interrupted_run_says_how_to_continue_and_then_continues(folder, monkeypatch):
     folder.invoke("run", "ties.yml", "whole")
 
-    def interrupt(_listener, counts):
+    def interrupt(_display, counts):
         if counts.finished_tensors == 7:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunMessages, "progressed", interrupt)
+        patch.setattr(RunDisplay, "progressed", interrupt)
         interrupted = folder.invoke("run", "ties.yml", "out", "--workers", "1")
     assert interrupted.exit_code == 130
     assert interrupted.stderr == "interrupted: run the same command again to continue\n"
