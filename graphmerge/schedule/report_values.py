@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias, overload
 
 from attrs import field, frozen
 
+from graphmerge.schedule.made_late import MadeLate
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -110,7 +112,7 @@ Result: TypeAlias = "tuple[str, int, int]"
 
 
 @frozen(eq=False, slots=False)
-class SharedResults(Sequence[SharedResult]):
+class SharedResults(MadeLate[SharedResult]):
     """Results that several passes need, each made when somebody asks for it."""
 
     single: tuple[SharedResult, ...]
@@ -139,13 +141,6 @@ class SharedResults(Sequence[SharedResult]):
 
     def __len__(self) -> int:
         return sum(count for _, count in self.counted())
-
-    @overload
-    def __getitem__(self, index: int) -> SharedResult: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[SharedResult]: ...
-    def __getitem__(self, index: int | slice) -> SharedResult | Sequence[SharedResult]:
-        return self._all[index]
 
 
 @frozen

@@ -6,20 +6,20 @@ The judge of plans: the scheduler predicts a peak by formula, the replay walks t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
 
 from graphmerge.graph import by_place, is_statistic
+from graphmerge.schedule.made_late import MadeLate
 from graphmerge.schedule.order import sums_before
 from graphmerge.schedule.steps import Free, RunPass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Set
+    from collections.abc import Iterable
 
     from graphmerge.graph import Node
     from graphmerge.schedule.order import Member, Option
@@ -41,7 +41,7 @@ class Moment:
 
 
 @frozen(slots=False)
-class Timeline(Sequence[Moment]):
+class Timeline(MadeLate[Moment]):
     """Every pass of a plan in order."""
 
     members: tuple[Member, ...]
@@ -59,7 +59,7 @@ class Timeline(Sequence[Moment]):
         return [self.fixed_bytes + held for held in self.live_bytes]
 
     @cached_property
-    def _moments(self) -> tuple[Moment, ...]:
+    def _all(self) -> tuple[Moment, ...]:
         names = chain.from_iterable(member.names for member in self.members)
         labels = (
             f"{name}, pass {number} of {count}"
@@ -67,13 +67,6 @@ class Timeline(Sequence[Moment]):
             for number in range(1, count + 1)
         )
         return tuple(map(Moment, labels, self.live_bytes, self.total_bytes))
-
-    @overload
-    def __getitem__(self, index: int) -> Moment: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Moment]: ...
-    def __getitem__(self, index: int | slice) -> Moment | Sequence[Moment]:
-        return self._moments[index]
 
     def __len__(self) -> int:
         return len(self.live_bytes)
@@ -89,7 +82,7 @@ def simulate(plan: Plan) -> Timeline:
     replaying = _Replaying(plan)
     for member in plan.order.members:
         replaying.go_through(member)
-    assert not replaying.shared, "a shared value has no user"
+    assert not replaying.shared.nodes, "a shared value has no user"
     return Timeline(
         plan.order.members,
         tuple(replaying.passes),
@@ -104,8 +97,7 @@ class _Replaying:
     def __init__(self, plan: Plan) -> None:
         self.passes: list[int] = []
         """How many passes each unit has."""
-        self.shared: set[Node] = set()
-        """What units have made for others that are still to come."""
+        self.shared = _Shared()
         members = plan.order.members
         self._users = _users(chain.from_iterable([m.option for m in members if m.output is None]))
         options = {id(one.option): one.option for one in members if one.output is not None}
@@ -114,7 +106,6 @@ class _Replaying:
         for key, nodes in self._given.items():
             self._users.update(dict.fromkeys(nodes, times[key]))
         self._known: dict[int, _Turns] = {}
-        self._beside_bytes = 0
         self._held: list[int] = []
         self._largest: list[int] = []
         self._stored: list[int] = []
@@ -124,24 +115,19 @@ class _Replaying:
         option = member.option
         if member.output is None:
             self._note(_turns(option, self.shared, self._users), 0)
-            self._beside_bytes = sum(node.spec.nbytes for node in self.shared)
             return
         given = self._given[id(option)]
-        assert self.shared.issuperset(given), "a shared value is made too late"
-        self._note(self._of_pattern(option, given), self._beside_bytes)
-        for node in given:
-            self._users[node] -= 1
-            if not self._users[node]:
-                self.shared.remove(node)
-                self._beside_bytes -= node.spec.nbytes
+        assert self.shared.nodes.issuperset(given), "a shared value is made too late"
+        self._note(self._of_pattern(option, given), self.shared.stored_bytes)
+        self.shared.use(given, self._users)
 
     def _of_pattern(self, option: Option, given: frozenset[Node]) -> _Turns:
         """The units of one output of a pattern."""
         turns = self._known.get(id(option))
         if turns is None:
-            shared = set(given)
-            turns = self._known[id(option)] = _turns(option, shared, _users(option), given)
-            assert not shared, "a shared value has no user"
+            shared = _Shared(given)
+            turns = self._known[id(option)] = _turns(option, shared, _users(option))
+            assert not shared.nodes, "a shared value has no user"
         return turns
 
     def _note(self, turns: _Turns, beside_bytes: int) -> None:
@@ -184,29 +170,46 @@ def _given(option: Option) -> frozenset[Node]:
     return frozenset(node for unit in option for node in unit.unit.work.needs) - made
 
 
-def _turns(
-    option: Option,
-    shared: set[Node],
-    users: Counter[Node],
-    given: Set[Node] = frozenset(),
-) -> _Turns:
-    """Replay units: what they make becomes shared, and what none needs any longer is let go.
+class _Shared:
+    """What units have made for others that are still to come."""
 
-    What is given has been counted already.
-    """
+    def __init__(self, given: frozenset[Node] = frozenset()) -> None:
+        """Begin with what is given, which has been counted already."""
+        self.nodes: set[Node] = set(given)
+        self.stored_bytes = 0
+        """Bytes of all, but for what is given."""
+        self._given = given
+
+    def add(self, made: Iterable[Node]) -> None:
+        """Take what a unit has made."""
+        for node in made:
+            if node not in self.nodes:
+                self.nodes.add(node)
+                self.stored_bytes += node.spec.nbytes
+
+    def use(self, needed: Iterable[Node], users: Counter[Node]) -> None:
+        """Note that a unit has used values, and let go of what none needs any longer."""
+        for node in needed:
+            users[node] -= 1
+            if not users[node]:
+                self.nodes.remove(node)
+                self.stored_bytes -= 0 if node in self._given else node.spec.nbytes
+
+
+def _turns(option: Option, shared: _Shared, users: Counter[Node]) -> _Turns:
+    """Replay units: what they make becomes shared, until none needs it any longer."""
     turns = _Turns([], [], [], [])
     for plan in option:
         unit = plan.unit
-        replay = _Replay(plan.of_first(), shared)
-        shared.update(node for node in unit.makes if not is_statistic(node))
+        replay = _Replay(plan.of_first(), shared.nodes)
+        shared.add(node for node in unit.makes if not is_statistic(node))
         held = _of_all(unit.work, replay.held)
         turns.passes.append(len(held))
         turns.held.extend(held)
         turns.largest.append(replay.largest)
-        turns.stored.append(sum(node.spec.nbytes for node in shared - given))
-        shared.update(unit.makes)
-        users.subtract(unit.needs)
-        shared.difference_update([node for node in unit.needs if not users[node]])
+        turns.stored.append(shared.stored_bytes)
+        shared.add(unit.makes)
+        shared.use(unit.needs, users)
     return turns
 
 
@@ -229,8 +232,8 @@ class _Replay:
         self._plan = plan
         self._kept = set(plan.kept)
         self._held: dict[Node, int] = dict.fromkeys(plan.unit.needs, 0)
+        self._held_bytes = _fold_bytes(plan)
         self._folded: set[Node] = set()
-        self._fold_bytes = _fold_bytes(plan)
         self.held = self._walk()
         """Bytes held in every pass."""
         self.largest = max(self.held, default=0)
@@ -250,10 +253,10 @@ class _Replay:
     def _run(self, part: Pass) -> int:
         for node in part.prologue:
             self._require(value for value in node.inputs if value not in self._folded)
-            self._held[node] = node.spec.nbytes
+            self._hold(node)
         for load in part.program.loads:
             if load in self._kept:
-                self._held[load] = load.spec.nbytes
+                self._hold(load)
             elif load in self._plan.unit.needs:
                 self._require((load,))
         for instruction in part.program.instructions:
@@ -263,12 +266,16 @@ class _Replay:
             for node in part.reductions
         )
         states += sum(node.spec.nbytes for node in part.folded)
-        held = sum(self._held.values()) + states + self._fold_bytes
+        held = self._held_bytes + states
         self._folded.update(part.folded)
         for node in part.reductions:
             if node not in part.folded:
-                self._held[node] = node.spec.nbytes
+                self._hold(node)
         return held
+
+    def _hold(self, node: Node) -> None:
+        self._held_bytes += node.spec.nbytes - self._held.get(node, 0)
+        self._held[node] = node.spec.nbytes
 
     def _require(self, values: Iterable[Node]) -> None:
         for node in values:
@@ -277,7 +284,7 @@ class _Replay:
     def _free(self, step: Free) -> None:
         for node in step.values:
             assert node in self._held, f"{node} is freed twice"
-            del self._held[node]
+            self._held_bytes -= self._held.pop(node)
 
 
 def _fold_bytes(plan: UnitPlan) -> int:

@@ -46,12 +46,14 @@ def steps_of(unit: Unit, kept: tuple[Node, ...]) -> tuple[Step, ...]:
     folded = (node for part in unit.passes for node in part.folded)  # never held
     for node in (*unit.makes, *folded):
         last.pop(node, None)
+    freed: dict[int, list[Node]] = {}
+    for value, index in last.items():
+        freed.setdefault(index, []).append(value)
     steps: list[RunPass | Free] = []
     for index in range(len(unit.passes)):
         steps.append(RunPass(index))
-        values = tuple(value for value, at in last.items() if at == index)
-        if values:
-            steps.append(Free(values))
+        if index in freed:
+            steps.append(Free(tuple(freed[index])))
     return tuple(steps)
 
 

@@ -115,6 +115,16 @@ def test_the_replay_never_holds_more_than_was_predicted(graph):
         assert worst <= plan.memory.predicted_peak_bytes
 
 
+@pytest.mark.usefixtures("free_memory")
+def test_what_is_freed_is_live_no_longer():
+    """ties of two: at its end the inputs that are kept and two cutoffs are live, no digit is"""
+    plan = schedule(graph_of(ties("x", 3)), Request(GIB, 1), reserved)
+    inputs_bytes, digits_bytes, cutoffs_bytes = 3 * 2 * N, 2 * 4 * 8, 2 * 3 * 8
+    *_, before, last = (moment.live_bytes for moment in simulate(plan))
+    assert before >= inputs_bytes + digits_bytes + cutoffs_bytes
+    assert last == inputs_bytes + cutoffs_bytes
+
+
 def test_registers_and_buffers_are_those_of_a_hand_count():
     """a weighted sum of two bf16 tensors: two read buffers, two float32 registers, one bf16 one"""
     x, y = (make_node(Cast(DType.F32), stored(name, (N,), DType.BF16)) for name in "xy")
