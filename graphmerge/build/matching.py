@@ -7,7 +7,7 @@ from functools import cached_property
 
 from attrs import frozen
 
-from graphmerge.build.models import Model, ModelTensor, in_module, stack_of
+from graphmerge.build.models import Model, in_module, stack_of
 from graphmerge.checkpoint.layer_layout import (
     LayerLayout,
     LayerPosition,
@@ -38,11 +38,6 @@ class Place:
     """What there is of statistics of each model, in the same order."""
     base: ModelReference | None
     """Base model that holds here."""
-
-    @cached_property
-    def tensors(self) -> tuple[Mapping[str, ModelTensor], ...]:
-        """The tensors of the models, in the same order."""
-        return tuple(model.tensors for model in self.models)
 
     @cached_property
     def has_own_files(self) -> bool:

@@ -100,9 +100,7 @@ def _find(model: Model, given: Model | None, name: str) -> ModelTensor | None:
     """The statistics of a tensor, or of the one that it is tied to."""
     if given is None:
         return None
-    return (
-        given.tensors.get(name) or given.find(name) or given.tensors.get(model.tied.get(name, ""))
-    )
+    return given.find(name) or given.tensors.get(model.tied.get(name, ""))
 
 
 def _problems(

@@ -393,10 +393,6 @@ def _inputs_of(match: Match, *, only: int | None = None) -> list[ModelTensor]:
     Raises:
         CheckpointError: a model does not have its tensor.
     """
-    if only is None:
-        found = [own.get(name) for own, name in zip(match.place.tensors, match.names, strict=True)]
-        if None not in found:
-            return cast("list[ModelTensor]", found)
     pairs = list(zip(match.place.models, match.names, strict=True))
     if only is not None:
         pairs = [pairs[only]]
