@@ -6,8 +6,8 @@ python benchmarks/fill.py BYTES uses so much of what is free, or all but 1 GiB i
 from __future__ import annotations
 
 import mmap
+import os
 import sys
-from pathlib import Path
 
 SPARE_BYTES = 2**30
 """Left free, so that nothing is dropped from the page cache."""
@@ -26,9 +26,7 @@ def main() -> None:
 
 def free_bytes() -> int:
     """Memory that nothing uses, not even the page cache."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    sizes = dict(line.split(":") for line in lines)
-    return int(sizes["MemFree"].split()[0]) * 1024
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

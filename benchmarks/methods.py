@@ -23,7 +23,7 @@ from compare import (
     programs_of,
     rounds_of,
 )
-from processes import run, run_or_exit
+from processes import run, run_or_exit, total_bytes
 from workloads import (
     DEFAULT_FOLDER,
     HERE,
@@ -122,15 +122,12 @@ def cases(folder: Path, wanted: list[str] | None) -> list[Case]:
     for name in wanted or recipes:
         path = folder / f"{name}.yml"
         path.write_text(recipes[name])
-        sizes = {model: model_bytes(folder / model) for model in shares(path)}
+        sizes = {
+            model: total_bytes((folder / model).glob("*.safetensors")) for model in shares(path)
+        }
         read = sum(share * sizes[model] for model, share in shares(path).items())
         found.append(Case(name, path, read + next(iter(sizes.values()))))
     return found
-
-
-def model_bytes(model: Path) -> int:
-    """Bytes of the tensor files of a model."""
-    return sum(file.stat().st_size for file in model.glob("*.safetensors"))
 
 
 def measure(

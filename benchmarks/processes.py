@@ -13,6 +13,10 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _FILL = Path(__file__).with_name("fill.py")
 _BUDGET_BYTES = 2**30
@@ -94,7 +98,7 @@ def ready(files: list[Path], *, memory_bytes: int | None = None, cold: bool = Fa
     subprocess.run([sys.executable, _FILL, str(needed)], check=True)
 
 
-def total_bytes(files: list[Path]) -> int:
+def total_bytes(files: Iterable[Path]) -> int:
     """Bytes of all files."""
     return sum(file.stat().st_size for file in files)
 
