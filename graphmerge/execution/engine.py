@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,13 +127,23 @@ class _Engine:
                 thread.start()
             self._wait(len(threads))
         except BaseException as error:  # noqa: BLE001 - Ctrl-C, or no thread could be started
-            self._stop(error)
-            self._wait(0)
+            self._end(error)
         for thread in threads:
             if thread.ident is not None:
                 thread.join()
         if self._error is not None:
             raise self._error
+
+    def _end(self, error: BaseException) -> None:
+        """Have the workers stop and wait for them, whatever further Ctrl-C come meanwhile.
+
+        Else files would be closed under a worker, and another file could be opened in their place.
+        """
+        while True:
+            with suppress(KeyboardInterrupt):
+                self._stop(error)
+                self._wait(0)
+                return
 
     def _wait(self, least_ended: int) -> None:
         """Wait until no worker works, and at least so many have ended.

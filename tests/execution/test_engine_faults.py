@@ -81,15 +81,19 @@ def test_an_error_of_the_sink_is_raised_as_it_is(models, monkeypatch):
     assert not workers()
 
 
-def test_ctrl_c_stops_the_workers(models, monkeypatch):
+@pytest.mark.parametrize("times", [1, 2, 4])
+def test_ctrl_c_stops_the_workers(models, monkeypatch, times):
     """When the interrupt comes out, no worker is inside a read any more, and most is unread."""
     read, began, inside = FileReader.read, [], []
+    main = threading.main_thread().ident
 
     def read_slowly(self, *arguments):
         began.append(1)
         inside.append(1)
         if len(began) == 4:
-            threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+            for _ in range(times):
+                signal.pthread_kill(main, signal.SIGINT)
+                time.sleep(0.05)
         time.sleep(0.2)
         read(self, *arguments)
         inside.pop()
