@@ -42,7 +42,8 @@ def shortened(problems: Iterable[Problem], *, most: int) -> list[Problem]:
     """The first problems, at most so many, and one that says how many more there are."""
     every = list(problems)
     left = len(every) - most
-    return [*every[:most], *([Problem(f"{left} more problems")] if left > 0 else [])]
+    more = [Problem(f"{left} more problem{'s' if left > 1 else ''}")] if left > 0 else []
+    return [*every[:most], *more]
 
 
 class GraphmergeError(ValueError):

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from graphmerge.cli import exit_codes
 from graphmerge.collection import paused_collection
-from graphmerge.errors import GraphmergeError
+from graphmerge.errors import GraphmergeError, shortened
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 _COMMANDS = (
@@ -33,6 +33,8 @@ _COMMANDS = (
 )
 """Commands in the order of the help; each is the function of its name in the module of its name,
 which is imported when the command is used: a command does not wait for what others need."""
+_SHOWN_PROBLEMS = 50
+"""A model of the wrong kind can have a problem in each of 50,000 tensors."""
 
 
 class _Commands(TyperGroup):
@@ -62,7 +64,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except GraphmergeError as error:
-            for problem in error.problems:
+            for problem in shortened(error.problems, most=_SHOWN_PROBLEMS):
                 typer.echo(f"error: {problem}", err=True)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:

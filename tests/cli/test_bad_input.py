@@ -119,6 +119,19 @@ def test_every_problem_of_a_recipe_has_a_line(folder):
     assert all(line.startswith("error: ") for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("count", "last"),
+    [(49, "error: unknown key"), (50, "error: 1 more problem"), (52, "error: 3 more problems")],
+)
+def test_many_problems_are_counted(folder, count, last):
+    unknown_key(folder)
+    keys = "".join(f"zz{number}: 1\n" for number in range(count))
+    folder.write("ties.yml", (folder.path / "ties.yml").read_text() + keys)
+    lines = folder.invoke("validate", "ties.yml").stderr.splitlines()
+    assert len(lines) == min(count + 1, 51)
+    assert lines[-1].startswith(last)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_an_unreadable_file_is_the_machines_fault(folder):
     (folder.path / WEIGHTS).chmod(0)
