@@ -13,7 +13,8 @@ from graphmerge.units import GIB
 
 AUTO_BUDGET_SHARE = 0.8
 """Share of the memory that is available now which `--memory-budget auto` allows."""
-
+MOST_WORKERS = 256
+"""Most worker threads that may be asked for."""
 
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 

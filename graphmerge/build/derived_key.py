@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,9 @@ def _said(value: Any, keys: Mapping[ModelReference, str]) -> Any:
         return [_said(part, keys) for part in value]
     if isinstance(value, Enum):
         return value.value
-    return float(value) if type(value) is int else value
+    if type(value) is int and value.bit_length() < sys.float_info.max_exp:  # else no float has it
+        return float(value)
+    return value
 
 
 def _is_left(one: attrs.Attribute[Any], value: Any) -> bool:

@@ -10,7 +10,7 @@ import typer
 from attrs import evolve
 
 from graphmerge.errors import InputError
-from graphmerge.machine import auto_budget_bytes, check_device, default_workers
+from graphmerge.machine import MOST_WORKERS, auto_budget_bytes, check_device, default_workers
 from graphmerge.plugins import load_plugin_file
 from graphmerge.schedule.executors import Kernels
 from graphmerge.schedule.plan import Request
@@ -36,6 +36,7 @@ Workers = Annotated[
         "--num-threads",
         "-j",
         min=1,
+        max=MOST_WORKERS,
         help="Most worker threads.",
         show_default="one per core, at most 8",
     ),

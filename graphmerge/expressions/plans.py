@@ -12,7 +12,7 @@ from graphmerge.compilation import Compiled, compile_graph, with_chat_template
 from graphmerge.errors import GraphError, InputError, Problem, RecipeError
 from graphmerge.expressions.conversion import recipe_graph, stored_models
 from graphmerge.graph import Graph
-from graphmerge.machine import auto_budget_bytes, check_device, default_workers
+from graphmerge.machine import MOST_WORKERS, auto_budget_bytes, check_device, default_workers
 from graphmerge.pipeline import (
     DEFAULT_SHARD_BYTES,
     RunOptions,
@@ -139,8 +139,9 @@ def plan_of(
 ) -> MergePlan:
     """The plan of an expression: see `Expression.plan`."""
     check_device(device, "device")
-    if workers is not None and workers < 1:
-        raise InputError(Problem("not a number of workers", "workers", f"{workers}", "1 or more"))
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
+        wanted = f"1 to {MOST_WORKERS}"
+        raise InputError(Problem("not a number of workers", "workers", f"{workers}", wanted))
     budget = auto_budget_bytes() if memory_budget == "auto" else parse_bytes(memory_budget)
     compiled = _compiled(value, seed)
     request = Request(budget, workers or default_workers(), device)

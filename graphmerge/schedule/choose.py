@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
+from math import inf
 from typing import TYPE_CHECKING
 
 from graphmerge.errors import InputError, Problem
@@ -17,7 +19,7 @@ from graphmerge.schedule.variants import make_groups
 from graphmerge.schedule.worth import worth_trying
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from graphmerge.graph import Graph, Output
     from graphmerge.schedule.order import Option
@@ -44,13 +46,10 @@ def schedule(graph: Graph, request: Request, reserved_for: ReservedFor) -> Plan:
     used = _executors(grouping.groups)
     reserved = _reserved(used, reserved_for)
     chooser = _Chooser(graph, request, reserved, grouping, _tile_sizes(request, used))
-    plans = (
-        chooser.plan(workers, tile)
-        for workers in range(request.workers, 0, -1)
-        for tile in chooser.tiles
-    )
-    fitting = [plan for plan in plans if plan.fits]
-    return min(fitting, key=lambda plan: plan.seconds) if fitting else chooser.leanest()
+    best: Plan | None = None
+    for workers, tile in product(_worker_counts(request.workers), chooser.tiles):
+        best = chooser.plan(workers, tile, best.seconds if best else inf) or best
+    return best or chooser.leanest()
 
 
 class _Chooser:
@@ -79,16 +78,22 @@ class _Chooser:
             graph, self._lean, reserved, workers=1, tile_elements=min(tiles)
         )
 
-    def plan(self, workers: int, tile: int) -> Plan:
-        """The plan with so many workers and tiles of this size that holds what is worth it."""
+    def plan(self, workers: int, tile: int, best_seconds: float) -> Plan | None:
+        """The plan with so many workers and tiles of this size that holds what is worth it.
+
+        None where none fits, or none is faster than the best so far. What fits is looked for only
+        where it could be: it is no faster than if everything fitted.
+        """
         lean, _ = estimate(
             self._graph, self._lean, self._reserved, workers=workers, tile_elements=tile
         )
         spare = self._request.budget_bytes - lean.predicted_peak_bytes + lean.live_bytes
         if spare < lean.live_bytes:
-            return self._made(self._lean, workers, tile)
+            return None
         wanted = worth_trying(self._of_kind, self._counts, workers, tile)
         order = self._all_at(tuple(places[0] for places in wanted))
+        if estimated_seconds(order.kinds, workers=workers, tile_elements=tile) >= best_seconds:
+            return None
         if order.live_bytes(workers) > spare:
             fitting = Fitting(spare - self._lean.shared_bytes, workers, self._lean.members)
             pairs = zip(self._options, self._kinds, strict=True)
@@ -97,7 +102,9 @@ class _Chooser:
                 fitting.take(ways[number], output)
             order = Order(tuple(fitting.chosen))
         plan = self._made(order, workers, tile)
-        return plan if plan.fits else self._made(self._lean, workers, tile)
+        if not plan.fits:
+            plan = self._made(self._lean, workers, tile)
+        return plan if plan.fits and plan.seconds < best_seconds else None
 
     def _all_at(self, places: tuple[int, ...]) -> Order:
         """The order in which every group has the option at the place of its kind."""
@@ -171,6 +178,14 @@ def _reserved(used: frozenset[Executor], reserved_for: ReservedFor) -> Reserved:
         max(native.worker_bytes, torch.worker_bytes),
         calibrated=native.calibrated and torch.calibrated,
     )
+
+
+def _worker_counts(most: int) -> Iterator[int]:
+    """Numbers of workers to try, from the most on: every one below 16, above it in steps of 1/8."""
+    count = most
+    while count:
+        yield count
+        count -= max(1, count // 8)
 
 
 def _tile_sizes(request: Request, used: frozenset[Executor]) -> tuple[int, ...]:

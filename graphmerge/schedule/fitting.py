@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
 from graphmerge.schedule.order import Member, most_in_window
 from graphmerge.schedule.plan import UnitPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from graphmerge.graph import Output
     from graphmerge.schedule.order import Option
@@ -39,6 +38,22 @@ def kind_of(options: tuple[Option, ...]) -> Hashable:
     return tuple([unit.kind for option in options for unit in option])
 
 
+class _Row:
+    """Units in order."""
+
+    def __init__(self, members: Iterable[Member] = ()) -> None:
+        self.turns: list[_Turn] = []
+        self.kinds: list[UnitPlan] = []
+        """What each does, for whatever output."""
+        for member in members:
+            self.add(member)
+
+    def add(self, member: Member) -> None:
+        """Go on with the units of a group."""
+        self.turns.extend(_turns(member))
+        self.kinds.extend(member.option)
+
+
 class Fitting:
     """Takes group after group, each as fast as fits beside those before and the leanest after.
 
@@ -56,31 +71,27 @@ class Fitting:
         self.chosen: list[Member] = []
         self._spare_bytes = spare_bytes
         self._beside = in_flight - 1
-        self._lean = lean
-        self._before: deque[_Turn] = deque(maxlen=self._beside)
-        self._known: dict[tuple[UnitPlan, ...], bool] = {}
+        self._row = _Row()
+        self._lean = _Row(lean)
+        self._lengths = [len(member.option) for member in lean]
+        self._after = 0
+        """Place of the first lean unit after the group in turn."""
+        self._known: dict[Option, bool] = {}
 
     def take(self, options: Sequence[Option], output: Output | None) -> None:
         """Choose the first way that fits for a group; the last one is taken to need least."""
-        after = self._after()
+        self._after += self._lengths[len(self.chosen)]
         ways = (Member(option, output) for option in options)
-        fitting = next(way for way in ways if way.option is options[-1] or self._fits(way, after))
+        fitting = next(way for way in ways if way.option is options[-1] or self._fits(way))
         self.chosen.append(fitting)
-        self._before.extend(_turns(fitting))
+        self._row.add(fitting)
 
-    def _after(self) -> list[_Turn]:
-        """The next units in the way that needs least."""
-        found: list[_Turn] = []
-        place = len(self.chosen) + 1
-        while len(found) < self._beside and place < len(self._lean):
-            found += _turns(self._lean[place])
-            place += 1
-        return found[: self._beside]
-
-    def _fits(self, member: Member, after: list[_Turn]) -> bool:
-        together = (*self._before, *_turns(member), *after)
-        kinds = tuple([one.option[place] for one, place in together])
+    def _fits(self, member: Member) -> bool:
+        before = slice(max(0, len(self._row.turns) - self._beside), None)
+        after = slice(self._after, self._after + self._beside)
+        kinds = (*self._row.kinds[before], *member.option, *self._lean.kinds[after])
         if kinds not in self._known:
+            together = (*self._row.turns[before], *_turns(member), *self._lean.turns[after])
             units = [one.units[place] for one, place in together]
             most_bytes = most_in_window(units, self._beside + 1)
             self._known[kinds] = most_bytes <= self._spare_bytes

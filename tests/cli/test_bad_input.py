@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 
@@ -45,6 +46,11 @@ def unknown_parameter(folder):
     folder.write("ties.yml", (folder.path / "ties.yml").read_text().replace("weight", "weigth", 1))
 
 
+def enormous_parameter(folder):
+    text = (folder.path / "ties.yml").read_text()
+    folder.write("ties.yml", re.sub(r"weight: [\d.]+", f"weight: {10**400}", text, count=1))
+
+
 def missing_model(folder):
     (folder.path / "first").rename(folder.path / "elsewhere")
 
@@ -84,6 +90,7 @@ CASES = {
     unknown_method: (2, "unknown merge method 'tise' @ $.merge_method"),
     unknown_key: (2, "did you mean 'dtype'?"),
     unknown_parameter: (2, "did you mean 'weight'?"),
+    enormous_parameter: (2, "wanted a finite number"),
     missing_model: (2, "no such local folder @ first"),
     missing_recipe: (2, "ties.yml"),
     no_yaml: (2, "ties.yml"),
@@ -175,6 +182,14 @@ def test_nonsense_in_an_option_is_named(folder, option, value, message):
         result = folder.invoke(*command, option, value)
         assert result.exit_code == 2
         assert message in result.stderr
+
+
+@pytest.mark.parametrize("workers", ["0", "257", "1000000"])
+def test_a_number_of_workers_has_limits(folder, workers):
+    result = folder.invoke("plan", "ties.yml", "--workers", workers)
+    assert result.exit_code == 2
+    said = re.sub(r"[\s│]+", " ", result.stderr)
+    assert f"{workers} is not in the range 1<=x<=256" in said
 
 
 def test_no_gpu_is_the_machines_fault(folder):

@@ -757,6 +757,11 @@ SHOWN = {
         gm.InputError,
         "not a number of workers",
     ),
+    "too many workers": (
+        lambda base, math, code: (base / 2).plan(workers=257),
+        gm.InputError,
+        "not a number of workers @ workers: got 257; wanted 1 to 256",
+    ),
     "an unknown device": (
         lambda base, math, code: (base / 2).plan(device="tpu"),
         gm.InputError,

@@ -106,6 +106,19 @@ def test_more_budget_is_never_slower(graph):
     assert seconds == sorted(seconds, reverse=True)
 
 
+def test_of_many_workers_as_many_are_taken_as_fit_by_an_eighth():
+    """Of those from 16 on not every number is tried"""
+    graph, budget = GRAPHS["linear"], 2 * GIB
+
+    def predicted(workers):
+        return schedule(graph, Request(GIB * 1024, workers), reserved).memory.predicted_peak_bytes
+
+    plan = schedule(graph, Request(budget, 1024), reserved)
+    plan.validate()
+    assert 16 < plan.workers < 1024
+    assert predicted(plan.workers) <= budget < predicted(plan.workers * 9 // 8 + 1)
+
+
 def test_the_replay_never_holds_more_than_was_predicted(graph):
     for budget in (0, 400 * MIB, 4 * GIB):
         plan = schedule(graph, Request(budget, 3), reserved)
