@@ -1,4 +1,4 @@
-"""exp and log in numpy, as `graphmerge.ops.elementary` defines them."""
+"""exp, exp - 1 and log in numpy, as `graphmerge.ops.elementary` defines them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Doubles: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
+Truths: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
 
 EXP_BUFFERS, LOG_BUFFERS = 3, 4
 """How many buffers of the shape of x, or of a and b, the functions are handed."""
@@ -33,8 +34,26 @@ _WHOLE_BITS = np.float64(WHOLE).view(np.uint64)
 
 def exp(x: Doubles, buffers: Sequence[Doubles]) -> None:
     """e^x in the place of x, nowhere above 0."""
-    power, rest, value = buffers[:EXP_BUFFERS]
     vanishes = x < LEAST_EXPONENT
+    scale, value = _reduced(x, vanishes, buffers)
+    value += 1.0
+    np.multiply(value, scale, out=x)
+    x[vanishes] = 0.0
+
+
+def exp_less_one(x: Doubles, buffers: Sequence[Doubles]) -> None:
+    """e^x - 1 in the place of x, nowhere above 0."""
+    vanishes = x < LEAST_EXPONENT
+    scale, value = _reduced(x, vanishes, buffers)
+    np.multiply(value, scale, out=x)
+    scale -= 1.0
+    x += scale
+    x[vanishes] = -1.0
+
+
+def _reduced(x: Doubles, vanishes: Truths, buffers: Sequence[Doubles]) -> tuple[Doubles, Doubles]:
+    """2^k, and e^r - 1, in buffers; x becomes r."""
+    power, rest, value = buffers[:EXP_BUFFERS]
     x[vanishes] = 0.0
     np.multiply(x, LOG2_E, out=power)
     power += ROUNDING
@@ -47,11 +66,9 @@ def exp(x: Doubles, buffers: Sequence[Doubles]) -> None:
     np.multiply(x, x, out=rest)
     value *= rest
     value += x
-    value += 1.0
     bits = power.view(np.uint64)
     bits <<= np.uint64(EXPONENT_SHIFT)
-    np.multiply(value, power, out=x)
-    x[vanishes] = 0.0
+    return power, value
 
 
 def log_of_ratio(a: Doubles, b: Doubles, buffers: Sequence[Doubles]) -> Doubles:

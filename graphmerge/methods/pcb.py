@@ -60,7 +60,9 @@ def build(merge: MergeInputs) -> Node:
 
 
 def _scores(deltas: Sequence[Node], bounds: Node) -> list[Node]:
-    return [make_node(CompetitionScore(place), *deltas, bounds) for place in range(len(deltas))]
+    return [
+        make_node(CompetitionScore(place), own, *deltas, bounds) for place, own in enumerate(deltas)
+    ]
 
 
 def _magnitudes(

@@ -9,6 +9,7 @@ from llvmlite import ir
 from graphmerge.native import (  # noqa: F401 - importing them registers their code
     arithmetic,
     blockwise,
+    competition,
     consensus,
     fisher,
     identical,

@@ -1,4 +1,4 @@
-"""exp and log of float64 vectors, as `graphmerge.ops.elementary` defines them."""
+"""exp, exp - 1 and log of float64 vectors, as `graphmerge.ops.elementary` defines them."""
 
 from __future__ import annotations
 
@@ -30,17 +30,33 @@ _DOUBLES, _INTEGERS = vector_type(DOUBLE), vector_type(INT64)
 
 def exp(builder: ir.IRBuilder, x: Value) -> Value:
     """e^x, nowhere above 0."""
+    scale, value = _reduced(builder, x)
+    scaled = builder.fmul(builder.fadd(value, _number(1.0)), scale)
+    return builder.select(_vanishes(builder, x), _number(0.0), scaled)
+
+
+def exp_less_one(builder: ir.IRBuilder, x: Value) -> Value:
+    """e^x - 1, nowhere above 0."""
+    scale, value = _reduced(builder, x)
+    less = builder.fsub(scale, _number(1.0))
+    scaled = builder.fadd(builder.fmul(value, scale), less)
+    return builder.select(_vanishes(builder, x), _number(-1.0), scaled)
+
+
+def _reduced(builder: ir.IRBuilder, x: Value) -> tuple[Value, Value]:
+    """2^k and e^r - 1."""
     shifted = builder.fadd(builder.fmul(x, _number(LOG2_E)), _number(ROUNDING))
     whole = builder.fsub(shifted, _number(ROUNDING))
     rest = builder.fsub(x, builder.fmul(whole, _number(LN2_HIGH)))
     rest = builder.fsub(rest, builder.fmul(whole, _number(LN2_LOW)))
     value = _polynomial(builder, EXP_COEFFICIENTS, rest)
-    value = builder.fmul(value, builder.fmul(rest, rest))
-    value = builder.fadd(builder.fadd(value, rest), _number(1.0))
+    value = builder.fadd(builder.fmul(value, builder.fmul(rest, rest)), rest)
     bits = builder.shl(builder.bitcast(shifted, _INTEGERS), _integer(EXPONENT_SHIFT))
-    scaled = builder.fmul(value, builder.bitcast(bits, _DOUBLES))
-    vanishes = builder.fcmp_ordered("<", x, _number(LEAST_EXPONENT))
-    return builder.select(vanishes, _number(0.0), scaled)
+    return builder.bitcast(bits, _DOUBLES), value
+
+
+def _vanishes(builder: ir.IRBuilder, x: Value) -> Value:
+    return builder.fcmp_ordered("<", x, _number(LEAST_EXPONENT))
 
 
 def log_of_ratio(builder: ir.IRBuilder, a: Value, b: Value) -> Value:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from attrs import frozen
 
-from graphmerge.graph import Access, Op, Space
+from graphmerge.graph import Access, Fusion, Op, Space, Workspace
 from graphmerge.ops.checks import all_in, same_compute_spec
 from graphmerge.ops.small import AbstractSmall
 from graphmerge.spec import DType, TensorSpec
@@ -36,8 +36,10 @@ class Magnitudes(AbstractSmall):
 class CompetitionScore(Op):
     """exp(n m^2) max(tanh(d_i sum_j d_j), 0) of n deltas: how strong d_i is, and how it agrees.
 
-    m is |d_i| within the bounds (b_0, b_1), mapped to 0 to 1; 0 where they are the same. The last
-    input is a statistic with the bounds of each delta, one after the other. In float64, rounded.
+    m is |d_i| within the bounds (b_0, b_1), mapped to 0 to 1; 0 where they are the same. Inputs are
+    d_i, all the deltas, and a statistic with the bounds of each, one after the other. In float64,
+    rounded: with E = exp(-2 max(d_i sum_j d_j, 0)) - 1 it is -E / ((2 + E) exp(-n m^2)), of the
+    functions in `graphmerge.ops.elementary`.
     """
 
     kind: ClassVar[str] = "competition-score"
@@ -51,13 +53,21 @@ class CompetitionScore(Op):
         """The common spec."""
         return same_compute_spec(inputs[:-1])
 
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Arithmetic in the loop."""
+        return Fusion()
+
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta: what is selected by is of the kind that is selected from."""
         return _deltas_and_statistic(inputs)
 
     def scratch(self, inputs: tuple[TensorSpec, ...]) -> tuple[DType, ...]:
-        """The delta, the sum, and the strength, in float64."""
-        return (DType.F64,) * 3
+        """The sum and the strength in float64, and what exponentials take."""
+        return (DType.F64,) * 5
+
+    def workspace(self, inputs: tuple[TensorSpec, ...]) -> Workspace:
+        """Which exponentials vanish."""
+        return Workspace(1)
 
     def settings(self) -> str:
         """Which delta."""
@@ -78,6 +88,10 @@ class CompetitionMean(Op):
     def infer(self, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
         """The common spec."""
         return same_compute_spec(inputs[:-1])
+
+    def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
+        """Arithmetic in the loop."""
+        return Fusion()
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta."""

@@ -1,18 +1,19 @@
-"""exp and log in float64, defined to the last bit: a fixed order of additions and multiplications.
+"""exp, exp - 1 and log in float64, defined to the last bit: sums and products in a fixed order.
 
 Libraries round them differently from one version and processor to the next. Every executor does
 the operations below, each rounded once, none of them fused, and so gives the same bits.
 
     exp(x), x <= 0:   k = round(x LOG2_E),  r = (x - k LN2_HIGH) - k LN2_LOW,
                       2^k (1 + (r + r r q(r)));  0 where x < LEAST_EXPONENT
+    exp(x) - 1:       2^k (r + r r q(r)) + (2^k - 1);  -1 where x < LEAST_EXPONENT
     log(a / b):       k = round(L(a) - L(b)),  s = (a - 2^k b) / (a + 2^k b),  z = s s,
                       k LN2_HIGH + (2 s + (2 s (z w(z)) + k LN2_LOW))
 
 L(a) is the bits of a as an integer over 2^52: log2 to within 0.09, so |r| < 0.347 and |s| <= 0.2.
 Rounding is an addition of 1.5 2^52, or half of 2^52 in the bits. The polynomials q and w go by
-Horner's rule. Errors are below 2 units in the last place; log(a / b) has them also where a and b
-are nearly equal, since their difference is exact. The log takes 1e-300 < a, b < 1e300 whose ratio
-is within the same bounds, exp any x.
+Horner's rule. Errors are below 2 units in the last place. log(a / b) has them also where a and b
+are nearly equal, since their difference is exact, and exp(x) - 1 where x is nearly 0, since k is 0.
+The log takes 1e-300 < a, b < 1e300 whose ratio is within the same bounds, exp any x.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""exp and log of our own are right to some units in the last place, wherever they are used."""
+"""exp, exp - 1 and log of our own are right to some units in the last place everywhere."""
 
 import math
 from decimal import Decimal, localcontext
@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphmerge.kernels.elementary import EXP_BUFFERS, LOG_BUFFERS, exp, log_of_ratio
+from graphmerge.kernels.elementary import (
+    EXP_BUFFERS,
+    LOG_BUFFERS,
+    exp,
+    exp_less_one,
+    log_of_ratio,
+)
 from graphmerge.ops import elementary
 
 MOST_UNITS = 2
@@ -16,9 +22,9 @@ MOST_UNITS = 2
 probabilities = st.floats(1e-8, 1.00000001)
 
 
-def exp_of(*numbers):
+def exp_of(*numbers, function=exp):
     x = np.array(numbers, dtype=np.float64)
-    exp(x, [np.empty_like(x) for _ in range(EXP_BUFFERS)])
+    function(x, [np.empty_like(x) for _ in range(EXP_BUFFERS)])
     return x.tolist()
 
 
@@ -52,6 +58,23 @@ def test_exp_is_exact_at_its_ends():
     assert found == [1, 1, 0, 0, 0, 1, 1]
     assert exp_of(-708.0)[0] > 3e-308
     assert all(map(math.isnan, exp_of(math.nan, -math.nan)))
+
+
+@settings(max_examples=400)
+@given(st.one_of(st.floats(-708, 0), st.floats(-1, 0), st.floats(-1e-6, -1e-300)))
+def test_exp_less_one_is_right(x):
+    (found,) = exp_of(x, function=exp_less_one)
+    with localcontext() as context:
+        context.prec = 400  # what is left of e^x - 1
+        wanted = Decimal(x).exp() - 1
+    assert units(found, wanted) < MOST_UNITS if wanted else found == 0
+
+
+def test_exp_less_one_is_exact_at_its_ends():
+    below = math.nextafter(-708, -math.inf)
+    found = exp_of(0.0, -0.0, below, -1e308, -math.inf, -5e-324, function=exp_less_one)
+    assert found == [0, 0, -1, -1, -1, -5e-324]
+    assert all(map(math.isnan, exp_of(math.nan, -math.nan, function=exp_less_one)))
 
 
 @settings(max_examples=400)
