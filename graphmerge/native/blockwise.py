@@ -1,4 +1,7 @@
-"""Native code of keeping n of every m entries: the n-th largest is found bit by bit."""
+"""Native code of keeping n of every m entries: the n-th largest is found bit by bit.
+
+The search ends as soon as a bound divides the n largest from the others: mostly half way.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from llvmlite import ir
 
 from graphmerge.native.loops import at, each_set_bit, integer, loop, variable
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
-from graphmerge.native.types import INT8, INT64, VECTOR_ELEMENTS, vector_type
+from graphmerge.native.types import INT1, INT8, INT64, VECTOR_ELEMENTS, vector_type
 from graphmerge.ops import KeepInGroups
 
 if TYPE_CHECKING:
@@ -28,17 +31,23 @@ def _mask_groups(op: KeepInGroups, code: ChunkCode) -> None:
 
 
 def _nth_largest(op: KeepInGroups, code: ChunkCode, start: Value) -> Value:
-    """The largest magnitude that at least n entries of a group reach; 0 if there are not n."""
+    """A magnitude that the n largest entries of a group reach and no others, if there is one.
+
+    Else the largest that at least n reach, where some are equal; 0 if there are not n.
+    """
     builder = code.builder
     highest = code.integer.width - 2
     found = variable(builder, integer(0))
+    is_exact = variable(builder, INT1(0))
     with loop(builder, integer(highest + 1)) as step:
         bit = builder.shl(integer(1), builder.sub(integer(highest), step))
-        held = builder.load(found, typ=INT64)
-        candidate = builder.or_(held, bit)
-        reached = _count(op, code, start, candidate)
-        enough = builder.icmp_unsigned(">=", reached, code.words[0])
-        builder.store(builder.select(enough, candidate, held), found)
+        with builder.if_then(builder.not_(builder.load(is_exact, typ=INT1))):
+            held = builder.load(found, typ=INT64)
+            candidate = builder.or_(held, bit)
+            reached = _count(op, code, start, candidate)
+            enough = builder.icmp_unsigned(">=", reached, code.words[0])
+            builder.store(builder.select(enough, candidate, held), found)
+            builder.store(builder.icmp_unsigned("==", reached, code.words[0]), is_exact)
     return builder.load(found, typ=INT64)
 
 
