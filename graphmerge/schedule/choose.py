@@ -181,7 +181,7 @@ def _reserved(used: frozenset[Executor], reserved_for: ReservedFor) -> Reserved:
 
 
 def _worker_counts(most: int) -> Iterator[int]:
-    """Numbers of workers to try, from the most on: every one below 16, above it in steps of 1/8."""
+    """Numbers of workers to try, from the most on: each an eighth less than the last, at least 1."""
     count = most
     while count:
         yield count
