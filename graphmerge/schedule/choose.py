@@ -181,7 +181,7 @@ def _reserved(used: frozenset[Executor], reserved_for: ReservedFor) -> Reserved:
 
 
 def _worker_counts(most: int) -> Iterator[int]:
-    """Numbers of workers to try, from the most on: each an eighth less than the last, at least 1."""
+    """Numbers of workers to try, from the most on: each an eighth less than the last, or one."""
     count = most
     while count:
         yield count
