@@ -27,10 +27,10 @@ def _score(op: CompetitionScore, code: VectorCode) -> Value:
     own, total, *others = map(code.to_double, code.inputs)
     for x in others:
         total = builder.fadd(total, x)
-    agreement = _at_least(code, builder.fmul(total, own), _double(0.0))
-    lost = exp_less_one(builder, builder.fmul(agreement, _double(-2.0)))
-    exponent = builder.fmul(_squared_strength(code, own), _double(-float(1 + len(others))))
-    divisor = builder.fmul(builder.fadd(lost, _double(2.0)), exp(builder, exponent))
+    agreement = code.at_least(splat(0.0, DOUBLE), builder.fmul(total, own))
+    lost = exp_less_one(builder, builder.fmul(agreement, splat(-2.0, DOUBLE)))
+    exponent = builder.fmul(_squared_strength(code, own), splat(-float(1 + len(others)), DOUBLE))
+    divisor = builder.fmul(builder.fadd(lost, splat(2.0, DOUBLE)), exp(builder, exponent))
     score = builder.fdiv(builder.fneg(lost), divisor)
     return convert(builder, score, DType.F64, code.dtypes[0])
 
@@ -40,7 +40,7 @@ def _squared_strength(code: VectorCode, own: Value) -> Value:
     builder = code.builder
     numbers = [builder.bitcast(word, DOUBLE) for word in code.words]
     low, high, scale = (spread(builder, number) for number in numbers)
-    size = _at_least(code, code.absolute(own), low)
+    size = code.at_least(low, code.absolute(own))
     size = code.choose(builder.fcmp_ordered(">", size, high), high, size)
     share = builder.fmul(builder.fsub(size, low), scale)
     return builder.fmul(share, share)
@@ -58,25 +58,16 @@ def _mean(op: CompetitionMean, code: VectorCode) -> Value:
     total = merged = code.constant(0.0)
     for i, (delta, score) in enumerate(zip(code.inputs[:count], code.inputs[count:], strict=True)):
         least, size = limits[2 * i : 2 * i + 2]
-        above = builder.fsub(_at_least(code, score, least), least)
+        above = builder.fsub(code.at_least(least, score), least)
         share = builder.fdiv(above, size)
         total = builder.fadd(total, share)
         merged = builder.fadd(merged, builder.fmul(delta, share))
-    return builder.fdiv(merged, _at_least(code, total, least_divisor))
+    return builder.fdiv(merged, code.at_least(least_divisor, total))
 
 
 def _limits(op: CompetitionMean, statistics: Sequence[Statistic]) -> Arguments:
     pairs = shares_of(statistics[0])
     return Arguments((*(number for pair in pairs for number in pair), LEAST_DIVISOR))
-
-
-def _at_least(code: VectorCode, value: Value, least: Value) -> Value:
-    """The larger one; NaN where the value is NaN."""
-    return code.choose(code.builder.fcmp_ordered("<", value, least), least, value)
-
-
-def _double(value: float) -> Value:
-    return splat(value, DOUBLE)
 
 
 register_lowering(CompetitionScore, Lowering(_score, arguments=_strength))

@@ -23,8 +23,7 @@ def _fisher_average(op: FisherAverage, code: VectorCode) -> Value:
     floor, *factors = code.numbers
     total = merged = code.constant(0.0)
     for x, fisher, factor in zip(models, fishers, factors, strict=True):
-        is_below = builder.fcmp_ordered("<", fisher, floor)
-        importance = builder.fmul(code.choose(is_below, floor, fisher), factor)
+        importance = builder.fmul(code.at_least(floor, fisher), factor)
         total = builder.fadd(total, importance)
         merged = builder.fadd(merged, builder.fmul(builder.fsub(x, models[0]), importance))
     return builder.fadd(builder.fdiv(merged, total), models[0])

@@ -76,8 +76,7 @@ def _energy_consensus(op: EnergyConsensus, code: VectorCode) -> Value:
         agreeing = code.not_below_zero(builder.fmul(x, sign))
         counts = code.choose(code.is_above_zero(agreeing), weight, zero)
         total, divisor = code.fma(agreeing, weight, total), builder.fadd(divisor, counts)
-    divisor = code.choose(builder.fcmp_ordered("<", divisor, least), least, divisor)
-    return builder.fdiv(builder.fmul(total, sign), divisor)
+    return builder.fdiv(builder.fmul(total, sign), code.at_least(least, divisor))
 
 
 def _energies(op: EnergyConsensus, statistics: Sequence[Statistic]) -> Arguments:

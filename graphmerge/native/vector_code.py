@@ -79,10 +79,13 @@ class VectorCode:
         """The magnitude with the sign bit of the other."""
         return intrinsic(self.builder, "llvm.copysign", [magnitude, sign])
 
+    def at_least(self, least: Value, a: Value) -> Value:
+        """The least where a is below it, else a, NaN included."""
+        return self.choose(self.builder.fcmp_ordered("<", a, least), least, a)
+
     def not_below_zero(self, a: Value) -> Value:
         """0 where a < 0, else a, NaN included."""
-        zero = self.constant(0.0)
-        return self.builder.select(self.builder.fcmp_ordered("<", a, zero), zero, a)
+        return self.at_least(self.constant(0.0), a)
 
     def choose(self, condition: Value, yes: Value, no: Value) -> Value:
         """One or the other, element by element."""
