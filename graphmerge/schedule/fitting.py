@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from graphmerge.schedule.order import Member, most_in_window
 from graphmerge.schedule.plan import UnitPlan
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from graphmerge.graph import Output
     from graphmerge.schedule.order import Option
     from graphmerge.schedule.variants import Group
-
-_Turn: TypeAlias = "tuple[Member, int]"
-"""A unit: the group that it is of, and its place there."""
 
 
 def options_of(group: Group) -> tuple[Option, ...]:
@@ -42,16 +39,17 @@ class _Row:
     """Units in order."""
 
     def __init__(self, members: Iterable[Member] = ()) -> None:
-        self.turns: list[_Turn] = []
-        self.kinds: list[UnitPlan] = []
+        self.plans: list[UnitPlan] = []
         """What each does, for whatever output."""
+        self.outputs: list[Output | None] = []
+        """For which."""
         for member in members:
             self.add(member)
 
     def add(self, member: Member) -> None:
         """Go on with the units of a group."""
-        self.turns.extend(_turns(member))
-        self.kinds.extend(member.option)
+        self.plans.extend(member.option)
+        self.outputs.extend([member.output] * len(member.option))
 
 
 class Fitting:
@@ -73,30 +71,26 @@ class Fitting:
         self._beside = in_flight - 1
         self._row = _Row()
         self._lean = _Row(lean)
-        self._lengths = [len(member.option) for member in lean]
         self._after = 0
         """Place of the first lean unit after the group in turn."""
         self._known: dict[Option, bool] = {}
 
     def take(self, options: Sequence[Option], output: Output | None) -> None:
         """Choose the first way that fits for a group; the last one is taken to need least."""
-        self._after += self._lengths[len(self.chosen)]
+        self._after += len(options[-1])
         ways = (Member(option, output) for option in options)
         fitting = next(way for way in ways if way.option is options[-1] or self._fits(way))
         self.chosen.append(fitting)
         self._row.add(fitting)
 
     def _fits(self, member: Member) -> bool:
-        before = slice(max(0, len(self._row.turns) - self._beside), None)
+        own, row, lean = _Row([member]), self._row, self._lean
+        before = slice(max(0, len(row.plans) - self._beside), None)
         after = slice(self._after, self._after + self._beside)
-        kinds = (*self._row.kinds[before], *member.option, *self._lean.kinds[after])
-        if kinds not in self._known:
-            together = (*self._row.turns[before], *_turns(member), *self._lean.turns[after])
-            units = [one.units[place] for one, place in together]
-            most_bytes = most_in_window(units, self._beside + 1)
-            self._known[kinds] = most_bytes <= self._spare_bytes
-        return self._known[kinds]
-
-
-def _turns(member: Member) -> list[_Turn]:
-    return [(member, place) for place in range(len(member.option))]
+        plans = (*row.plans[before], *own.plans, *lean.plans[after])
+        if plans not in self._known:
+            outputs = (*row.outputs[before], *own.outputs, *lean.outputs[after])
+            alone = (Member((plan,), output) for plan, output in zip(plans, outputs, strict=True))
+            units = [unit for one in alone for unit in one.units]
+            self._known[plans] = most_in_window(units, self._beside + 1) <= self._spare_bytes
+        return self._known[plans]
