@@ -12,7 +12,6 @@ from graphmerge.neighbours import neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     import numpy as np
 
@@ -30,12 +29,7 @@ class FileReader:
     def __enter__(self) -> FileReader:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._files.close()
 
     def read(self, entry: TensorEntry, start_element: int, buffer: Bytes) -> None:

@@ -21,7 +21,6 @@ from graphmerge.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from graphmerge.hub.channel import Channel
     from graphmerge.hub.messages import WantedFile
@@ -98,12 +97,7 @@ class _Bar:
     def __enter__(self) -> _Bar:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *raised: object) -> None:
         if kind is not None and not self._stop.is_set():
             self.update(-self._told_bytes)  # the next try begins anew
 

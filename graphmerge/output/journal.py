@@ -24,7 +24,6 @@ from graphmerge.output.lock import LOCK_NAME
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-    from types import TracebackType
 
 JOURNAL_NAME = "journal.jsonl"
 """Name of the journal in the unfinished folder."""
@@ -129,12 +128,7 @@ class Journal:
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def _write(self, lines: str) -> None:

@@ -17,7 +17,6 @@ from graphmerge.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -54,12 +53,7 @@ class ShardWriter:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._files.close()
 
     def write(self, slot: TensorSlot, start_byte: int, data: memoryview | NDArray[Any]) -> None:
