@@ -49,6 +49,8 @@ def read_fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, Value]
         begin = place
         tag, place = read_varint(data, place, end)
         number, kind = tag >> 3, tag & 7
+        if not number:
+            raise WireError(f"byte {begin} begins no field")
         if kind == _VARINT:
             value, place = read_varint(data, place, end)
             yield number, value
@@ -57,8 +59,8 @@ def read_fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, Value]
             size, place = read_varint(data, place, end)
         else:
             size = {_FIXED32: 4, _FIXED64: 8}.get(kind, -1)
-        if size < 0 or not number:
-            raise WireError(f"byte {begin} begins no field")
+        if size < 0:
+            raise WireError(f"a field at byte {begin} is of no known kind")
         if size > end - place:
             raise WireError(f"a field at byte {begin} needs {size} bytes, {end - place} are left")
         stored = data[place : place + size]
