@@ -12,8 +12,8 @@ from attrs import evolve
 from graphmerge.errors import CheckpointError, GraphmergeError, Problem
 from graphmerge.execution.allocator import keep_freed_pages
 from graphmerge.execution.batches import Batch, take_batch
-from graphmerge.execution.buffers import BufferPool
 from graphmerge.execution.made_reading import MadeReaders
+from graphmerge.execution.pool import BufferPool
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.running import RunningUnit
 from graphmerge.execution.shared import SharedValues

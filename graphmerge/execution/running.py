@@ -12,7 +12,7 @@ from graphmerge.statistics import reduction, small
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from graphmerge.execution.buffers import BufferPool
+    from graphmerge.execution.pool import BufferPool
     from graphmerge.execution.reading import Bytes
     from graphmerge.execution.shared import SharedValues
     from graphmerge.graph import Node

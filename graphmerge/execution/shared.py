@@ -10,7 +10,7 @@ from graphmerge.graph import is_statistic
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from graphmerge.execution.buffers import BufferPool
+    from graphmerge.execution.pool import BufferPool
     from graphmerge.execution.reading import Bytes
     from graphmerge.graph import Node
     from graphmerge.schedule.units import Unit

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from graphmerge.checkpoint.reading import read_checkpoint
-from graphmerge.execution.buffers import BufferPool
 from graphmerge.execution.engine import execute
 from graphmerge.execution.events import Progress
+from graphmerge.execution.pool import BufferPool
 from graphmerge.execution.reading import FileReader
 from graphmerge.graph import Graph, Output, make_node
 from graphmerge.ops import AddDelta, LoadTensor, TaskVector
@@ -103,7 +103,7 @@ def test_freed_buffers_leave_room_for_the_states_of_reductions(graph, monkeypatc
 
     def counted_take(self, size_bytes):
         buffer = take(self, size_bytes)
-        resident.append(self._held_bytes)
+        resident.append(self.held_bytes)
         return buffer
 
     monkeypatch.setattr(BufferPool, "take", counted_take)

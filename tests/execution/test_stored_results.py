@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from graphmerge.checkpoint.reading import read_checkpoint
-from graphmerge.execution.buffers import BufferPool
 from graphmerge.execution.engine import execute
 from graphmerge.execution.events import Progress
+from graphmerge.execution.pool import BufferPool
 from graphmerge.graph import Graph, Output, make_node
 from graphmerge.ops import AddDelta, Cast, LoadTensor, Scale, SignConsensus, TaskVector
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
