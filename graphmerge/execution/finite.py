@@ -15,23 +15,25 @@ if TYPE_CHECKING:
     from graphmerge.execution.tiles import TileTask
     from graphmerge.graph import Node
 
-_EXPONENTS: dict[DType, tuple[type[np.unsignedinteger[Any]], int]] = {
-    DType.F16: (np.uint16, 0x7C00),
-    DType.BF16: (np.uint16, 0x7F80),
-    DType.F32: (np.uint32, 0x7F800000),
-    DType.F64: (np.uint64, 0x7FF0000000000000),
+_INTEGERS: dict[DType, tuple[type[np.signedinteger[Any]], type[np.unsignedinteger[Any]], int]] = {
+    DType.F16: (np.int16, np.uint16, 0x7C00),
+    DType.BF16: (np.int16, np.uint16, 0x7F80),
+    DType.F32: (np.int32, np.uint32, 0x7F800000),
+    DType.F64: (np.int64, np.uint64, 0x7FF0000000000000),
 }
-"""An unsigned integer of the dtype's size, and the bits of its exponent: all set in NaN and
-infinity."""
+"""Integers of the dtype's size, and the bits of infinity: no finite number has a larger magnitude,
+and NaN has."""
 
 
 def is_finite(stored: Bytes, dtype: DType) -> bool:
     """Whether no element is NaN or infinite; True for dtypes that have neither."""
-    if dtype not in _EXPONENTS:
+    if dtype not in _INTEGERS or not len(stored):
         return True
-    integer, exponent = _EXPONENTS[dtype]
-    words, mask = stored.view(integer), integer(exponent)
-    return not len(words) or bool((words & mask).max() != mask)
+    signed, unsigned, infinity = _INTEGERS[dtype]
+    sign_bit = 1 << (dtype.bits - 1)
+    # numbers without the sign bit are the largest of signed integers, those with it of unsigned
+    largest, most_negative = stored.view(signed).max(), stored.view(unsigned).max()
+    return bool(int(largest) < infinity and int(most_negative) < sign_bit + infinity)
 
 
 def not_finite(task: TileTask, stored: Mapping[Node, Bytes]) -> tuple[Node, ...]:
