@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from graphmerge.cli import exit_codes
+from graphmerge.cli.say import say
 from graphmerge.collection import paused_collection
 from graphmerge.errors import GraphmergeError, shortened
 
@@ -65,10 +66,10 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except GraphmergeError as error:
             for problem in shortened(error.problems, most=_SHOWN_PROBLEMS):
-                typer.echo(f"error: {problem}", err=True)
+                say(f"error: {problem}", err=True)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
+            say("interrupted", err=True)
             raise typer.Exit(exit_codes.INTERRUPTED) from None
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -86,7 +87,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"graphmerge {version('graphmerge')}")
+        say(f"graphmerge {version('graphmerge')}")
         raise typer.Exit
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from graphmerge import calibration
+from graphmerge.cli.say import say
 from graphmerge.schedule.executors import Executor
 from graphmerge.units import format_bytes
 
@@ -22,11 +23,11 @@ def calibrate(
     if executor is not None:
         from graphmerge.cli.baseline import baseline_peak_bytes  # noqa: PLC0415 - a merge of its own
 
-        typer.echo(baseline_peak_bytes(executor, workers))
+        say(str(baseline_peak_bytes(executor, workers)))
         return
     for each in Executor:
         reserved = calibration.calibrated(each)
-        typer.echo(
+        say(
             f"reserved by {each.value}: {format_bytes(reserved.base_bytes)}, "
             f"and {format_bytes(reserved.worker_bytes)} for each worker"
         )

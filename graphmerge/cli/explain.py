@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.tree import Tree
 
+from graphmerge.cli.say import visible
 from graphmerge.errors import InputError, Problem
 from graphmerge.graph import Access, Node, Output
 from graphmerge.ops import LoadTensor
@@ -29,7 +30,7 @@ def explanation(plan: Plan, tensor: str) -> Tree:
         hint = suggest(tensor, outputs) or "see `graphmerge plan --verbose` for the names"
         raise InputError(Problem("no such output tensor", "--explain", repr(tensor), hint=hint))
     output = outputs[tensor]
-    tree = Tree(tensor + (f"  (copied: {output.reason})" if output.reason else ""))
+    tree = Tree(visible(tensor) + (f"  (copied: {output.reason})" if output.reason else ""))
     fates = _fates(plan, output)
     drawn: set[Node] = set()
     stack = [(tree, output.node)]
@@ -37,7 +38,7 @@ def explanation(plan: Plan, tensor: str) -> Tree:
         parent, node = stack.pop()
         is_repeated = node in drawn and bool(node.inputs)
         label = _label(node, plan.request.device) + fates.get(look_through(node), "")
-        branch = parent.add(label + (" (above)" if is_repeated else ""))
+        branch = parent.add(visible(label) + (" (above)" if is_repeated else ""))
         if not is_repeated:
             drawn.add(node)
             stack.extend((branch, value) for value in reversed(node.inputs))

@@ -10,6 +10,7 @@ import typer
 from graphmerge.adapters.extraction import EVERY_MODULE, extract
 from graphmerge.adapters.output import AdapterInput
 from graphmerge.cli import options
+from graphmerge.cli.say import say
 from graphmerge.errors import InputError, Problem
 from graphmerge.places import load_named
 
@@ -47,7 +48,7 @@ def extract_lora(
         with_card=write_model_card,
     )
     for module in found.modules:
-        typer.echo(f"{module.module}: rank {module.rank}, relative error {module.error:.3g}")
+        say(f"{module.module}: rank {module.rank}, relative error {module.error:.3g}")
     for warning in found.warnings:
-        typer.echo(warning, err=True)
-    typer.echo(f"wrote {out}: factors of {len(found.modules)} modules")
+        say(warning, err=True)
+    say(f"wrote {out}: factors of {len(found.modules)} modules")

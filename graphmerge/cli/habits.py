@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from attrs import frozen
 
+from graphmerge.cli.say import say
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -91,7 +93,7 @@ def accept_habits(command: Callable[..., None]) -> Callable[..., None]:
         given = [(habit, values.pop(habit.name)) for habit in HABITS]
         for habit, value in given:
             if value != habit.idle and not values.get("quiet"):
-                typer.echo(habit.note(value), err=True)
+                say(habit.note(value), err=True)
         command(**values)
 
     own = inspect.signature(command, eval_str=True)  # typer evaluates only what it looks up itself

@@ -11,6 +11,7 @@ from attrs import asdict
 from graphmerge.checkpoint.folding import fold_names
 from graphmerge.checkpoint.summary import CheckpointSummary, summarise
 from graphmerge.cli import options
+from graphmerge.cli.say import say
 from graphmerge.places import read_named
 from graphmerge.reporting.columns import columns
 from graphmerge.reporting.wording import counted
@@ -41,10 +42,10 @@ def inspect(
     found = read_named(checkpoint)
     summary = summarise(found)
     if as_json:
-        typer.echo(json.dumps(asdict(summary), indent=2))
+        say(json.dumps(asdict(summary), indent=2))
         return
     for line in (*_lines(summary), *_tensor_lines(found)):
-        typer.echo(line)
+        say(line)
 
 
 def _lines(summary: CheckpointSummary) -> list[str]:

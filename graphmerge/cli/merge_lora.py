@@ -8,6 +8,7 @@ import typer
 
 from graphmerge.adapters.merging import How, WeightedAdapter, merge_adapters
 from graphmerge.cli import options
+from graphmerge.cli.say import say
 from graphmerge.errors import InputError, Problem
 from graphmerge.places import load_named_adapter
 
@@ -51,4 +52,4 @@ def merge_lora(
     )
     least, most = min(ranks.values()), max(ranks.values())
     shown = f"rank {most}" if least == most else f"ranks {least} to {most}"
-    typer.echo(f"wrote {out}: factors of {len(ranks)} modules, {shown}")
+    say(f"wrote {out}: factors of {len(ranks)} modules, {shown}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from graphmerge.cli import exit_codes
+from graphmerge.cli.say import say
 from graphmerge.plugins import installed_plugins
 from graphmerge.reporting.columns import columns
 
@@ -13,9 +14,7 @@ def plugins() -> None:
     """List the methods and readers that installed packages bring, and what is wrong with them."""
     reports = installed_plugins()
     if not reports:
-        typer.echo(
-            "no plug-ins: no installed package has entry points in graphmerge.methods or .readers"
-        )
+        say("no plug-ins: no installed package has entry points in graphmerge.methods or .readers")
         return
     rows = [("kind", "name", "package", "from", "state")]
     rows += [
@@ -23,9 +22,9 @@ def plugins() -> None:
         for one in reports
     ]
     for line in columns(rows):
-        typer.echo(line)
+        say(line)
     problems = [report.problem for report in reports if report.problem]
     for problem in problems:
-        typer.echo(f"error: {problem}", err=True)
+        say(f"error: {problem}", err=True)
     if problems:
         raise typer.Exit(exit_codes.BROKEN_PLUGIN)

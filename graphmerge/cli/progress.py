@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from graphmerge.cli.say import visible
 from graphmerge.execution.peak import resident_bytes
 from graphmerge.units import format_bytes
 
@@ -84,7 +85,7 @@ class RunDisplay:
         self._print(f"warning: {text}")
 
     def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import typer
 
 from graphmerge import hub
 from graphmerge.cli import options
+from graphmerge.cli.say import say
 from graphmerge.cli.verify import verified
 from graphmerge.errors import InputError, Problem
 from graphmerge.output import read_manifest
@@ -48,7 +49,7 @@ def push(
         revision=revision,
         message=message or _message(manifest),
     )
-    typer.echo(f"pushed {out} to {url}")
+    say(f"pushed {out} to {url}")
 
 
 def _message(manifest: Manifest) -> str:

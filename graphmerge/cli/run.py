@@ -9,6 +9,7 @@ import typer
 from graphmerge.cli import exit_codes, options
 from graphmerge.cli.habits import accept_habits
 from graphmerge.cli.progress import RunDisplay, bytes_progress
+from graphmerge.cli.say import say
 from graphmerge.output import unfinished_commits
 from graphmerge.pipeline import (
     Compiled,
@@ -120,10 +121,10 @@ def run(
         with RunDisplay(plan, quiet=quiet) as display:
             report = run_plan(compiled, plan, out, run_options, display)
     except KeyboardInterrupt:
-        typer.echo("interrupted: run the same command again to continue", err=True)
+        say("interrupted: run the same command again to continue", err=True)
         raise typer.Exit(exit_codes.INTERRUPTED) from None
     for line in _result(plan, report, shard_count(plan, run_options.shard_bytes)):
-        typer.echo(line)
+        say(line)
 
 
 def _download(compiled: Compiled, plan: Plan, *, quiet: bool) -> None:
@@ -136,7 +137,7 @@ def _download(compiled: Compiled, plan: Plan, *, quiet: bool) -> None:
         with bytes_progress("download", missing_bytes, quiet=quiet) as advance:
             download(compiled, plan, advance)
         files = counted(sum(len(one.missing_files) for one in wanted), "file")
-        typer.echo(f"downloaded {files}, {format_bytes(missing_bytes)}", err=True)
+        say(f"downloaded {files}, {format_bytes(missing_bytes)}", err=True)
 
 
 def _result(plan: Plan, report: RunReport, shards: int) -> Iterator[str]:

@@ -13,6 +13,7 @@ from rich.tree import Tree
 
 from graphmerge.cli import options
 from graphmerge.cli.console import stdout_console
+from graphmerge.cli.say import say, visible
 from graphmerge.errors import InputError, Problem
 from graphmerge.output.failures import write_errors
 from graphmerge.pipeline import Compiled, compile_recipe
@@ -43,11 +44,11 @@ def show(
     options.load_plugins(plugin)
     compiled = compile_recipe(recipe)
     for warning in compiled.build.graph.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
     drawing = fold_graph(compiled.build.graph)
     title = f"{compiled.recipe.origin}: {compiled.recipe.methods}"
     if as_json:
-        typer.echo(json.dumps(_content(compiled, drawing), indent=2))
+        say(json.dumps(_content(compiled, drawing), indent=2))
     elif dot is not None:
         _write(dot, dot_text(drawing, title), drawing)
     elif svg is not None:
@@ -64,7 +65,7 @@ def show(
 def _write(file: Path, text: str, drawing: Drawing) -> None:
     with write_errors(file):
         file.write_bytes(text.encode("utf-8", "replace"))
-    typer.echo(f"wrote {file}: {counted(len(drawing.nodes), 'node')}")
+    say(f"wrote {file}: {counted(len(drawing.nodes), 'node')}")
 
 
 def _content(compiled: Compiled, drawing: Drawing) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def _tree(group: Group) -> Tree:
     for edge in group.edges:
         inputs[edge.target].append(edge.source)
     uses = Counter(edge.source for edge in group.edges)
-    tree = Tree("\n  ".join(group.heading()))
+    tree = Tree(visible("\n  ".join(group.heading())))
     drawn: set[str] = set()
     stack = [(tree, group.output)]
     while stack:
@@ -107,7 +108,7 @@ def _tree(group: Group) -> Tree:
             parent.add(f"{name} (above)")
             continue
         drawn.add(name)
-        branch = parent.add(label)
+        branch = parent.add(visible(label))
         stack.extend((branch, value) for value in reversed(inputs[name]))
     return tree
 

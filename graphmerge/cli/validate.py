@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import typer
-
 from graphmerge.cli import options
+from graphmerge.cli.say import say
 from graphmerge.pipeline import compile_recipe
 from graphmerge.reporting.wording import counted
 
@@ -15,11 +14,11 @@ def validate(recipe: options.RecipePath, plugin: options.Plugins = None) -> None
     compiled = compile_recipe(recipe)
     graph = compiled.build.graph
     for warning in graph.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
     for note in graph.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     models = len(compiled.models) - len(compiled.recipe.statistics())
-    typer.echo(
+    say(
         f"{recipe}: valid; {compiled.recipe.methods} of {counted(models, 'model')} "
         f"into {counted(len(graph.outputs), 'tensor')}"
     )

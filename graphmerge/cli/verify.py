@@ -9,6 +9,7 @@ from attrs import fields
 
 from graphmerge.cli import exit_codes, options
 from graphmerge.cli.progress import bytes_progress
+from graphmerge.cli.say import say
 from graphmerge.output import VerifyReport, read_manifest
 from graphmerge.output import verify as verify_output
 from graphmerge.reporting.wording import counted
@@ -26,7 +27,7 @@ def verify(out: options.OutPath) -> None:
     manifest = read_manifest(out)
     report = verified(out, manifest)
     tensors = counted(len(manifest.tensors), "tensor")
-    typer.echo(f"{out}: {tensors} intact, {format_bytes(report.read_bytes)} read")
+    say(f"{out}: {tensors} intact, {format_bytes(report.read_bytes)} read")
 
 
 def verified(out: Path, manifest: Manifest) -> VerifyReport:
@@ -40,9 +41,9 @@ def verified(out: Path, manifest: Manifest) -> VerifyReport:
     with bytes_progress(f"verify {out.name}", total_bytes) as advance:
         report = verify_output(out, manifest=manifest, progress=advance)
     for line in _findings(report):
-        typer.echo(line, err=True)
+        say(line, err=True)
     if not report.is_intact:
-        typer.echo(f"{out}: damaged", err=True)
+        say(f"{out}: damaged", err=True)
         raise typer.Exit(exit_codes.DAMAGED)
     return report
 
