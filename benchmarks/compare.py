@@ -105,16 +105,20 @@ def check_mergekit(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def programs_of(arguments: argparse.Namespace) -> dict[str, Callable[[Path, Path], Command]]:
-    """The command of each program, as a function of recipe and output."""
+    """The command of each program, as a function of recipe and output.
+
+    The floor comes right after graphmerge: what the host of a virtual machine gives changes within
+    minutes, and mergekit takes that long.
+    """
     limits = ("--memory-budget", arguments.memory_budget, "--workers", arguments.workers)
     programs: dict[str, Callable[[Path, Path], Command]] = {
         "graphmerge": lambda recipe, out: graphmerge("run", recipe, out, *limits, "--quiet"),
-        "mergekit": lambda recipe, out: [
-            *(arguments.mergekit.absolute(), recipe, out, *MERGEKIT_FLAGS)
-        ],
         "floor": lambda recipe, out: [
             *(sys.executable, HERE / "floor.py", out),
             *(f"{model}:{share}" for model, share in shares(recipe).items()),
+        ],
+        "mergekit": lambda recipe, out: [
+            *(arguments.mergekit.absolute(), recipe, out, *MERGEKIT_FLAGS)
         ],
     }
     if arguments.no_mergekit:
