@@ -7,15 +7,19 @@ import os
 import platform
 import subprocess
 import sys
-from pathlib import Path
+import tempfile
+from typing import TYPE_CHECKING
 
 import xxhash
 
 from graphmerge.errors import MachineError, Problem
-from graphmerge.machine import installed_version
+from graphmerge.machine import cache_folder, installed_version
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.plan import Reserved
 from graphmerge.units import MIB
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DEFAULTS = {
     Executor.COPY: Reserved(base_bytes=128 * MIB, worker_bytes=8 * MIB, calibrated=False),
@@ -60,10 +64,17 @@ def calibrated(executor: Executor) -> Reserved:
 
 
 def _peak_of_process(executor: Executor, *, workers: int) -> int:
-    """Peak of a fresh process that has loaded what an executor needs and run tiles."""
+    """Peak of a fresh process that has loaded what an executor needs and run tiles.
+
+    It finds nothing in a cache: compiling takes memory, and some process is the first.
+    """
     options = ("--executor", executor.value, "--workers", str(workers))
     command = [sys.executable, "-m", "graphmerge.cli", "calibrate", *options]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory(prefix="graphmerge-") as empty:
+        environment = {**os.environ, "XDG_CACHE_HOME": empty}
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment
+        )
     if result.returncode != 0:
         last = result.stderr.strip().splitlines()[-1:] or [""]
         raise MachineError(Problem("measuring the memory of the libraries failed", got=last[0]))
@@ -85,8 +96,7 @@ def _remember(executor: Executor, reserved: Reserved) -> None:
 
 def _cache_file(executor: Executor) -> Path:
     """One file per executor, interpreter, machine and versions of packages."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     packages = [f"{name}=={installed_version(name)}" for name in _PACKAGES]
     identity = [sys.version, sys.prefix, platform.platform(), platform.processor(), *packages]
     digest = xxhash.xxh3_64_hexdigest("\0".join(identity).encode())
-    return Path(root) / "graphmerge" / f"reserved-{executor.value}-{digest}.json"
+    return cache_folder() / f"reserved-{executor.value}-{digest}.json"

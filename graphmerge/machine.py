@@ -1,4 +1,4 @@
-"""What this machine offers: cores and memory."""
+"""What this machine offers: cores, memory, packages and a folder for caches."""
 
 from __future__ import annotations
 
@@ -45,6 +45,12 @@ def installed_versions() -> dict[str, str]:
     """Versions of python and of the packages that an output's bytes or files may depend on."""
     packages = ("torch", "llvmlite", "numpy", "safetensors")
     return {"python": python_version()} | {name: installed_version(name) for name in packages}
+
+
+def cache_folder() -> Path:
+    """Where this user's processes keep what they can make again; it may not exist yet."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "graphmerge"
 
 
 def default_workers() -> int:

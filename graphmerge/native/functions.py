@@ -1,4 +1,4 @@
-"""Native functions of programs: compiled when first asked for, once per process."""
+"""Native functions of programs: made when first asked for, once per process."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from attrs import frozen
-from llvmlite import binding
 
+from graphmerge.native.machine_code import loaded
 from graphmerge.native.region import emit_region
 from graphmerge.native.registry import lowering
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
@@ -51,7 +51,7 @@ class NativeFunction:
 
     def __init__(self, program: Program, layout: FusedLayout, given: Sequence[Arguments]) -> None:
         self.layout = layout
-        self._engine = compiled(str(emit_region(program, layout, given)))
+        self._engine = loaded(str(emit_region(program, layout, given)))
         self.call = _SIGNATURE(self._engine.get_function_address("region"))
 
 
@@ -190,22 +190,3 @@ def once(make: Callable[..., Made]) -> Callable[..., Made]:
             return known(*args)
 
     return locked
-
-
-def compiled(code: str) -> binding.ExecutionEngine:
-    """Machine code for this machine, in memory."""
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    machine = binding.Target.from_default_triple().create_target_machine(
-        cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=2
-    )
-    module = binding.parse_assembly(code)
-    module.verify()
-    options = binding.PipelineTuningOptions(speed_level=2)
-    options.loop_vectorization = False  # the code is made of vectors already
-    options.slp_vectorization = False
-    passes = binding.create_pass_builder(machine, options)
-    passes.getModulePassManager().run(module, passes)
-    engine = binding.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    return engine

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from llvmlite import ir
 
-from graphmerge.native.functions import compiled, once
+from graphmerge.native.functions import once
 from graphmerge.native.loops import at, integer, load_element, loop, variable
+from graphmerge.native.machine_code import loaded
 from graphmerge.native.types import (
     DOUBLE,
     FLOAT,
@@ -70,7 +71,7 @@ class NativeProduct:
 
 @once
 def _function(item_bytes: int) -> tuple[Callable[..., None], binding.ExecutionEngine]:
-    engine = compiled(str(emit_low_rank_product(FLOAT if item_bytes == 4 else DOUBLE)))
+    engine = loaded(str(emit_low_rank_product(FLOAT if item_bytes == 4 else DOUBLE)))
     return _SIGNATURE(engine.get_function_address("low_rank_product")), engine
 
 

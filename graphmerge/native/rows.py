@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from graphmerge.native.divergence import emit_row_divergences
-from graphmerge.native.functions import compiled, once
+from graphmerge.native.functions import once
+from graphmerge.native.machine_code import loaded
 from graphmerge.native.ranking import emit_ranking
 from graphmerge.ops.masks import mask_parameters, ranked_limits
 
@@ -93,7 +94,7 @@ class DivergentRows:
 
 @once
 def _ranking() -> tuple[Callable[..., None], binding.ExecutionEngine]:
-    engine = compiled(str(emit_ranking()))
+    engine = loaded(str(emit_ranking()))
     return _RANKING(engine.get_function_address("rank_rows")), engine
 
 
@@ -101,7 +102,7 @@ def _ranking() -> tuple[Callable[..., None], binding.ExecutionEngine]:
 def _divergences(
     dtypes: tuple[DType, ...],
 ) -> tuple[Callable[..., None], binding.ExecutionEngine]:
-    engine = compiled(str(emit_row_divergences(dtypes)))
+    engine = loaded(str(emit_row_divergences(dtypes)))
     return _DIVERGENCES(engine.get_function_address("row_divergences")), engine
 
 

@@ -135,3 +135,18 @@ def _read_all(descriptor):
         if not data:
             return
         yield data
+
+
+def test_a_second_process_finds_the_machine_code_of_the_first(folder, uncalibrated):
+    """Whatever hashes are: the text that is compiled does not depend on them."""
+    found = []
+    for seed in ("1", "2"):
+        environment = {**uncalibrated, "PYTHONHASHSEED": seed}
+        result = folder.process("run", "ties.yml", f"out{seed}", env=environment)
+        assert result.returncode == 0, result.stderr
+        native = folder.path / "cache" / "graphmerge" / "native"
+        found.append({file.name: file.stat().st_ino for file in native.iterdir()})
+    assert found[0]
+    assert found[0] == found[1]
+    first, second = (folder.path / f"out{seed}" / "model.safetensors" for seed in (1, 2))
+    assert first.read_bytes() == second.read_bytes()
