@@ -19,14 +19,29 @@ _HUGE_PAGE_BYTES = 2**21
 def anonymous_memory(size_bytes: int) -> mmap.mmap:
     """Page-aligned memory from the kernel: resident only where touched, returned when let go.
 
-    Large buffers are asked for in huge pages, which the kernel clears five times as fast (measured
-    0.04 s of CPU for 256 MiB instead of 0.2) and which lie within the buffer, if there are any.
+    Large buffers are asked for in huge pages, which lie within them.
     """
     memory = mmap.mmap(-1, max(size_bytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    ask_for_huge_pages(memory, 0, size_bytes)
+    return memory
+
+
+def ask_for_huge_pages(memory: mmap.mmap, start: int, size_bytes: int) -> None:
+    """Have a part of a mapping in huge pages, if it is large and the kernel has some.
+
+    They are cleared five times as fast: measured 0.04 s of CPU for 256 MiB instead of 0.2.
+    """
     if sys.platform == "linux" and size_bytes >= _HUGE_PAGE_BYTES:
         with suppress(OSError):  # a kernel without them
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    return memory
+            memory.madvise(mmap.MADV_HUGEPAGE, start, size_bytes)
+
+
+def return_pages(memory: mmap.mmap, start: int, size_bytes: int) -> None:
+    """Give pages back to the kernel; no huge page reaches into them from their neighbours later."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # a kernel without huge pages
+            memory.madvise(mmap.MADV_NOHUGEPAGE, start, size_bytes)
+    memory.madvise(mmap.MADV_DONTNEED, start, size_bytes)
 
 
 class Arena:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import define
 
-from graphmerge.execution.buffers import anonymous_memory
+from graphmerge.execution.buffers import anonymous_memory, ask_for_huge_pages, return_pages
 
 if TYPE_CHECKING:
     from graphmerge.execution.reading import Bytes
@@ -53,7 +53,7 @@ class _Piece:
             released = min(released, _whole_pages(wanted_bytes))
             start = self.stop - released
         if released:
-            self.mapping.madvise(mmap.MADV_DONTNEED, start, self.stop - start)
+            return_pages(self.mapping, start, self.stop - start)
         self.resident_bytes -= released
         return released
 
@@ -105,7 +105,10 @@ class BufferPool:
         left, cut = piece.left_resident_bytes(length), piece.start + length
         if cut < piece.stop:
             self._free.append(_Piece(piece.mapping, cut, piece.stop, left))
-        self._grow(piece.growth_bytes(length))
+        growth = piece.growth_bytes(length)
+        self._grow(growth)
+        if growth:
+            ask_for_huge_pages(piece.mapping, piece.start, length)
         return _Piece(piece.mapping, piece.start, cut, length)
 
     def _grow(self, more_bytes: int) -> None:
