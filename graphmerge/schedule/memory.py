@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from attrs import frozen
 
-from graphmerge.graph import Graph, Node, Workspace
 from graphmerge.schedule.batching import most_at_once
 from graphmerge.schedule.plan import Memory, Reserved, UnitPlan
 from graphmerge.schedule.program import is_read
@@ -15,6 +14,7 @@ from graphmerge.schedule.tiling import tile_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
 
+    from graphmerge.graph import Graph, Node
     from graphmerge.schedule.order import Kinds, Order
     from graphmerge.schedule.units import Pass
 
@@ -82,7 +82,7 @@ def tile_memory(
     slots = len(program.registers) + len(buffers)
     return TileMemory(
         program.register_bytes_per_element * elements + slots * ALIGNMENT,
-        max(reading, *(need.at(elements) for need in (*program.workspaces, _check(part)))),
+        max((reading, *(need.at(elements) for need in program.workspaces))),
         buffer_bytes,
         max((need.shared_bytes for need in program.workspaces), default=0),
     )
@@ -94,12 +94,6 @@ def _reading_bytes(load: Node) -> int:
         return 0
     own = load.op.workspace(tuple(value.spec for value in load.inputs)).fixed_bytes
     return own + max(map(_reading_bytes, load.inputs))
-
-
-def _check(part: Pass) -> Workspace:
-    """What looking for NaN in the tile of one load takes: a copy of it."""
-    bits = max((load.spec.dtype.bits for load in part.program.loads), default=0)
-    return Workspace(-(-bits // 8))
 
 
 Tiles: TypeAlias = "Sequence[tuple[UnitPlan, int, list[TileMemory]]]"
