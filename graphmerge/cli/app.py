@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 from importlib import import_module
@@ -13,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from graphmerge.cli import exit_codes
-from graphmerge.cli.say import say
+from graphmerge.cli.say import SayingHandler, say
 from graphmerge.collection import paused_collection
 from graphmerge.errors import GraphmergeError, shortened
 
@@ -104,6 +105,7 @@ def _root(_version: _Version = False) -> None:
 
 def main() -> None:
     """Entry point of the `graphmerge` script."""
+    logging.getLogger("graphmerge").addHandler(SayingHandler())
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads would only wait, spinning
     try:
         app()

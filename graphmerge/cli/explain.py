@@ -30,7 +30,7 @@ def explanation(plan: Plan, tensor: str) -> Tree:
         hint = suggest(tensor, outputs) or "see `graphmerge plan --verbose` for the names"
         raise InputError(Problem("no such output tensor", "--explain", repr(tensor), hint=hint))
     output = outputs[tensor]
-    tree = Tree(visible(tensor) + (f"  (copied: {output.reason})" if output.reason else ""))
+    tree = Tree(visible(tensor + (f"  (copied: {output.reason})" if output.reason else "")))
     fates = _fates(plan, output)
     drawn: set[Node] = set()
     stack = [(tree, output.node)]

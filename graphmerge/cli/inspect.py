@@ -42,7 +42,7 @@ def inspect(
     found = read_named(checkpoint)
     summary = summarise(found)
     if as_json:
-        say(json.dumps(asdict(summary), indent=2))
+        typer.echo(json.dumps(asdict(summary), indent=2))
         return
     for line in (*_lines(summary), *_tensor_lines(found)):
         say(line)

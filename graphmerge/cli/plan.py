@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graphmerge.cli import options
-from graphmerge.cli.say import say, visible
+from graphmerge.cli.say import visible
 from graphmerge.collection import paused_collection
 from graphmerge.pipeline import compile_recipe, make_plan
 from graphmerge.reporting.plan_json import plan_json
@@ -59,10 +59,10 @@ def plan(
         return
     found = report(made, shards=shard_count(made, shard_bytes))
     if as_json:
-        say(plan_json(compiled, found))
+        typer.echo(plan_json(compiled, found))
     else:
         for style, lines in groupby(plan_lines(compiled, found, verbose=verbose), key=_style):
-            _print("\n".join(line.text for line in lines), style)
+            _print("\n".join(visible(line.text) for line in lines), style)
     made.validate()
 
 
@@ -72,13 +72,13 @@ def _style(line: Line) -> str:
 
 def _print(text: str, style: str) -> None:
     if not style:
-        say(text)
+        typer.echo(text)
         return
     from rich.text import Text  # noqa: PLC0415 - slow to import, and most plans need no colour
 
     from graphmerge.cli.console import stdout_console  # noqa: PLC0415 - as above
 
-    stdout_console().print(Text(visible(text), style=style), soft_wrap=True)
+    stdout_console().print(Text(text, style=style), soft_wrap=True)
 
 
 def _draw(made: Plan, tensor: str) -> None:

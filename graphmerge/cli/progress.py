@@ -94,7 +94,7 @@ def bytes_progress(
 ) -> Iterator[Callable[[int], None]]:
     """A bar over bytes; yields the function that moves it by a number of bytes."""
     with _progress(Console(stderr=True), quiet=quiet) as progress:
-        task = progress.add_task(name, total=total_bytes)
+        task = progress.add_task(visible(name), total=total_bytes)
         yield lambda size_bytes: progress.advance(task, size_bytes)
 
 

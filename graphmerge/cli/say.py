@@ -1,28 +1,37 @@
-"""Print text that may hold names from files and recipes."""
+"""Print lines that may hold names from files and recipes."""
 
 from __future__ import annotations
 
+import logging
+import unicodedata
+
 import typer
 
-
-def visible(text: str) -> str:
-    """The text with an escape for each character that a terminal would obey instead of showing.
-
-    Line ends and tabs stay: they are the command's own.
-    """
-    if text.isprintable():
-        return text
-    return "".join(character if _is_shown(character) else _escaped(character) for character in text)
+_OBEYED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Categories of Unicode that a terminal does not show as they are: controls (ends of lines among
+them), what turns the direction of text, halves of pairs, and other ends of lines."""
 
 
-def say(text: str, *, err: bool = False) -> None:
-    """Print a text on stdout, or on stderr."""
-    typer.echo(visible(text), err=err)
+def visible(line: str) -> str:
+    """A line with an escape for each character that a terminal would obey instead of showing."""
+    if line.isprintable():
+        return line
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in _OBEYED
+        else character
+        for character in line
+    )
 
 
-def _is_shown(character: str) -> bool:
-    return character.isprintable() or character in "\n\t"
+def say(line: str, *, err: bool = False) -> None:
+    """Print a line on stdout, or on stderr."""
+    typer.echo(visible(line), err=err)
 
 
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+class SayingHandler(logging.Handler):
+    """Prints what is logged on stderr, a line for each record."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        say(self.format(record), err=True)

@@ -48,7 +48,7 @@ def show(
     drawing = fold_graph(compiled.build.graph)
     title = f"{compiled.recipe.origin}: {compiled.recipe.methods}"
     if as_json:
-        say(json.dumps(_content(compiled, drawing), indent=2))
+        typer.echo(json.dumps(_content(compiled, drawing), indent=2))
     elif dot is not None:
         _write(dot, dot_text(drawing, title), drawing)
     elif svg is not None:
@@ -98,7 +98,7 @@ def _tree(group: Group) -> Tree:
     for edge in group.edges:
         inputs[edge.target].append(edge.source)
     uses = Counter(edge.source for edge in group.edges)
-    tree = Tree(visible("\n  ".join(group.heading())))
+    tree = Tree("\n  ".join(map(visible, group.heading())))
     drawn: set[str] = set()
     stack = [(tree, group.output)]
     while stack:

@@ -1,19 +1,23 @@
 """Names from files cannot command the terminal: what it would obey is printed as an escape."""
 
 import json
+import logging
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from graphmerge.cli.say import visible
+from graphmerge.cli.say import SayingHandler, visible
 
 NAME = "model.norm.weight"
-HOSTILE = "a.norm\x1b[31m\x07\u202eweight"
-SHOWN = r"a.norm\x1b[31m\x07\u202eweight"
+HOSTILE = "a.norm\x1b[31m\x07\u202e\nerror: weight"
+SHOWN = r"a.norm\x1b[31m\x07\u202e\nerror: weight"
+MODEL = "second\x1b[32m"
+"""A folder with a hostile name."""
+OBEYED = {"\x1b", "\x07", "\u202e"}
 WEIGHTED = {
     "merge_method": "linear",
-    "models": [{"model": "first", "parameters": {"weight": 1.0}}, {"model": "second"}],
+    "models": [{"model": "first", "parameters": {"weight": 1.0}}, {"model": MODEL}],
     "parameters": {"weight": 1.0},
 }
 
@@ -33,7 +37,8 @@ def rename(path):
 
 @pytest.fixture
 def hostile(folder):
-    for model in ("first", "second"):
+    (folder.path / "second").rename(folder.path / MODEL)
+    for model in ("first", MODEL):
         rename(folder.path / model)
     folder.write("linear.yml", WEIGHTED)
     return folder
@@ -53,26 +58,48 @@ def test_no_name_reaches_the_terminal_as_it_is(hostile, command):
     result = hostile.invoke(*command)
     said = result.stdout + result.stderr
     assert SHOWN in said
-    assert not {"\x1b", "\x07", "\u202e"} & set(said)
+    assert not OBEYED & set(said)
+    assert "\nerror: weight" not in said
 
 
 def test_no_name_reaches_the_terminal_in_a_drawing(folder):
-    model = folder.path / "single"
+    model = folder.path / MODEL
     model.mkdir()
     save_file({HOSTILE: torch.ones(3)}, model / "model.safetensors")
-    folder.write("copy.yml", {"merge_method": "passthrough", "models": [{"model": "single"}]})
+    folder.write("copy.yml", {"merge_method": "passthrough", "models": [{"model": MODEL}]})
     said = folder.invoke("show", "copy.yml").stdout
     assert SHOWN in said
-    assert "\x1b" not in said
+    assert r"load-tensor(second\x1b[32m)" in said
+    assert not OBEYED & set(said)
 
 
 def test_no_name_reaches_the_terminal_in_an_error(folder):
     rename(folder.path / "base")
     said = folder.invoke("plan", "ties.yml").stderr
     assert f"first has no tensor {SHOWN}" in said
-    assert "\x1b" not in said
+    assert not OBEYED & set(said)
+
+
+def test_no_name_reaches_the_terminal_where_a_file_is_damaged(hostile):
+    hostile.invoke("run", "linear.yml", "out")
+    file = hostile.path / "out" / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    start = 8 + int.from_bytes(data[:8], "little")
+    entry = json.loads(data[8:start])[HOSTILE]
+    data[start + entry["data_offsets"][0]] ^= 1
+    file.write_bytes(data)
+    said = hostile.invoke("verify", "out").stderr
+    assert SHOWN in said
+    assert not OBEYED & set(said)
+
+
+def test_no_name_reaches_the_terminal_from_a_log(capsys):
+    logger = logging.getLogger("graphmerge.test")
+    logger.addHandler(SayingHandler())
+    logger.warning("note: %s", HOSTILE)
+    assert capsys.readouterr().err == f"note: {SHOWN}\n"
 
 
 def test_what_can_be_shown_is_not_changed():
-    assert visible("Grüße, 模型\t→\n") == "Grüße, 模型\t→\n"
-    assert visible("a\rb\udc80\x85") == r"a\rb\udc80\x85"
+    assert visible("Grüße,\u3000模型 → 😀") == "Grüße,\u3000模型 → 😀"
+    assert visible("a\rb\udc80\x85\t\u2028") == r"a\rb\udc80\x85\t\u2028"
