@@ -31,7 +31,9 @@ from graphmerge.output import (
     publish,
     refuse_output_inside_inputs,
 )
+from graphmerge.plugins import plugins_loaded_torch
 from graphmerge.schedule.choose import schedule
+from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.report import input_reports
 
 if TYPE_CHECKING:
@@ -69,7 +71,8 @@ def make_plan(compiled: Compiled, request: Request, *, calibrate: bool) -> Plan:
         MachineError: calibration failed.
     """
     reserved_for = calibration.calibrated if calibrate else calibration.assumed
-    return schedule(compiled.build.graph, request, reserved_for)
+    loaded = frozenset({Executor.TORCH} if plugins_loaded_torch() else ())
+    return schedule(compiled.build.graph, request, reserved_for, loaded=loaded)
 
 
 def download(

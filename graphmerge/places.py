@@ -10,7 +10,7 @@ from attrs import evolve, field, frozen
 
 from graphmerge.checkpoint.adapter import read_adapter
 from graphmerge.checkpoint.card import card_files
-from graphmerge.errors import InputError, Problem
+from graphmerge.errors import GraphmergeError, InputError, Problem
 from graphmerge.hub import download, is_repository, open_repository, told_as
 from graphmerge.plugins.readers import read_any_checkpoint
 from graphmerge.recipe.references import parse_reference, resolve_local
@@ -98,10 +98,23 @@ def find_place(reference: ModelReference, folder: Path, hub: HubUse = PLANNING) 
         hint = "models of the Hub are called ORGANISATION/NAME"
         raise InputError(Problem("no such local folder", str(reference), hint=hint))
     commit = hub.commits.get(f"{reference.path}@{reference.revision or 'main'}")
-    origin = open_repository(
-        reference.path, reference.revision, commit=commit, fetches_weights=hub.fetches_weights
-    )
+    try:
+        origin = open_repository(
+            reference.path, reference.revision, commit=commit, fetches_weights=hub.fetches_weights
+        )
+    except GraphmergeError as error:
+        raise type(error)(
+            *(_no_folder(problem, reference) for problem in error.problems)
+        ) from error
     return Place(origin.folder, origin)
+
+
+def _no_folder(problem: Problem, reference: ModelReference) -> Problem:
+    """Say that a path was not found, either: it may be that one was meant."""
+    if "local folder" in problem.what:
+        return problem
+    hint = f"there is no local folder {reference.path} either"
+    return evolve(problem, hint="; ".join(filter(None, (problem.hint, hint))))
 
 
 def read_named(text: str) -> Checkpoint:

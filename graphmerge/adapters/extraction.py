@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from attrs import frozen
 
 from graphmerge.adapters.nearest_factors import factorised, factorising_bytes
@@ -23,7 +22,7 @@ from graphmerge.checkpoint.vocabulary import find_embeddings
 from graphmerge.errors import BudgetError, CheckpointError, Problem, shortened
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.stored_bytes import is_same
-from graphmerge.execution.stored_values import stored
+from graphmerge.execution.stored_values import finite_numbers
 from graphmerge.recipe.references import parse_reference
 from graphmerge.schedule.executors import Executor
 from graphmerge.spec import DType, TensorSpec
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from graphmerge.checkpoint.values import Checkpoint, TensorEntry
@@ -225,10 +225,9 @@ def _stored(pair: _Pair, part: str) -> str:
 
 
 def _change(pair: _Pair, reader: FileReader) -> NDArray[np.float64]:
-    spec = pair.tuned.spec
-    change = stored(pair.tuned, reader).numbers(0, spec.numel).astype(np.float64)
-    change -= stored(pair.base, reader).numbers(0, spec.numel)
-    return change.reshape(spec.shape)
+    change = finite_numbers(pair.tuned, reader)
+    change -= finite_numbers(pair.base, reader)
+    return change.reshape(pair.tuned.spec.shape)
 
 
 def _left_out(

@@ -23,7 +23,7 @@ from graphmerge.describing import named_part
 from graphmerge.errors import CheckpointError, Problem, shortened
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.stored_bytes import is_same
-from graphmerge.execution.stored_values import stored
+from graphmerge.execution.stored_values import finite_numbers
 from graphmerge.spec import DType, TensorSpec
 
 if TYPE_CHECKING:
@@ -240,12 +240,8 @@ def _write_merged(
 
 def _pair(factors: Factors, reader: FileReader) -> Pair:
     rank = factors.a.spec.shape[0]
-    a, b = _numbers(factors.a, reader), _numbers(factors.b, reader)
+    a, b = finite_numbers(factors.a, reader), finite_numbers(factors.b, reader)
     return a.reshape(rank, -1), b.reshape(-1, rank)
-
-
-def _numbers(entry: TensorEntry, reader: FileReader) -> NDArray[np.float64]:
-    return stored(entry, reader).numbers(0, entry.spec.numel).astype(np.float64)
 
 
 def _config(first: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:

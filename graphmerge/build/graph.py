@@ -14,6 +14,7 @@ from graphmerge.build.derived_key import derived_key
 from graphmerge.build.filters import idle_filters
 from graphmerge.build.lift import Lifted, common_kind, lift
 from graphmerge.build.vocabularies import align
+from graphmerge.build.wording import some
 from graphmerge.errors import InputError, Problem, RecipeError
 from graphmerge.graph import (
     Graph,
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
     from graphmerge.methods.base import Method
     from graphmerge.recipe.values import Entry, Recipe, RecipeGraph, Scalar
     from graphmerge.spec import DType
-
-SHOWN_NAMES = 3
-"""Names that a note lists; the rest are counted."""
 
 
 @frozen(eq=False)
@@ -242,7 +240,7 @@ def _unused(recipes: RecipeGraph) -> Iterator[str]:
     unused = tuple(entry.name for entry in recipes.entries if entry.name not in needed)
     if unused:
         what = "entries are" if len(unused) > 1 else "entry is"
-        yield f"{len(unused)} {what} left out, as the output does not need them: {_some(unused)}"
+        yield f"{len(unused)} {what} left out, as the output does not need them: {some(unused)}"
 
 
 def _idle_templates(recipes: RecipeGraph) -> Iterator[str]:
@@ -258,7 +256,7 @@ def _warnings(models: Models) -> tuple[str, ...]:
         f"{model.label}: {model.layout.note}" for model in models.values() if model.layout.note
     ]
     notes += [
-        f"{model.label}: not part of the model and ignored: {_some(model.checkpoint.unlisted)}"
+        f"{model.label}: not part of the model and ignored: {some(model.checkpoint.unlisted)}"
         for model in models.values()
         if model.checkpoint.unlisted
     ]
@@ -266,9 +264,3 @@ def _warnings(models: Models) -> tuple[str, ...]:
         f"{model.label}: {note}" for model in models.values() for note in model.checkpoint.notes
     ]
     return tuple(notes)
-
-
-def _some(names: tuple[str, ...]) -> str:
-    """The first few names, and how many there are beside."""
-    rest = len(names) - SHOWN_NAMES
-    return ", ".join(names[:SHOWN_NAMES]) + (f" and {rest} more" if rest > 0 else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import logging
 import os
 import sys
@@ -105,6 +106,9 @@ def _root(_version: _Version = False) -> None:
 
 def main() -> None:
     """Entry point of the `graphmerge` script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names may be in any alphabet
     logging.getLogger("graphmerge").addHandler(SayingHandler())
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads would only wait, spinning
     try:

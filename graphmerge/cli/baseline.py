@@ -102,19 +102,30 @@ def _recipe(folder: Path, method: Method) -> dict[str, Any]:
 
 
 def _write_model(folder: Path, number: int, workers: int) -> None:
-    """A vector with a tile for each worker, its values of either sign; integers; a matrix."""
+    """A vector with a tile for each worker, its values of either sign; integers; a matrix.
+
+    In pieces: to make them must not take more than to merge them, which is what is measured.
+    """
     folder.mkdir()
     elements = workers * _TILE_ELEMENTS
-    bits = np.arange(elements, dtype=np.uint32) * np.uint32(2654435761 + 2 * number) >> 16
-    words = (bits & 0x83FF | 0x3C00).astype(np.uint16)  # bfloat16 of magnitudes around 0.01
-    tensors: dict[str, tuple[TensorSpec, NDArray[Any]]] = {
-        "layers.0.weight": (TensorSpec((elements,), DType.BF16), words),
-        "layers.0.positions": (TensorSpec((8,), DType.I64), np.arange(8)),
-        "layers.0.matrix": (TensorSpec(_MATRIX, DType.BF16), words[: math.prod(_MATRIX)]),
+    specs = {
+        "layers.0.weight": TensorSpec((elements,), DType.BF16),
+        "layers.0.positions": TensorSpec((8,), DType.I64),
+        "layers.0.matrix": TensorSpec(_MATRIX, DType.BF16),
     }
-    specs = [(name, spec) for name, (spec, _) in tensors.items()]
-    layout = layout_shards(specs, max_shard_bytes=GIB)
+    layout = layout_shards(list(specs.items()), max_shard_bytes=GIB)
     (folder / "config.json").write_text(json.dumps({"num_hidden_layers": 1}))
     with ShardWriter(folder, layout) as writer:
-        for name, (_, values) in tensors.items():
-            writer.write(layout.slots[name], 0, values)
+        vector, positions, matrix = (layout.slots[name] for name in specs)
+        for start in range(0, elements, BLOCK_ELEMENTS):
+            words = _words(start, BLOCK_ELEMENTS, number)
+            writer.write(vector, words.itemsize * start, words)
+        writer.write(positions, 0, np.arange(8))
+        writer.write(matrix, 0, _words(0, math.prod(_MATRIX), number))
+
+
+def _words(start: int, count: int, number: int) -> NDArray[np.uint16]:
+    """Words of bfloat16 numbers of magnitudes around 0.01."""
+    places = np.arange(start, start + count, dtype=np.uint32)
+    bits = places * np.uint32(2654435761 + 2 * number) >> 16
+    return (bits & 0x83FF | 0x3C00).astype(np.uint16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -40,6 +41,9 @@ def merge_lora(
     if len(weights) != len(adapters):
         got, wanted = f"{len(weights)}", f"{len(adapters)}"
         raise InputError(Problem("not one weight for each adapter", "--weight", got, wanted))
+    infinite = [own for own in weights if not math.isfinite(own)]
+    if infinite:
+        raise InputError(Problem("not a weight", "--weight", f"{infinite[0]}", "a finite number"))
     if rank is not None and method is not How.SVD:
         hint = "add `--method svd`, or leave --rank out"
         raise InputError(Problem("only svd takes a rank", "--rank", f"{rank}", hint=hint))

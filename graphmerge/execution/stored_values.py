@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import frozen
 
+from graphmerge.errors import CheckpointError, Problem
 from graphmerge.execution.float8 import decode_float8
 from graphmerge.spec import DType
 
@@ -39,6 +40,20 @@ class Readable:
         buffer = np.empty(count * self.spec.dtype.bits // 8, np.uint8)
         self.read(start, buffer)
         return decoded(buffer.view(f"u{self.spec.dtype.bits // 8}"), self.spec.dtype)
+
+
+def finite_numbers(entry: TensorEntry, reader: FileReader) -> NDArray[np.float64]:
+    """All elements of a stored tensor.
+
+    Raises:
+        CheckpointError: some are NaN or infinite, and arithmetic would spread them.
+        MachineError: the file cannot be read.
+    """
+    numbers = stored(entry, reader).numbers(0, entry.spec.numel).astype(np.float64)
+    if not np.isfinite(numbers).all():
+        where = f"{entry.file}, tensor {entry.name}"
+        raise CheckpointError(Problem("the tensor has NaN or infinity", where))
+    return numbers
 
 
 def stored(entry: TensorEntry, reader: FileReader) -> Readable:

@@ -139,9 +139,11 @@ def plan_of(
 ) -> MergePlan:
     """The plan of an expression: see `Expression.plan`."""
     check_device(device, "device")
-    if workers is not None and not 1 <= workers <= MOST_WORKERS:
-        wanted = f"1 to {MOST_WORKERS}"
-        raise InputError(Problem("not a number of workers", "workers", f"{workers}", wanted))
+    if workers is not None and (type(workers) is not int or not 1 <= workers <= MOST_WORKERS):
+        wanted = f"an integer from 1 to {MOST_WORKERS}"
+        raise InputError(Problem("not a number of workers", "workers", f"{workers!r}", wanted))
+    if type(seed) is not int:
+        raise InputError(Problem("not a seed", "seed", f"{seed!r}", "an integer"))
     budget = auto_budget_bytes() if memory_budget == "auto" else parse_bytes(memory_budget)
     compiled = _compiled(value, seed)
     request = Request(budget, workers or default_workers(), device)

@@ -4,6 +4,7 @@ from graphmerge.plugins.decorators import merge_graph, merge_method, sparsifier
 from graphmerge.plugins.discovery import (
     PluginReport,
     load_plugin_file,
+    plugins_loaded_torch,
     require_method,
 )
 from graphmerge.plugins.formats import checkpoint_reader
@@ -16,6 +17,7 @@ __all__ = [
     "load_plugin_file",
     "merge_graph",
     "merge_method",
+    "plugins_loaded_torch",
     "read_any_checkpoint",
     "require_method",
     "sparsifier",

@@ -47,6 +47,15 @@ class PluginReport:
     """Why it cannot be used; empty if it can."""
 
 
+_LOADED_TORCH: list[str] = []
+"""Plug-ins that have loaded torch, which takes memory whatever a plan uses."""
+
+
+def plugins_loaded_torch() -> bool:
+    """Whether a plug-in has brought torch into this process."""
+    return bool(_LOADED_TORCH)
+
+
 def require_method(name: str) -> Method:
     """The method of this name: built in, registered already, or brought by a package.
 
@@ -114,9 +123,11 @@ def import_plugin(what: str, where: str, load: Callable[[], object]) -> None:
     Raises:
         RecipeError: it fails.
     """
-    before = set(METHODS)
+    before, had_torch = set(METHODS), "torch" in sys.modules
     try:
         load()
+        if not had_torch and "torch" in sys.modules:
+            _LOADED_TORCH.append(where)
     except BaseException as error:
         for name, method in tuple(METHODS.items()):
             module, _, _ = method.formula.rpartition(".")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from graphmerge.recipe.signature import ParameterSpec
     from graphmerge.recipe.values import Scalar
 
+_LARGEST = float.fromhex("0x1.fffffep+127")
+"""The largest finite number of float32, in which arithmetic is done: more would be infinity."""
 _BOOLEANS = {
     "true": True, "yes": True, "on": True, "1": True,
     "false": False, "no": False, "off": False, "0": False,
@@ -35,9 +36,12 @@ def wanted(parameter: ParameterSpec) -> str:
     if parameter.choices:
         more = ("true", "false") if parameter.kind is bool else ()
         return f"one of {', '.join((*more, *parameter.choices))}"
-    return {float: "a finite number", int: "an integer", bool: "true or false", str: "text"}[
-        parameter.kind
-    ]
+    return {
+        float: "a finite number",
+        int: "an integer",
+        bool: "true or false",
+        str: "text",
+    }[parameter.kind]
 
 
 def _to_float(value: Scalar) -> float | None:
@@ -45,7 +49,7 @@ def _to_float(value: Scalar) -> float | None:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= _LARGEST else None
 
 
 def _to_int(value: Scalar) -> int | None:

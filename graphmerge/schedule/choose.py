@@ -35,8 +35,20 @@ GPU_TILE_BLOCKS = (64, 16, 4, 1)
 """Tile sizes to try on a GPU, where a launch costs more and memory is plenty."""
 
 
-def schedule(graph: Graph, request: Request, reserved_for: ReservedFor) -> Plan:
+def schedule(
+    graph: Graph,
+    request: Request,
+    reserved_for: ReservedFor,
+    *,
+    loaded: frozenset[Executor] = frozenset(),
+) -> Plan:
     """The fastest plan within the request; where none fits the leanest, which `validate` refuses.
+
+    Args:
+        graph: What to compute.
+        request: What the plan may take.
+        reserved_for: What a process takes that has loaded what an executor needs.
+        loaded: What the process has loaded already, whether the plan needs it or not.
 
     Raises:
         InputError: a tile size was asked for that is no whole number of numerics blocks, or native
@@ -44,7 +56,7 @@ def schedule(graph: Graph, request: Request, reserved_for: ReservedFor) -> Plan:
     """
     grouping = make_groups(graph, device=request.device, native=uses_native_code(request))
     used = _executors(grouping.groups)
-    reserved = _reserved(used, reserved_for)
+    reserved = _reserved(used | loaded, reserved_for)
     chooser = _Chooser(graph, request, reserved, grouping, _tile_sizes(request, used))
     best: Plan | None = None
     for workers, tile in product(_worker_counts(request.workers), chooser.tiles):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from adapter_models import merged_by_peft, write_adapter, write_llama
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from graphmerge.adapters.merging import How, merged_factors
@@ -144,4 +144,26 @@ def test_what_cannot_be_merged_is_refused(models, tmp_path):
     assert "whole tensors or biases" in run(tmp_path / "out", *both, tmp_path / "bias").output
     assert "not one weight" in run(tmp_path / "out", *both, "--weight", "1").output
     assert "only svd takes a rank" in run(tmp_path / "out", *both, "--rank", "3").output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("weight", ["nan", "inf", "-inf"])
+def test_a_weight_must_be_finite(models, tmp_path, weight):
+    result = run(tmp_path / "out", models / "first", f"--weight={weight}")
+    assert result.exit_code == 2
+    assert f"not a weight @ --weight: got {weight}; wanted a finite number" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("method", How)
+def test_nan_in_an_adapter_is_an_error(models, tmp_path, method):
+    shutil.copytree(models / "first", tmp_path / "first")
+    file = tmp_path / "first" / "adapter_model.safetensors"
+    factors = load_file(file)
+    name = min(factors)
+    factors[name][0, 0] = float("nan")
+    save_file(factors, file)
+    result = run(tmp_path / "out", tmp_path / "first", f"--method={method.value}")
+    assert result.exit_code == 2
+    assert f"the tensor has NaN or infinity @ {file}, tensor {name}" in result.stderr
     assert not (tmp_path / "out").exists()

@@ -104,3 +104,17 @@ def test_quantised_models_are_refused_with_the_way_out(tmp_path):
     told = run(tmp_path / "m", tmp_path / "m", tmp_path / "out")
     assert told.exit_code == 2
     assert "merge_method: passthrough" in told.output
+
+
+def test_infinity_in_a_fine_tune_is_an_error(tmp_path):
+    base = write_llama(tmp_path / "base")
+    tensors = read_model(base)
+    name = next(name for name in tensors if "down_proj" in name)
+    tensors[name][0, 0] = float("inf")
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / "config.json").write_text((base / "config.json").read_text())
+    save_file(tensors, tmp_path / "tuned" / "model.safetensors")
+    result = run(tmp_path / "tuned", base, tmp_path / "out", "--rank", 3)
+    assert result.exit_code == 2
+    assert "the tensor has NaN or infinity" in result.stderr
+    assert f"tensor {name}" in result.stderr

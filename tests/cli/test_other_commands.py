@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 from importlib.metadata import entry_points
@@ -159,3 +160,14 @@ def test_planning_and_help_import_no_torch(folder):
             command, cwd=folder.path, capture_output=True, text=True, check=False
         )
         assert result.returncode == 0, result.stderr
+
+
+def test_names_in_any_alphabet_are_printed_in_any_encoding(folder):
+    (folder.path / "base").rename(folder.path / "模型")
+    folder.write("copy.yml", {"merge_method": "passthrough", "models": [{"model": "模型"}]})
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    for command in (("plan", "copy.yml"), ("inspect", "模型"), ("run", "copy.yml", "out")):
+        result = folder.process(*command, env=environment)
+        assert result.returncode == 0, result.stderr
+        assert "Traceback" not in result.stderr
+    assert r"\u6a21\u578b" in folder.process("inspect", "模型", env=environment).stdout

@@ -752,6 +752,16 @@ SHOWN = {
         gm.InputError,
         "not a size",
     ),
+    "half a worker": (
+        lambda base, math, code: (base / 2).plan(workers=1.5),
+        gm.InputError,
+        "not a number of workers @ workers: got 1.5; wanted an integer from 1 to 256",
+    ),
+    "no seed": (
+        lambda base, math, code: (base / 2).plan(seed="x"),
+        gm.InputError,
+        "not a seed @ seed: got 'x'; wanted an integer",
+    ),
     "no workers": (
         lambda base, math, code: (base / 2).plan(workers=0),
         gm.InputError,
@@ -760,7 +770,7 @@ SHOWN = {
     "too many workers": (
         lambda base, math, code: (base / 2).plan(workers=257),
         gm.InputError,
-        "not a number of workers @ workers: got 257; wanted 1 to 256",
+        "not a number of workers @ workers: got 257; wanted an integer from 1 to 256",
     ),
     "an unknown device": (
         lambda base, math, code: (base / 2).plan(device="tpu"),

@@ -137,7 +137,8 @@ def test_an_unreachable_hub_is_one_error(three):
     result = three.process("plan", "ties.yml", HF_ENDPOINT="http://127.0.0.1:9", HF_HOME="empty")
     assert result.returncode == 1
     assert re.fullmatch(
-        r"error: the connection to http://127.0.0.1:9 failed @ \S+: got ConnectError: .*\n",
+        r"error: the connection to http://127.0.0.1:9 failed @ \S+: got ConnectError: "
+        r".*; there is no local folder \S+/base either\)\n",
         result.stderr,
     )
 

@@ -1,5 +1,6 @@
 """Functions over tensors as merge methods: what they get, how they are cut, what is refused."""
 
+import json
 import subprocess
 import sys
 
@@ -306,3 +307,19 @@ def test_workers_call_a_function_at_the_same_time_and_change_no_byte(tmp_path):
     for workers in (1, 3):
         merge(recipe("rows", "one", "two"), tmp_path / f"{workers}", workers=workers)
     assert weights_digest(tmp_path / "1") == weights_digest(tmp_path / "3")
+
+
+def test_torch_that_a_plugin_loads_is_part_of_the_plan(folder):
+    """Whether the recipe's own method needs it or not."""
+    folder.write("loads.py", "import torch\n")
+    models = [{"model": name, "parameters": {"weight": 1}} for name in ("one", "two")]
+    folder.write("linear.yml", {"merge_method": "linear", "models": models})
+    command = [sys.executable, "-m", "graphmerge.cli", "run", "linear.yml"]
+    for out, options in (("plain", []), ("loaded", ["--plugin", "loads.py"])):
+        subprocess.run([*command, out, *options], check=True, capture_output=True)
+    plain, loaded = (
+        json.loads((folder.path / out / "graphmerge.json").read_text())
+        for out in ("plain", "loaded")
+    )
+    assert loaded["measured_peak_bytes"] > plain["predicted_peak_bytes"]
+    assert loaded["measured_peak_bytes"] <= loaded["predicted_peak_bytes"]
