@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from attrs import frozen
 
 from graphmerge.adapters.nearest_factors import factorised, factorising_bytes
@@ -22,7 +23,7 @@ from graphmerge.checkpoint.vocabulary import find_embeddings
 from graphmerge.errors import BudgetError, CheckpointError, Problem, shortened
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.stored_bytes import is_same
-from graphmerge.execution.stored_values import finite_numbers
+from graphmerge.execution.stored_values import finite_numbers, is_finite, stored
 from graphmerge.recipe.references import parse_reference
 from graphmerge.schedule.executors import Executor
 from graphmerge.spec import DType, TensorSpec
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from graphmerge.checkpoint.values import Checkpoint, TensorEntry
@@ -225,9 +225,13 @@ def _stored(pair: _Pair, part: str) -> str:
 
 
 def _change(pair: _Pair, reader: FileReader) -> NDArray[np.float64]:
-    change = finite_numbers(pair.tuned, reader)
-    change -= finite_numbers(pair.base, reader)
-    return change.reshape(pair.tuned.spec.shape)
+    spec = pair.tuned.spec
+    change = stored(pair.tuned, reader).numbers(0, spec.numel).astype(np.float64)
+    change -= stored(pair.base, reader).numbers(0, spec.numel)
+    if not is_finite(change):
+        for entry in (pair.base, pair.tuned):
+            finite_numbers(entry, reader)  # which says where it is
+    return change.reshape(spec.shape)
 
 
 def _left_out(
