@@ -49,8 +49,12 @@ def installed_versions() -> dict[str, str]:
 
 def cache_folder() -> Path:
     """Where this user's processes keep what they can make again; it may not exist yet."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "graphmerge"
+    if root := os.environ.get("XDG_CACHE_HOME"):
+        return Path(root) / "graphmerge"
+    try:
+        return Path.home() / ".cache" / "graphmerge"
+    except RuntimeError:  # in a container, a user without a name and a home
+        return Path(os.environ.get("TMPDIR", "/tmp")) / f"graphmerge-{os.geteuid()}"
 
 
 def default_workers() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from attrs import evolve
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Base: TypeAlias = Literal["required", "none"]
 AccessName: TypeAlias = Literal["whole", "rows", "elementwise"]
+_CHOICES = {"base": get_args(Base), "access": get_args(AccessName)}
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
 
@@ -57,8 +58,10 @@ def merge_method(
         paper: Where it comes from.
 
     Raises:
-        RecipeError: the name is taken, or a parameter's annotation is not one that recipes know.
+        RecipeError: the name is taken, a parameter's annotation is not one that recipes know, or
+            an argument is none of those above.
     """
+    _check_arguments(name, base=base, access=access)
 
     def decorate(function: Function) -> Function:
         signature = signature_of(function)
@@ -114,8 +117,10 @@ def merge_graph(
     parameter annotated with `MergeInputs` takes the tensor's name, the models and the seed.
 
     Raises:
-        RecipeError: the name is taken, or a parameter's annotation is not one that recipes know.
+        RecipeError: the name is taken, a parameter's annotation is not one that recipes know, or
+            an argument is none of those above.
     """
+    _check_arguments(name, base=base)
 
     def decorate(function: Function) -> Function:
         signature = signature_of(function, MergeInputs)
@@ -131,6 +136,18 @@ def merge_graph(
         return function
 
     return decorate
+
+
+def _check_arguments(name: object, **choices: str) -> None:
+    """Refuse a decorator without its name, and words that mean nothing."""
+    if not isinstance(name, str):
+        hint = 'write the name in parentheses after the decorator: ("NAME")'
+        raise RecipeError(Problem("no name of a method", got=repr(name), hint=hint))
+    for argument, given in choices.items():
+        allowed = _CHOICES[argument]
+        if given not in allowed:
+            what, wanted = f"wrong {argument} of method {name!r}", f"one of {', '.join(allowed)}"
+            raise RecipeError(Problem(what, got=repr(given), wanted=wanted))
 
 
 def _composed(

@@ -108,3 +108,15 @@ def test_what_was_not_used_for_longest_is_forgotten(kept, compiled, monkeypatch)
     for number in (0, 4):
         loaded(adding(number))
     assert len(compiled) == 5
+
+
+def test_a_user_without_a_home_has_a_folder_too(tmp_path, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.home", homeless)
+    assert call(loaded(adding(2)), 40) == 42
+    assert len(list((tmp_path / f"graphmerge-{os.geteuid()}" / "native").iterdir())) == 1

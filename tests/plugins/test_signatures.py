@@ -183,6 +183,21 @@ def test_a_signature_that_recipes_cannot_use_is_refused(function):
     assert "mine" not in METHODS
 
 
+@pytest.mark.parametrize(
+    ("decorate", "message"),
+    [
+        (lambda: gm.merge_method("mine", base="optionl"), "wrong base of method 'mine': got 'opt"),
+        (lambda: gm.merge_method("mine", access="foo"), "wanted one of whole, rows, elementwise"),
+        (lambda: gm.merge_graph("mine", base=True), "wanted one of required, none"),
+        (lambda: gm.merge_method(nothing), "no name of a method: got <function nothing"),
+        (lambda: gm.merge_graph(nothing), "no name of a method: got <function nothing"),
+    ],
+)
+def test_a_wrong_argument_of_a_decorator_is_refused(decorate, message):
+    with pytest.raises(RecipeError, match=message):
+        decorate()
+
+
 def test_every_wrong_parameter_is_told():
     def wrong(tensors, *, t, s: dict):
         pass
