@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from graphmerge.build.checks import refuse_records
 from graphmerge.build.derived_key import derived_key
 from graphmerge.build.filters import idle_filters
-from graphmerge.build.lift import Lifted, common_kind, lift
+from graphmerge.build.lift import NO_SUCH_TENSOR, Lifted, common_kind, lift
 from graphmerge.build.vocabularies import align
 from graphmerge.build.wording import some
 from graphmerge.errors import InputError, Problem, RecipeError
@@ -82,6 +82,7 @@ def build_graph(recipes: RecipeGraph, stored: Models, *, seed: int) -> Build:
     reading = sum(lifted.reading_bytes for lifted in made.values())
     outputs = tuple(_outputs(tensors))
     omissions = tuple(_omissions(Graph(outputs).sources(), stored, made.values()))
+    warnings = (*warnings, *_without_place(omissions))
     graph = expanded_where_needed(Graph(outputs, omissions, warnings, notes, reading))
     verify_graph(graph)
     return Build(graph, final.model, _parameters(made))
@@ -218,6 +219,17 @@ def _omissions(used: Set[Op], stored: Models, made: Iterable[Lifted]) -> Iterato
             place = (model.label, name)
             if used.isdisjoint(tensor.leaves or tensor.pattern.fixed):
                 yield Omission(*place, reasons.get(place, "nothing in the output depends on it"))
+
+
+def _without_place(omissions: Iterable[Omission]) -> Iterator[str]:
+    """Tensors for which the output has no place: of layers that only one model has, say."""
+    names: dict[str, list[str]] = {}
+    for omission in omissions:
+        if omission.reason == NO_SUCH_TENSOR:
+            names.setdefault(omission.model, []).append(omission.name)
+    for model, own in names.items():
+        count = "1 tensor is" if len(own) == 1 else f"{len(own)} tensors are"
+        yield f"{model}: {count} left out, as {NO_SUCH_TENSOR}: {some(own)}"
 
 
 def _parameters(made: Mapping[str, Lifted]) -> dict[str, Mapping[str, Scalar]]:

@@ -27,7 +27,6 @@ from graphmerge.build.models import (
 from graphmerge.build.statistics import require_some_used
 from graphmerge.build.surveying import surveyed
 from graphmerge.build.tensors import TensorBuilder
-from graphmerge.build.wording import some
 from graphmerge.checkpoint.layer_config import with_layers
 from graphmerge.errors import GraphmergeError, InputError, Problem, RecipeError
 from graphmerge.graph import Omission
@@ -35,13 +34,13 @@ from graphmerge.methods.registry import parameter_names
 from graphmerge.recipe.check import check_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from graphmerge.methods.base import Method
     from graphmerge.recipe.values import ModelReference, Recipe, Scalar
 
 Made = TypeVar("Made")
-_NO_SUCH_TENSOR = "the model that gives the names has no such tensor"
+NO_SUCH_TENSOR = "the model that gives the names has no such tensor"
 SHOWN_PROBLEMS = 20
 """Problems that one error message lists; the rest are counted."""
 
@@ -109,13 +108,12 @@ def lift(
     made = tensors | copied
     model = derived_model(reference, key, made, donor, _config(recipe, donor))
     model = as_record(model, method.record) if method.record else model
-    omissions = tuple(_omissions(recipe, models, used))
     return Lifted(
         model,
         tuple(made),
         builder.resolved,
-        omissions,
-        (*map(str, checked.warnings), *_ignored_ranges(recipe), *_without_place(omissions)),
+        tuple(_omissions(recipe, models, used)),
+        (*map(str, checked.warnings), *_ignored_ranges(recipe)),
     )
 
 
@@ -217,18 +215,7 @@ def _omission_reason(model: Model, name: str, *, sliced: bool) -> str:
         return "its layer is in no slice"
     if sliced:
         return "only the first and last slice give tensors outside the layers"
-    return _NO_SUCH_TENSOR
-
-
-def _without_place(omissions: Iterable[Omission]) -> Iterator[str]:
-    """Tensors for which the output has no place: of layers that only one model has, say."""
-    names: dict[str, list[str]] = {}
-    for omission in omissions:
-        if omission.reason == _NO_SUCH_TENSOR:
-            names.setdefault(omission.model, []).append(omission.name)
-    for model, own in names.items():
-        count = "1 tensor is" if len(own) == 1 else f"{len(own)} tensors are"
-        yield f"{model}: {count} left out, as {_NO_SUCH_TENSOR}: {some(own)}"
+    return NO_SUCH_TENSOR
 
 
 def _ignored_ranges(recipe: Recipe) -> Iterator[str]:

@@ -309,6 +309,7 @@ def saved_digest(expression, out):
 
 
 @pytest.mark.filterwarnings("ignore:.*layer_range has no effect:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*tensors are left out:UserWarning")
 @pytest.mark.parametrize("kind", TEXTS)
 def test_from_recipe_to_expression_and_back(kind, folder, tmp_path):
     text = text_of(kind)
