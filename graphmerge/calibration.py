@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from graphmerge.errors import MachineError, Problem
-from graphmerge.machine import cache_folder, installed_version
+from graphmerge.machine import cache_folder, installed_version, keep
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.plan import Reserved
 from graphmerge.units import MIB
@@ -83,15 +83,8 @@ def _peak_of_process(executor: Executor, *, workers: int) -> int:
 
 def _remember(executor: Executor, reserved: Reserved) -> None:
     """Write the cache; a cache that cannot be written is measured again next time."""
-    path = _cache_file(executor)
     content = {"base_bytes": reserved.base_bytes, "worker_bytes": reserved.worker_bytes}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(content))
-        temporary.replace(path)
-    except OSError:
-        return
+    keep(_cache_file(executor), json.dumps(content).encode())
 
 
 def _cache_file(executor: Executor) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
@@ -55,6 +56,15 @@ def cache_folder() -> Path:
         return Path.home() / ".cache" / "graphmerge"
     except RuntimeError:  # in a container, a user without a name and a home
         return Path(os.environ.get("TMPDIR", "/tmp")) / f"graphmerge-{os.geteuid()}"
+
+
+def keep(file: Path, content: bytes) -> None:
+    """Write a file of the cache folder, whole or not at all; where that fails, nothing is kept."""
+    temporary = file.with_suffix(f".{os.getpid()}")
+    with suppress(OSError):
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(file)
 
 
 def default_workers() -> int:

@@ -23,7 +23,7 @@ from graphmerge.checkpoint.vocabulary import find_embeddings
 from graphmerge.errors import BudgetError, CheckpointError, Problem, shortened
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.stored_bytes import is_same
-from graphmerge.execution.stored_values import finite_numbers, is_finite, stored
+from graphmerge.execution.stored_values import all_finite, finite_numbers, stored
 from graphmerge.recipe.references import parse_reference
 from graphmerge.schedule.executors import Executor
 from graphmerge.spec import DType, TensorSpec
@@ -228,7 +228,7 @@ def _change(pair: _Pair, reader: FileReader) -> NDArray[np.float64]:
     spec = pair.tuned.spec
     change = stored(pair.tuned, reader).numbers(0, spec.numel).astype(np.float64)
     change -= stored(pair.base, reader).numbers(0, spec.numel)
-    if not is_finite(change):
+    if not all_finite(change):
         for entry in (pair.base, pair.tuned):
             finite_numbers(entry, reader)  # which says where it is
     return change.reshape(spec.shape)

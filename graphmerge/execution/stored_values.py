@@ -51,13 +51,13 @@ def finite_numbers(entry: TensorEntry, reader: FileReader) -> NDArray[np.float64
         MachineError: the file cannot be read.
     """
     numbers = stored(entry, reader).numbers(0, entry.spec.numel).astype(np.float64)
-    if not is_finite(numbers):
+    if not all_finite(numbers):
         where = f"{entry.file}, tensor {entry.name}"
         raise CheckpointError(Problem("the tensor has NaN or infinity", where))
     return numbers
 
 
-def is_finite(numbers: NDArray[np.float64]) -> bool:
+def all_finite(numbers: NDArray[np.float64]) -> bool:
     """Whether no element is NaN or infinite."""
     with np.errstate(all="ignore"):
         total = numbers.sum()  # takes no memory, and is finite unless numbers are huge

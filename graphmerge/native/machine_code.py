@@ -15,7 +15,7 @@ import llvmlite
 import xxhash
 from llvmlite import binding
 
-from graphmerge.machine import cache_folder
+from graphmerge.machine import cache_folder, keep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +39,8 @@ def loaded(code: str) -> binding.ExecutionEngine:
     objects = _kept(file)
     if objects is None:
         objects = _compiled(code, machine)
-        _keep(file, objects)
+        keep(file, xxhash.xxh3_64_digest(objects) + objects)
+        _forget_oldest(file.parent)
     engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
     engine.add_object_file(binding.ObjectFileRef.from_data(objects))
     engine.finalize_object()
@@ -78,20 +79,9 @@ def _kept(file: Path) -> bytes | None:
     return objects if xxhash.xxh3_64_digest(objects) == digest else None
 
 
-def _keep(file: Path, objects: bytes) -> None:
-    """Write the file; where that fails, the next process compiles again."""
-    temporary = file.with_suffix(f".{os.getpid()}")
-    with suppress(OSError):
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary.write_bytes(xxhash.xxh3_64_digest(objects) + objects)
-        temporary.replace(file)
-        _forget_oldest(file.parent)
-
-
 def _forget_oldest(folder: Path) -> None:
     """Remove what has not been used for longest, if there are too many files."""
-    files = list(folder.iterdir())
-    if len(files) > _MOST_FILES:
-        files.sort(key=lambda file: file.stat().st_mtime)
-        for file in files[: -_MOST_FILES // 2]:
+    with suppress(OSError):  # another process may do the same
+        files = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime)
+        for file in files[: -_MOST_FILES // 2] if len(files) > _MOST_FILES else ():
             file.unlink()
