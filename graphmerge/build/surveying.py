@@ -46,10 +46,10 @@ def _kinds(pairs: Sequence[tuple[Match, Read]]) -> list[tuple[Match, Alike]]:
     members: dict[Hashable, list[Member]] = {}
     seen: set[Hashable] = set()
     for place, (match, read) in enumerate(pairs):
-        made_of = (tuple(id(tensor.pattern) for tensor in read.inputs), read.leaves, read.tensors)
-        if made_of in seen:
+        known = len(seen)
+        seen.add((tuple([id(tensor.pattern) for tensor in read.inputs]), read.leaves, read.tensors))
+        if len(seen) == known:  # a second look-up of hundreds of thousands of leaves takes time
             continue
-        seen.add(made_of)
         first.setdefault(read.kind, match)
         members.setdefault(read.kind, []).append(Member(place, read.leaves, read.tensors))
     return [(match, Alike(tuple(members[kind]))) for kind, match in first.items()]
