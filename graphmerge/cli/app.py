@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import gc
-import io
 import logging
 import os
 import sys
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from graphmerge.cli import exit_codes
 from graphmerge.cli.say import SayingHandler, say
+from graphmerge.cli.streams import prepare_streams, write_nowhere
 from graphmerge.collection import paused_collection
 from graphmerge.errors import GraphmergeError, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 _COMMANDS = (
@@ -58,24 +62,45 @@ class _Commands(TyperGroup):
         alone.command(cmd_name)(function)
         return typer.main.get_command(alone)
 
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Read the command line; `--help` and `--version` print and end here.
+
+        Raises:
+            Exit: what was asked for is done, or could not be printed.
+        """
+        with _failures_told():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command.
 
         Raises:
             Exit: the command failed, with the exit code of the failure.
         """
-        try:
+        with _failures_told():
             return super().invoke(ctx)
-        except GraphmergeError as error:
-            for problem in shortened(error.problems, most=_SHOWN_PROBLEMS):
-                say(f"error: {problem}", err=True)
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            say("interrupted", err=True)
-            raise typer.Exit(exit_codes.INTERRUPTED) from None
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(exit_codes.BROKEN_PIPE) from None
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    """Tell a failure by a message instead of a traceback.
+
+    Raises:
+        Exit: something failed, with the exit code of the failure.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except GraphmergeError as error:
+        for problem in shortened(error.problems, most=_SHOWN_PROBLEMS):
+            say(f"error: {problem}", err=True)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        say("interrupted", err=True)
+        raise typer.Exit(exit_codes.INTERRUPTED) from None
+    except BrokenPipeError:
+        write_nowhere(sys.stdout.fileno())
+        raise typer.Exit(exit_codes.BROKEN_PIPE) from None
 
 
 app = typer.Typer(
@@ -106,9 +131,7 @@ def _root(_version: _Version = False) -> None:
 
 def main() -> None:
     """Entry point of the `graphmerge` script."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names may be in any alphabet
+    prepare_streams()
     logging.getLogger("graphmerge").addHandler(SayingHandler())
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads would only wait, spinning
     try:
