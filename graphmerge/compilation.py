@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from graphmerge.build.adapters import adapted_model
 from graphmerge.build.chat_template import choose_template
@@ -15,6 +15,7 @@ from graphmerge.checkpoint.adapter_config import ADAPTER_CONFIG
 from graphmerge.checkpoint.fingerprint import fingerprint
 from graphmerge.collection import paused_collection
 from graphmerge.errors import InputError, Problem, RecipeError
+from graphmerge.frozen_classes import frozen
 from graphmerge.hub_files import fetch_vocabularies
 from graphmerge.places import PLANNING, Place, find_place
 from graphmerge.plugins.discovery import require_method_of

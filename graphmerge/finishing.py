@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from graphmerge.checkpoint.components import component_config
 from graphmerge.checkpoint.language_config import language_values
 from graphmerge.checkpoint.own_files import CARD_NAME, RECIPE_NAME
@@ -14,6 +12,7 @@ from graphmerge.checkpoint.side_files import is_tokenizer_file
 from graphmerge.checkpoint.values import component_of
 from graphmerge.checkpoint.vocabulary import find_embeddings, stored_head, untied, vocabulary_rows
 from graphmerge.describing import card_of
+from graphmerge.frozen_classes import frozen
 from graphmerge.machine import installed_version, installed_versions
 from graphmerge.output import (
     Manifest,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from graphmerge.checkpoint.card import card_files
 from graphmerge.checkpoint.vocabulary import find_embeddings, vocabulary_rows
+from graphmerge.frozen_classes import frozen
 from graphmerge.hub import download
 from graphmerge.vocabulary.chat_templates import TOKENIZER_FILES
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xxhash
-from attrs import frozen
 
 from graphmerge import calibration
 from graphmerge.collection import known_objects_set_aside, paused_collection
@@ -15,6 +14,7 @@ from graphmerge.compilation import Compiled, compile_recipe
 from graphmerge.execution.events import Listener, Progress
 from graphmerge.execution.peak import measured_peak_bytes
 from graphmerge.finishing import RunReport, write_side_files
+from graphmerge.frozen_classes import frozen
 from graphmerge.hub_files import Downloads, download_needed, downloads_of
 from graphmerge.ops.blocks import NUMERICS_VERSION
 from graphmerge.output import (

@@ -6,11 +6,12 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from graphmerge.checkpoint.adapter import read_adapter
 from graphmerge.checkpoint.card import card_files
 from graphmerge.errors import GraphmergeError, InputError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.hub import download, is_repository, open_repository, told_as
 from graphmerge.plugins.readers import read_any_checkpoint
 from graphmerge.recipe.references import parse_reference, resolve_local

@@ -6,7 +6,9 @@ import math
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import field
+
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.output import block, front_matter, licence_section, use_section
 
 if TYPE_CHECKING:

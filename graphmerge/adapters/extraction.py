@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import frozen
 
 from graphmerge.adapters.nearest_factors import factorised, factorising_bytes
 from graphmerge.adapters.output import (
@@ -24,6 +23,7 @@ from graphmerge.errors import BudgetError, CheckpointError, Problem, shortened
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.stored_bytes import is_same
 from graphmerge.execution.stored_values import all_finite, finite_numbers, stored
+from graphmerge.frozen_classes import frozen
 from graphmerge.recipe.references import parse_reference
 from graphmerge.schedule.executors import Executor
 from graphmerge.spec import DType, TensorSpec

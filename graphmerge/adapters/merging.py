@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import frozen
 
 from graphmerge.adapters.card import loading_class
 from graphmerge.adapters.output import (
@@ -24,6 +23,7 @@ from graphmerge.errors import CheckpointError, Problem, shortened
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.stored_bytes import is_same
 from graphmerge.execution.stored_values import finite_numbers
+from graphmerge.frozen_classes import frozen
 from graphmerge.spec import DType, TensorSpec
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import field
 
 from graphmerge.adapters.card import AdapterCard, adapter_card
 from graphmerge.checkpoint.adapter import ADAPTER_WEIGHTS
@@ -22,6 +22,7 @@ from graphmerge.checkpoint.values import Component
 from graphmerge.describing import card_part
 from graphmerge.execution.peak import measured_peak_bytes
 from graphmerge.execution.stored_bytes import pieces
+from graphmerge.frozen_classes import frozen
 from graphmerge.machine import installed_version, installed_versions
 from graphmerge.output import (
     CheckpointSink,

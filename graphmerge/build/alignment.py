@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from graphmerge.build.models import ModelTensor
 from graphmerge.checkpoint.vocabulary import find_embeddings, is_flat, vocabulary_rows
 from graphmerge.errors import CheckpointError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Pattern, make_node
 from graphmerge.ops import GatherRows
 from graphmerge.vocabulary.reading import has_vocabulary, read_tokenizer, vocabulary_digest

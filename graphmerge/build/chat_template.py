@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from graphmerge.build.alignment import has_tokenizer, origin_of, tokenizer_of
+from graphmerge.frozen_classes import frozen
 from graphmerge.vocabulary.chat_templates import BUILT_IN, chosen_template, template_of
 from graphmerge.vocabulary.reading import reading_bytes
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.recipe.values import PerTensor
 
 if TYPE_CHECKING:

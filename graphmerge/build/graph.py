@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from graphmerge.build.checks import refuse_records
 from graphmerge.build.derived_key import derived_key
@@ -16,6 +16,7 @@ from graphmerge.build.lift import NO_SUCH_TENSOR, Lifted, common_kind, lift
 from graphmerge.build.vocabularies import align
 from graphmerge.build.wording import some
 from graphmerge.errors import InputError, Problem, RecipeError
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import (
     Graph,
     Node,

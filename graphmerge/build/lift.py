@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from graphmerge.build.checks import check_slices
 from graphmerge.build.matching import (
@@ -29,6 +29,7 @@ from graphmerge.build.surveying import surveyed
 from graphmerge.build.tensors import TensorBuilder
 from graphmerge.checkpoint.layer_config import with_layers
 from graphmerge.errors import GraphmergeError, InputError, Problem, RecipeError
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Omission
 from graphmerge.methods.registry import parameter_names
 from graphmerge.recipe.check import check_parameters

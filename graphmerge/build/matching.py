@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
-from attrs import frozen
-
 from graphmerge.build.models import Model, in_module, stack_of
 from graphmerge.checkpoint.layer_layout import (
     LayerLayout,
@@ -15,6 +13,7 @@ from graphmerge.checkpoint.layer_layout import (
     is_after_layers,
 )
 from graphmerge.checkpoint.names import split_block
+from graphmerge.frozen_classes import frozen
 from graphmerge.recipe.lookup import layer_fraction
 from graphmerge.recipe.values import ModelReference, Module, Slice, Source
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from graphmerge.checkpoint.components import find_component_layers
 from graphmerge.checkpoint.layers import find_layers
@@ -16,6 +16,7 @@ from graphmerge.checkpoint.scaled_weights import ScaledWeight
 from graphmerge.checkpoint.values import WHOLE
 from graphmerge.checkpoint.vocabulary import tied_head
 from graphmerge.errors import CheckpointError
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Pattern, Value, make_node
 from graphmerge.ops import Dequantise, DequantisePacked, LoadTensor
 from graphmerge.spec import DType

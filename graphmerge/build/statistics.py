@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from graphmerge.errors import CheckpointError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.methods.base import StatisticsRule
 from graphmerge.ops import GatherRows
 from graphmerge.ops.arithmetic import in_dtype

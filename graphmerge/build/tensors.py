@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from graphmerge.build.dependence import Dependence, dependence_of
 from graphmerge.build.kinds import Kinds
@@ -13,6 +13,7 @@ from graphmerge.build.matching import slice_length
 from graphmerge.build.models import ModelTensor
 from graphmerge.build.statistics import Statistics, find_statistics, statistics_of
 from graphmerge.errors import CheckpointError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import (
     Node,
     Pattern,

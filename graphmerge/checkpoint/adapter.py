@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from graphmerge.checkpoint.access import machine_errors, read_json_object
 from graphmerge.checkpoint.adapter_config import (
@@ -17,6 +17,7 @@ from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.checkpoint.shards import SAFETENSORS
 from graphmerge.checkpoint.side_files import find_side_files
 from graphmerge.errors import CheckpointError, Problem
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,9 +6,10 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import field, frozen
+from attrs import field
 
 from graphmerge.errors import CheckpointError, Problem
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

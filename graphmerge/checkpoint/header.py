@@ -12,13 +12,14 @@ from itertools import repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import field
 
 from graphmerge.checkpoint.access import machine_errors, open_file
 from graphmerge.checkpoint.header_columns import Columns, read_columns
 from graphmerge.checkpoint.header_entry import EntryReader
 from graphmerge.checkpoint.values import TensorEntry, read_only_tensors
 from graphmerge.errors import CheckpointError, Problem, shortened
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
-from attrs import frozen
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.spec import DType, TensorSpec
 
 if TYPE_CHECKING:

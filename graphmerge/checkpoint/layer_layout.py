@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from graphmerge.checkpoint.names import in_tower, split_block, words
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from graphmerge.checkpoint.names import Block

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
 from graphmerge.checkpoint.layer_counts import ROLES, LayerCount, layer_counts, role_of
 from graphmerge.checkpoint.layer_layout import LayerLayout, LayerStack
 from graphmerge.checkpoint.name_set import NameSet, name_set
 from graphmerge.checkpoint.names import in_tower, words
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

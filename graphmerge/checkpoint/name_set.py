@@ -11,9 +11,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from attrs import frozen
-
 from graphmerge.checkpoint.names import Block, natural_sorted, split_block
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from graphmerge.checkpoint.scaled_weights import UnknownScalingError
+from graphmerge.frozen_classes import frozen
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:

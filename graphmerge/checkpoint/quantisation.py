@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from graphmerge.checkpoint.language_config import language_values
 from graphmerge.checkpoint.packed_weights import (
@@ -20,6 +20,7 @@ from graphmerge.checkpoint.scaled_weights import (
     find_scaled_weights,
 )
 from graphmerge.errors import Problem
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from graphmerge.checkpoint.access import machine_errors, read_optional_object
 from graphmerge.checkpoint.components import component_folders, component_side_files
@@ -21,6 +21,7 @@ from graphmerge.checkpoint.side_files import find_side_files
 from graphmerge.checkpoint.values import Checkpoint, Component, TensorEntry
 from graphmerge.checkpoint.weight_file import read_weight_file
 from graphmerge.errors import CheckpointError, Problem
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, KeysView, Mapping, Sequence

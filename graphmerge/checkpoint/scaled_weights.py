@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from graphmerge.checkpoint.access import parse_json_object, read_bytes
 from graphmerge.errors import CheckpointError, Problem
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence

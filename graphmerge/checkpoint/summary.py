@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import field
 
 from graphmerge.checkpoint.layers import find_layers
 from graphmerge.checkpoint.quantisation import find_quantisation
 from graphmerge.checkpoint.shards import TORCH_SUFFIXES
 from graphmerge.checkpoint.vocabulary import find_embeddings, tied_head
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

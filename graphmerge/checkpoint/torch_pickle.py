@@ -10,9 +10,8 @@ import io
 import pickle
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
 from graphmerge.errors import CheckpointError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.spec import BY_TORCH_NAME, DType
 
 if TYPE_CHECKING:

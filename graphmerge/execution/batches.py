@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from graphmerge.execution.tiles import TileTask
+from graphmerge.frozen_classes import frozen
 from graphmerge.ops import LoadTensor
 from graphmerge.schedule.batching import MOST_TENSORS, has_names, is_small
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
+
+from graphmerge.frozen_classes import frozen
 
 
 @frozen

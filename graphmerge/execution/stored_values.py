@@ -7,10 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import frozen
 
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.execution.float8 import decode_float8
+from graphmerge.frozen_classes import frozen
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:

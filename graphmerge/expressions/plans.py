@@ -6,11 +6,12 @@ import threading
 import warnings
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from graphmerge.compilation import Compiled, compile_graph, with_chat_template
 from graphmerge.errors import GraphError, InputError, Problem, RecipeError
 from graphmerge.expressions.conversion import recipe_graph, stored_models
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Graph
 from graphmerge.machine import MOST_WORKERS, auto_budget_bytes, check_device, default_workers
 from graphmerge.pipeline import (
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from graphmerge.schedule.report_values import PlanReport
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False)
 class MergePlan:
     """How an expression would be computed; `print` it, or pass it to `save`."""
 

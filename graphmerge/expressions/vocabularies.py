@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from graphmerge.errors import GraphError, Problem, RecipeError
 from graphmerge.expressions.expression import Expression, placeholder
 from graphmerge.expressions.loading import Input, stored
+from graphmerge.frozen_classes import frozen
 from graphmerge.recipe.cursor import Cursor
 from graphmerge.recipe.graph_section import renamed_tokenizer
 from graphmerge.recipe.tokenizer import read_chat_template, read_embeddings, read_vocabulary

@@ -10,8 +10,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph.node import Node, postorder
 from graphmerge.graph.pattern import bind_nodes, is_over_tensors
 

@@ -7,8 +7,9 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import field
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph.alike import all_inputs, goes_by_kinds, nodes_of_one, tops_of_kinds
 from graphmerge.graph.node import postorder
 from graphmerge.graph.pattern import Pattern, Value, is_over_tensors, unchanging, value_of

@@ -10,8 +10,7 @@ from __future__ import annotations
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph.node import Node, make_node, postorder
 
 if TYPE_CHECKING:

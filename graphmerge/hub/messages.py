@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias, get_args
 
-from attrs import frozen
 from cattrs.preconf.json import make_converter
 
 from graphmerge.errors import Problem  # noqa: TC001 - cattrs reads the types of the fields
+from graphmerge.frozen_classes import frozen
 
 
 @frozen

@@ -6,8 +6,9 @@ from collections.abc import Callable, Hashable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from attrs import field, frozen
+from attrs import field
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Alike, Node
 from graphmerge.methods.questions import HasInName, InLayer, Question, Tensor
 from graphmerge.ops import MaskKey

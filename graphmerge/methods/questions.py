@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

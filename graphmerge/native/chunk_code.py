@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from attrs import frozen
 from llvmlite import ir
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.native.loops import at, integer, least, load_element, loop, variable
 from graphmerge.native.types import (
     INT64,

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
 from llvmlite import ir
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.native.elementary import exp, log_of_ratio
 from graphmerge.native.loops import at, integer, load_element, loop, variable
 from graphmerge.native.types import (

@@ -9,8 +9,8 @@ from operator import is_not
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from attrs import frozen
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.native.machine_code import loaded
 from graphmerge.native.region import emit_region
 from graphmerge.native.registry import lowering

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
 from llvmlite import ir
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.native.loops import at, each_set_bit, integer, least, load_element, loop, variable
 from graphmerge.native.random_drop import DRAWN, DRAWN_ELEMENTS, draw, drawn_bytes, spread_over
 from graphmerge.native.sorting import (

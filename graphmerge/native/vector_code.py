@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
 from llvmlite import ir
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.native.loops import at
 from graphmerge.native.types import (
     DOUBLE,

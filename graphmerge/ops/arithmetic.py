@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from attrs import field, frozen
+from attrs import field
 
 from graphmerge.errors import GraphError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access, Fusion, Node, Op, Space, make_node
 from graphmerge.ops.checks import all_in, require_divisor, shared_space
 from graphmerge.ops.elementwise import AbstractEntrywise

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.ops.small import AbstractSmall
 from graphmerge.ops.wording import listed
 from graphmerge.spec import DType, TensorSpec

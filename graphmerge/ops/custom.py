@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from attrs import field, frozen
+from attrs import field
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access, Op, Space, Workspace
 from graphmerge.ops.checks import same_compute_spec, shared_space
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from attrs import frozen
-
 from graphmerge.checkpoint.packed_weights import BLOCK_BYTES
 from graphmerge.checkpoint.scaled_weights import FLOAT8
 from graphmerge.errors import GraphError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access, Op, Space, Workspace
 from graphmerge.spec import DType, TensorSpec
 

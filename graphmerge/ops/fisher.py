@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access, Fusion, Node, Op, Space
 from graphmerge.ops.checks import all_in, same_compute_spec
 from graphmerge.ops.wording import listed

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from attrs import frozen
-
 from graphmerge.errors import GraphError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access, Op, Space, Workspace
 from graphmerge.spec import DType, TensorSpec
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import xxhash
-from attrs import frozen
+
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from graphmerge.ops.sparsify import MaskKey

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Workspace
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.ops.sparsify import BITS_DTYPE, AbstractByCutoff

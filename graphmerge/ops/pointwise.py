@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Space, Workspace
 from graphmerge.ops.checks import all_in
 from graphmerge.ops.elementwise import AbstractEntrywise

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from graphmerge.errors import GraphError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access, Fusion, Op, Space, Workspace
 from graphmerge.ops.checks import all_in, same_compute_spec
 from graphmerge.ops.sparsify import BITS_DTYPE, MaskKey

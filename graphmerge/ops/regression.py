@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from attrs import frozen
-
 from graphmerge.errors import GraphError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access, Op, Space, Workspace
 from graphmerge.ops.checks import all_in, same_compute_spec, shared_space
 from graphmerge.ops.matrices import matrix_workspace

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import xxhash
-from attrs import field, frozen
+from attrs import field
 
 from graphmerge.errors import GraphError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access, Op, Space, Workspace
 from graphmerge.spec import DType, TensorSpec
 

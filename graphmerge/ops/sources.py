@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import frozen
-
 from graphmerge.errors import CheckpointError, GraphError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access, Fusion, Op, Space
 from graphmerge.ops.checks import shared_space
 

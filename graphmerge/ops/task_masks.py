@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from attrs import frozen
-
 from graphmerge.errors import GraphError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access, Node, Op, Space
 from graphmerge.ops.block_sums import AbstractBlockSums
 from graphmerge.ops.checks import all_in, same_compute_spec

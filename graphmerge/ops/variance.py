@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access, Fusion, Op, Space, Workspace
 from graphmerge.ops.checks import all_in, same_compute_spec
 from graphmerge.ops.elementwise import OfDeltas

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.ops.checks import same_compute_spec
 from graphmerge.ops.small import AbstractSmall
 from graphmerge.ops.sparsify import DIGIT_BITS, HISTOGRAM_BYTES, AbstractDigits

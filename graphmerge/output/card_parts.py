@@ -6,7 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from attrs import field, frozen
+from attrs import field
+
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

@@ -6,9 +6,8 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import frozen
-
 from graphmerge.checkpoint.names import split_block
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

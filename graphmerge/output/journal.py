@@ -15,9 +15,10 @@ from json.encoder import encode_basestring_ascii as _quoted
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict, field, frozen
+from attrs import asdict, field
 
 from graphmerge.errors import OutputError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.output.failures import write_errors
 from graphmerge.output.lock import LOCK_NAME
 

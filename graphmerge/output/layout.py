@@ -8,12 +8,13 @@ from collections import Counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import field
 
 from graphmerge.checkpoint.header import LENGTH_BYTES
 from graphmerge.checkpoint.shards import INDEX_SUFFIX, SAFETENSORS
 from graphmerge.checkpoint.values import WHOLE, Component, component_of
 from graphmerge.errors import OutputError, Problem
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -9,13 +9,14 @@ from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path  # noqa: TC003 - as above
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 from cattrs import BaseValidationError, transform_error
 from cattrs.preconf.json import make_converter
 
 from graphmerge.checkpoint.access import read_json_object
 from graphmerge.checkpoint.own_files import MANIFEST_NAME
 from graphmerge.errors import CheckpointError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.output.side_files import write_text
 from graphmerge.spec import DType  # noqa: TC001 - as above
 

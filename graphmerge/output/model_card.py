@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import field
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.output.card_parts import (
     block,
     front_matter,

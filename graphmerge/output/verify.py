@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from graphmerge.checkpoint.access import machine_errors, read_json_object
 from graphmerge.checkpoint.header import read_header
 from graphmerge.checkpoint.shards import INDEX_SUFFIX, SAFETENSORS
 from graphmerge.errors import CheckpointError
+from graphmerge.frozen_classes import frozen
 from graphmerge.output.manifest import ManifestTensor, read_manifest
 from graphmerge.output.rereading import BUFFER_BYTES, checksum_on_disk
 from graphmerge.spec import TensorSpec

@@ -14,9 +14,10 @@ from importlib.metadata import EntryPoint, entry_points
 from itertools import count
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from graphmerge.errors import GraphmergeError, Problem, RecipeError
+from graphmerge.frozen_classes import frozen
 from graphmerge.methods.registry import BUILT_IN, METHODS, find_method, find_operation
 from graphmerge.ops.custom import told
 

@@ -6,9 +6,10 @@ import inspect
 import typing
 from typing import TYPE_CHECKING, Any, Literal
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from graphmerge.errors import Problem, RecipeError
+from graphmerge.frozen_classes import frozen
 from graphmerge.recipe.coercion import coerce, wanted
 from graphmerge.recipe.signature import REQUIRED, ParameterSpec
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from graphmerge.errors import Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.recipe.coercion import coerce, wanted
 from graphmerge.recipe.cursor import child_path, show
 from graphmerge.recipe.suggestions import suggest

@@ -7,9 +7,10 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from graphmerge.errors import Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.recipe.suggestions import suggest
 
 if TYPE_CHECKING:

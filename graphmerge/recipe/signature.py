@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from attrs import frozen
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from graphmerge.recipe.values import Scalar

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import frozen
-
 from graphmerge.checkpoint.folding import fold_names
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import postorder
 from graphmerge.ops import LoadTensor
 from graphmerge.ops.custom import Custom

@@ -12,7 +12,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 import networkx as nx
-from attrs import frozen
+
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Space
 from graphmerge.ops import LoadTensor
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from graphmerge.checkpoint.folding import fold_names
+from graphmerge.frozen_classes import frozen
 from graphmerge.pipeline import downloads
 from graphmerge.reporting.columns import columns
 from graphmerge.reporting.sparkline import sparkline

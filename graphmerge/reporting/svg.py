@@ -7,8 +7,7 @@ from html import escape
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.reporting.layout import Box, Curve, Layout, Size, lay_out
 from graphmerge.reporting.palette import PALETTE
 

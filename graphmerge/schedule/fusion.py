@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access, Fusion
 from graphmerge.ops.blocks import BLOCK_ELEMENTS, SUM_LANES
 from graphmerge.spec import DType

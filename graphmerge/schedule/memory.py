@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.schedule.batching import most_at_once
 from graphmerge.schedule.plan import Memory, Reserved, UnitPlan
 from graphmerge.schedule.program import is_read

@@ -8,8 +8,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from attrs import frozen
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import is_statistic
 
 if TYPE_CHECKING:

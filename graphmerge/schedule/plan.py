@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import repeat
 from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from graphmerge.errors import BudgetError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.schedule.executors import Executor, Kernels
 from graphmerge.schedule.steps import Step, steps_of
 from graphmerge.schedule.units import Unit

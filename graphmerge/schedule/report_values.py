@@ -9,8 +9,9 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, TypeAlias, overload
 
-from attrs import field, frozen
+from attrs import field
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.schedule.made_late import MadeLate
 
 if TYPE_CHECKING:

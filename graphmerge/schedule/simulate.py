@@ -11,8 +11,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import frozen
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import by_place, is_statistic
 from graphmerge.schedule.made_late import MadeLate
 from graphmerge.schedule.order import sums_before

@@ -9,8 +9,9 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access
 from graphmerge.ops import Cast
 from graphmerge.ops.importance import divergence_bytes

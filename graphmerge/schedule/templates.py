@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import evolve
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Space
 from graphmerge.schedule.program import Instruction
 from graphmerge.schedule.staging import Stage

@@ -12,8 +12,9 @@ from collections import Counter
 from itertools import repeat
 from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import (
     Access,
     Alike,

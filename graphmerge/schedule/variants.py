@@ -7,8 +7,9 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Value
 from graphmerge.schedule.dependence import shared_statistics
 from graphmerge.schedule.repeats import grouped

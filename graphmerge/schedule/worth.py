@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.schedule.cost import TOUCHED_BYTES_PER_SECOND, estimated_seconds
 from graphmerge.schedule.memory import largest
 from graphmerge.schedule.order import kinds_of, most_in_window

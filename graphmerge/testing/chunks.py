@@ -6,8 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.testing.float_bytes import decode, encode
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
-
+from graphmerge.frozen_classes import frozen
 from graphmerge.spec import DType, TensorSpec
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from attrs import frozen
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.pipeline import Compiled, RunOptions, RunReport, compile_recipe, run
 from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.executors import Executor, Kernels

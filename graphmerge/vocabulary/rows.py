@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import frozen
 
+from graphmerge.frozen_classes import frozen
 from graphmerge.ops.rows import COMBINED_ROW, NO_COMBINATIONS, ZERO_ROW, Combinations, RowMap
 
 if TYPE_CHECKING:

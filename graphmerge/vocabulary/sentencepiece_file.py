@@ -10,10 +10,10 @@ from struct import Struct
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from attrs import frozen
 
 from graphmerge.checkpoint.access import open_file, read_bytes
 from graphmerge.errors import CheckpointError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.vocabulary.protobuf import WireError, read_fields, read_varint
 
 if TYPE_CHECKING:

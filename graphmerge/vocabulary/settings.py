@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import frozen
 
 from graphmerge.errors import CheckpointError, InputError, Problem
+from graphmerge.frozen_classes import frozen
 from graphmerge.ops.rows import ZERO_ROW
 from graphmerge.recipe.values import TokenKind
 from graphmerge.vocabulary.combining import OutputVocabulary, combine

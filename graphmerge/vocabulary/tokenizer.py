@@ -6,7 +6,8 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import frozen
+
+from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
