@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import inf
 
 from graphmerge.errors import InputError, Problem
 
@@ -20,7 +21,7 @@ _FACTORS = {
 _PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
 
 
-def parse_bytes(text: str | int) -> int:
+def parse_bytes(text: str | float) -> int:
     """Bytes of `"2GiB"`, `"500MB"`, `"1.5g"` or a plain number.
 
     Raises:
@@ -28,12 +29,12 @@ def parse_bytes(text: str | int) -> int:
     """
     match = _PATTERN.fullmatch(str(text))
     factor = _FACTORS.get(match[2].lower()) if match else None
-    size = int(float(match[1]) * factor) if match and factor else 0
-    if size <= 0:
+    size = float(match[1]) * factor if match and factor else 0.0
+    if not 1 <= size < inf:
         raise InputError(
             Problem("not a size", got=repr(text), wanted="a size such as 512MiB, 2GiB or 5GB")
         )
-    return size
+    return int(size)
 
 
 def format_bytes(size_bytes: float) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphmerge.errors import GraphError, Problem
+from graphmerge.expressions.arguments import as_path
 from graphmerge.expressions.expression import Expression, expression, placeholder
-from graphmerge.expressions.loading import stored
+from graphmerge.expressions.loading import as_expression, stored
 from graphmerge.recipe.graph_section import load_recipe_graph, parse_recipe_graph, renamed
 from graphmerge.recipe.values import (
     Entry,
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from graphmerge.build.models import Model
+    from graphmerge.expressions.loading import Input
 
 
-def to_recipe(value: Expression) -> str:
+def to_recipe(value: Input) -> str:
     """The YAML recipe of an expression; `from_recipe` gives the same graph again.
 
     Relative paths of models stay as they were given.
@@ -35,8 +37,9 @@ def to_recipe(value: Expression) -> str:
         GraphError: two checkpoints would have the same name in it.
         RecipeError: a parameter is a function.
     """
-    stored_models(value)
-    return write_recipe(recipe_graph(value))
+    given = as_expression(value, "value of to_recipe")
+    stored_models(given)
+    return write_recipe(recipe_graph(given))
 
 
 def from_recipe(recipe: str | Path) -> Expression:
@@ -45,8 +48,8 @@ def from_recipe(recipe: str | Path) -> Expression:
     Raises:
         InputError: the recipe or one of its models is not right.
     """
+    path = as_path(recipe, "recipe of from_recipe")
     if isinstance(recipe, Path) or "\n" not in recipe:
-        path = Path(recipe)
         return _expression(load_recipe_graph(path), path.parent)
     return _expression(parse_recipe_graph(recipe, recipe_folder=Path.cwd()), Path.cwd())
 

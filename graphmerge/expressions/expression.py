@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,16 +12,20 @@ from attrs import evolve
 
 from graphmerge.build.graph import lift_entry
 from graphmerge.errors import GraphError, GraphmergeError, Problem
+from graphmerge.expressions.arguments import as_list, as_text, is_number, plain
 from graphmerge.expressions.parameters import parameter_value
 from graphmerge.graph import Space
 from graphmerge.hub_files import fetch_vocabularies
+from graphmerge.methods.registry import find_operation
 from graphmerge.plugins.discovery import require_method_of
+from graphmerge.recipe.cursor import in_one_line, show
 from graphmerge.recipe.parse import dtype_named
 from graphmerge.recipe.values import (
     Conditional,
     Entry,
     ModelReference,
     Module,
+    ParameterValue,
     Recipe,
     RecipeGraph,
     Slice,
@@ -28,11 +33,13 @@ from graphmerge.recipe.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import NoReturn
 
     import torch
 
     from graphmerge.build.models import Model
+    from graphmerge.expressions.loading import Input
     from graphmerge.expressions.parameters import Parameter
     from graphmerge.expressions.plans import MergePlan
     from graphmerge.finishing import RunReport
@@ -51,6 +58,7 @@ class Expression:
     """
 
     __slots__ = ("_inputs", "_model", "_recipe", "_text")
+    __array_ufunc__ = None  # numbers of numpy leave arithmetic with expressions to these
 
     def __init__(
         self, recipe: Recipe | None, inputs: tuple[Expression, ...], model: Model, text: str
@@ -79,7 +87,7 @@ class Expression:
         Raises:
             GraphError: there is no such tensor.
         """
-        found = self._model.find(tensor)
+        found = self._model.find(as_text(tensor, "tensor of spec"))
         if found is None:
             raise GraphError(Problem(f"no tensor {tensor}", repr(self)))
         return found.pattern.root.spec.with_dtype(found.stored)
@@ -92,67 +100,89 @@ class Expression:
 
     def __sub__(self, other: Expression) -> Expression:
         """A task vector from two models; or a model or task vector less a task vector."""
-        if not isinstance(other, Expression):
-            return NotImplemented
         text = f"{self._text} - {_enclosed(other)}"
+        _check_operand(other, "-", text)
         if not other.is_task_vector:
             return operation("task-vector", (self, other), text)
         if self.is_task_vector:
             return _added(self, other, -1.0, text)
         return _applied(self, other, -1.0, text)
 
+    def __rsub__(self, other: object) -> NoReturn:
+        """Nothing that is no expression has a difference to one."""
+        raise _no_operand(other, "-", f"{_enclosed(other)} - {_enclosed(self)}")
+
     def __add__(self, other: Expression) -> Expression:
         """A model and a task vector, or two task vectors."""
-        if not isinstance(other, Expression):
-            return NotImplemented
-        text = f"{self._text} + {other._text}"
+        text = f"{self._text} + {_part(other)}"
+        _check_operand(other, "+", text)
         if self.is_task_vector and other.is_task_vector:
             return _added(self, other, 1.0, text)
         if self.is_task_vector:
             return _applied(other, self, 1.0, text)
         return _applied(self, other, 1.0, text)
 
+    def __radd__(self, other: int) -> Expression:
+        """0 + x, with which `sum` begins."""
+        if type(other) is int and other == 0:
+            return self
+        raise _no_operand(other, "+", f"{_enclosed(other)} + {self._text}")
+
     def __mul__(self, factor: float) -> Expression:
         """Every entry times a number."""
-        if isinstance(factor, bool) or not isinstance(factor, (int, float)):
-            return NotImplemented
-        text = f"{factor:g} * {_enclosed(self)}"
-        return operation("scale", (self,), text, factor=float(factor))
+        number = _factor_of(factor, "*", f"{_enclosed(factor)} * {_enclosed(self)}")
+        text = f"{number:g} * {_enclosed(self)}"
+        return operation("scale", (self,), text, factor=number)
 
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: float) -> Expression:
         """Every entry divided by a number."""
-        return self * (1 / divisor)
+        text = f"{_enclosed(self)} / {_enclosed(divisor)}"
+        number = _factor_of(divisor, "/", text)
+        if number == 0 or not isfinite(number):
+            wanted = "a finite number other than zero"
+            raise GraphError(Problem("no divisor", f"in {_cut(text)}", show(divisor), wanted))
+        return self * (1 / number)
 
     def __neg__(self) -> Expression:
         """Every entry with the other sign."""
         return self * -1.0
 
-    def where(self, tensors: str | Sequence[str], other: Expression) -> Expression:
+    def where(self, tensors: str | Iterable[str], other: Input) -> Expression:
         """The other one for tensors whose name contains the text (or one of them), else this one.
 
         Args:
             tensors: Parts of tensor names; `*` is every tensor.
             other: Where those tensors come from; their shapes may be others.
+
+        Raises:
+            InputError: no tensor has such a name, or there is no such model.
         """
-        parts = [tensors] if isinstance(tensors, str) else list(tensors)
-        text = f"{_enclosed(self)}.where({tensors!r}, {other!r})"
-        self._check_choice(parts, other, text)
-        chosen = tuple(
+        from graphmerge.expressions.loading import as_expression  # noqa: PLC0415 - as in `plan`
+
+        given = [tensors] if isinstance(tensors, str) else tensors
+        parts = as_list(given, "tensors of where", "part of a name, or a list of them")
+        chosen = as_expression(other, "other of where")
+        told = tensors if isinstance(tensors, str) else parts
+        text = f"{_enclosed(self)}.where({told!r}, {chosen!r})"
+        self._check_choice(parts, chosen, text)
+        filters = tuple(
             Conditional(value=True, filter=None if part == "*" else part) for part in parts
         )
-        return _operation("where", (self, other), text, {"other": chosen})
+        return _operation("where", (self, chosen), text, {"other": filters})
 
-    def _check_choice(self, parts: Sequence[str], other: Expression, text: str) -> None:
+    def _check_choice(self, parts: Sequence[object], other: Expression, text: str) -> None:
         names = (*self._model.tensors, *self._model.tied)
         problems = [
             Problem(
-                "no tensor has this in its name", got=repr(part), wanted="a part, as it is, or *"
+                "no tensor has this in its name", got=show(part), wanted="a part, as it is, or *"
             )
             for part in parts
-            if part != "*" and not any(part in name for name in names)
+            if not _is_part(part, names)
         ]
+        if not parts:
+            problems.append(Problem("no tensors are chosen", wanted="a part of a name, or *"))
         if self.is_task_vector != other.is_task_vector:
             problems.append(Problem("a model and a task vector cannot be parts of one"))
         if problems:
@@ -215,11 +245,10 @@ class Expression:
             InputError: an input, `out` or the chat template cannot be used.
             MachineError: the disk or the device failed.
         """
-        chosen = plan or self.plan()
-        if not chosen.is_of(self):
-            raise GraphError(Problem("the plan is that of another expression", repr(self)))
-        return chosen.run(
-            Path(out), chat_template=chat_template, overwrite=overwrite, strict=strict
+        from graphmerge.expressions.plans import saved  # noqa: PLC0415 - as in `plan`
+
+        return saved(
+            self, out, plan, chat_template=chat_template, overwrite=overwrite, strict=strict
         )
 
     def tensor(self, name: str, *, seed: int = 0) -> torch.Tensor:
@@ -236,7 +265,7 @@ class Expression:
 def operation(kind: str, inputs: tuple[Expression, ...], text: str, **own: Parameter) -> Expression:
     """An operation on expressions, its parameters as Python gives them."""
     with shown_in(text):
-        parameters = {name: parameter_value(value) for name, value in own.items()}
+        parameters = _parameters(kind, own)
     return _operation(kind, inputs, text, parameters)
 
 
@@ -259,9 +288,15 @@ def weighted(
 ) -> Expression:
     """An operation whose inputs have a weight each."""
     with shown_in(text):
-        values = [parameter_value(weight) for weight in weights]
-        parameters = {name: parameter_value(value) for name, value in own.items()}
+        values = [_parameters(kind, {"weight": weight})["weight"] for weight in weights]
+        parameters = _parameters(kind, own)
     return _operation(kind, tuple(inputs), text, parameters, values)
+
+
+def _parameters(kind: str, own: Mapping[str, Parameter]) -> dict[str, ParameterValue]:
+    """Parameters of an operation, as a recipe holds them."""
+    specs = {spec.name: spec for spec in find_operation(kind).parameters}
+    return {name: parameter_value(value, specs[name]) for name, value in own.items()}
 
 
 def _operation_recipe(
@@ -274,6 +309,43 @@ def _operation_recipe(
     sources = tuple(Source(placeholder(index), None, values) for index, values in enumerate(given))
     module = Module(None, (Slice(sources),), is_whole_model=True)
     return Recipe(kind, (module,), parameters=parameters, is_operation=True)
+
+
+def _check_operand(value: object, operator: str, text: str) -> None:
+    if not isinstance(value, Expression):
+        raise _no_operand(value, operator, text)
+
+
+def _no_operand(value: object, operator: str, text: str) -> GraphError:
+    is_place = isinstance(value, (str, Path))
+    hint = f"load it first: graphmerge.load({str(value)!r})" if is_place else ""
+    wanted = "a model or a task vector on both sides"
+    return GraphError(
+        Problem(f"{operator} of something else", f"in {_cut(text)}", show(value), wanted, hint)
+    )
+
+
+def _factor_of(value: object, operator: str, text: str) -> float:
+    """The number by which an expression is multiplied or divided.
+
+    Raises:
+        GraphError: it is none.
+    """
+    given = plain(value)
+    with suppress(OverflowError):
+        if is_number(given):
+            return float(given)
+    wanted = "a finite number"
+    raise GraphError(
+        Problem(f"{operator} without a number", f"in {_cut(text)}", show(value), wanted)
+    )
+
+
+def _is_part(part: object, names: Iterable[str]) -> bool:
+    """Whether tensors may be chosen by this part of their names."""
+    if not isinstance(part, str) or not part:
+        return False
+    return part == "*" or any(part in name for name in names)
 
 
 def placeholder(index: int) -> ModelReference:
@@ -352,13 +424,20 @@ def _terms(value: Expression) -> list[tuple[float, Expression]]:
     return list(zip([float(n) for n in numbers], value._inputs, strict=True))
 
 
-def _enclosed(value: Expression) -> str:
-    """The text of an expression as a part of a product."""
-    outside, text = value._text, ""
+def _part(value: object) -> str:
+    """The text of an operand as a part of a sum."""
+    return value._text if isinstance(value, Expression) else show(value)
+
+
+def _enclosed(value: object) -> str:
+    """The text of an operand as a part of a product."""
+    whole = _part(value)
+    outside, text = whole, ""
     while outside != text:
         outside, text = _BRACKETS.sub("", outside), outside
-    return f"({value._text})" if " " in outside else value._text
+    return f"({whole})" if " " in outside else whole
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+    line = in_one_line(text)
+    return line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]}..."

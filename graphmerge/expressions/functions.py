@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from graphmerge.errors import GraphError, Problem, RecipeError
+from graphmerge.expressions.arguments import (
+    as_integer,
+    as_list,
+    as_text,
+    is_number,
+    plain,
+    wrong_argument,
+)
 from graphmerge.expressions.expression import (
     Expression,
     expression,
@@ -13,23 +23,25 @@ from graphmerge.expressions.expression import (
     shown_in,
     weighted,
 )
-from graphmerge.expressions.loading import Input, as_expression
+from graphmerge.expressions.loading import Input, as_expression, as_expressions
 from graphmerge.expressions.parameters import parameter_value, shown_parameter
 from graphmerge.expressions.vocabularies import TokenizerChoice, read_sections
 from graphmerge.plugins.discovery import require_method
 from graphmerge.recipe.parse import dtype_named
-from graphmerge.recipe.values import Conditional, Module, Recipe, Slice, Source
+from graphmerge.recipe.values import Module, Recipe, Slice, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from graphmerge.expressions.parameters import Parameter
     from graphmerge.methods.base import Method
     from graphmerge.recipe.values import ModelReference, ParameterValue
 
+_PART = "(model, first layer, layer after the last)"
+
 
 def sparsify(
-    delta: Expression,
+    delta: Input,
     *,
     density: Parameter,
     method: str = "magnitude",
@@ -49,14 +61,15 @@ def sparsify(
     """
     own: dict[str, Parameter] = {"density": density, "method": method, "rescale": rescale}
     shown = ", ".join(f"{name}={shown_parameter(value)}" for name, value in own.items())
-    text = f"sparsify({delta!r}, {shown})"
-    return operation("sparsify", (delta,), text, **own)
+    value = as_expression(delta, "delta of sparsify")
+    text = f"sparsify({value!r}, {shown})"
+    return operation("sparsify", (value,), text, **own)
 
 
 def sign_consensus(
-    deltas: Sequence[Expression],
+    deltas: Iterable[Input],
     *,
-    weights: Sequence[Parameter] | None = None,
+    weights: Iterable[Parameter] | None = None,
     normalize: bool = True,
 ) -> Expression:
     """The entries of task vectors that point where most of their weight points.
@@ -69,16 +82,17 @@ def sign_consensus(
     Raises:
         GraphError: one of them is no task vector, or there is not one weight for each.
     """
-    given = _weights(deltas, weights)
-    text = f"sign_consensus({list(deltas)!r}, weights={shown_parameter(given)})"
-    _check_weights(deltas, given, text)
-    return weighted("sign-consensus", deltas, given, text, normalize=normalize)
+    inputs = as_expressions(deltas, "deltas of sign_consensus")
+    given = _weights(inputs, weights, "weights of sign_consensus")
+    text = f"sign_consensus({inputs!r}, weights={shown_parameter(given)})"
+    _check_weights(inputs, given, text)
+    return weighted("sign-consensus", inputs, given, text, normalize=normalize)
 
 
 def weighted_sum(
-    values: Sequence[Expression],
+    values: Iterable[Input],
     *,
-    weights: Sequence[Parameter] | None = None,
+    weights: Iterable[Parameter] | None = None,
     normalize: bool = False,
 ) -> Expression:
     """sum_i w_i x_i, of models or of task vectors.
@@ -91,23 +105,28 @@ def weighted_sum(
     Raises:
         GraphError: models and task vectors are mixed, or there is not one weight for each.
     """
-    given = _weights(values, weights)
-    text = f"weighted_sum({list(values)!r}, weights={shown_parameter(given)})"
-    _check_weights(values, given, text)
-    return weighted("weighted-sum", values, given, text, normalize=normalize)
+    inputs = as_expressions(values, "values of weighted_sum")
+    given = _weights(inputs, weights, "weights of weighted_sum")
+    text = f"weighted_sum({inputs!r}, weights={shown_parameter(given)})"
+    _check_weights(inputs, given, text)
+    return weighted("weighted-sum", inputs, given, text, normalize=normalize)
 
 
-def interpolate(first: Expression, second: Expression, t: Parameter) -> Expression:
+def interpolate(first: Input, second: Input, t: Parameter) -> Expression:
     """The point at t on the arc from one to the other (slerp), tensor by tensor.
 
     Raises:
         GraphError: one is a model and the other a task vector.
     """
-    text = f"interpolate({first!r}, {second!r}, {shown_parameter(t)})"
-    return operation("interpolate", (first, second), text, t=t)
+    inputs = (
+        as_expression(first, "first of interpolate"),
+        as_expression(second, "second of interpolate"),
+    )
+    text = f"interpolate({inputs[0]!r}, {inputs[1]!r}, {shown_parameter(t)})"
+    return operation("interpolate", inputs, text, t=t)
 
 
-def stack_layers(parts: Sequence[tuple[Expression, int, int]]) -> Expression:
+def stack_layers(parts: Iterable[tuple[Input, int, int]]) -> Expression:
     """Layers of models on top of one another: `(model, first layer, layer after the last)`.
 
     What comes before the layers is taken from the first part, what comes after them from the last.
@@ -116,25 +135,36 @@ def stack_layers(parts: Sequence[tuple[Expression, int, int]]) -> Expression:
         GraphError: there are no parts, or a range of layers is none.
         InputError: a model has no such layers.
     """
-    text = "stack_layers([" + ", ".join(f"({m!r}, {a}, {b})" for m, a, b in parts) + "])"
-    if not parts:
+    where = "parts of stack_layers"
+    items = as_list(parts, where, f"a list of {_PART}")
+    stacked = [_layers(item, f"{where}, item {index}") for index, item in enumerate(items)]
+    text = "stack_layers([" + ", ".join(f"({m!r}, {a}, {b})" for m, a, b in stacked) + "])"
+    if not stacked:
         raise GraphError(Problem("no layers to stack", f"in {text}"))
-    for _, first, end in parts:
+    for _, first, end in stacked:
         if not 0 <= first <= end:
             what, wanted = "not a range of layers", "0 <= first layer <= layer after the last"
             raise GraphError(Problem(what, f"in {text}", f"{first}, {end}", wanted))
-    inputs = _Inputs([model for model, _, _ in parts])
-    slices = tuple(Slice((Source(inputs.name(m), (first, end)),)) for m, first, end in parts)
+    inputs = _Inputs([model for model, _, _ in stacked])
+    slices = tuple(Slice((Source(inputs.name(m), (first, end)),)) for m, first, end in stacked)
     recipe = Recipe("passthrough", (Module(None, slices, is_whole_model=False),))
     return expression(recipe, inputs.distinct, text)
 
 
+def _layers(item: object, where: str) -> tuple[Expression, int, int]:
+    """A model, its first layer, and the layer after the last."""
+    if not isinstance(item, (tuple, list)) or len(item) != 3:
+        raise wrong_argument(item, where, _PART)
+    model, first, end = item
+    return as_expression(model, where), as_integer(first, where), as_integer(end, where)
+
+
 def merge(
     method: str,
-    models: Sequence[Input | tuple[Input, Mapping[str, Parameter]]],
+    models: Iterable[Input | tuple[Input, Mapping[str, Parameter]]],
     *,
     base: Input | None = None,
-    statistics: Sequence[Input] = (),
+    statistics: Iterable[Input] = (),
     dtype: str | None = None,
     tokenizer: TokenizerChoice | None = None,
     embeddings: str | None = None,
@@ -162,10 +192,11 @@ def merge(
         RecipeError: no such method or parameter, or a value that it cannot have.
         InputError: the models, or their vocabularies, do not fit together.
     """
-    pairs = [item if isinstance(item, tuple) else (item, {}) for item in models]
-    expressions = [as_expression(model) for model, _ in pairs]
-    base_model = None if base is None else as_expression(base)
-    given_statistics = [as_expression(item) for item in statistics]
+    as_text(method, "method of merge")
+    pairs = _with_parameters(models)
+    expressions = [model for model, _ in pairs]
+    base_model = None if base is None else as_expression(base, "base of merge")
+    given_statistics = as_expressions(statistics, "statistics of merge")
     about = {
         "base": base_model,
         "statistics": given_statistics or None,
@@ -174,34 +205,45 @@ def merge(
         "chat_template": chat_template,
     }
     shown = [f"{method!r}", repr(expressions)]
-    shown += [f"{name}={value!r}" for name, value in about.items() if value is not None]
-    shown += [f"{name}={shown_parameter(value)}" for name, value in parameters.items()]
+    given = {name: value for name, value in about.items() if value is not None} | parameters
+    shown += [f"{name}={shown_parameter(value)}" for name, value in given.items()]
     text = f"merge({', '.join(shown)})"
     with shown_in(text):
-        given = {name.rstrip("_"): value for name, value in parameters.items()}
-        each, whole = _split(require_method(method), given, len(pairs))
+        own_names = {name.rstrip("_"): value for name, value in parameters.items()}
+        found = require_method(method)
+        each, whole = _split(found, own_names, len(pairs))
         vocabulary = read_sections(tokenizer, embeddings, chat_template)
         others = [*given_statistics, *vocabulary.models.values()]
         inputs = _Inputs([*([base_model] if base_model else []), *expressions, *others])
         names = {reference: inputs.name(v) for reference, v in vocabulary.models.items()}
         statistics_of = _statistics_names(inputs, given_statistics, len(pairs))
         sources = tuple(
-            Source(inputs.name(value), None, values | _values(own), known)
-            for value, (_, own), values, known in zip(
-                expressions, pairs, each, statistics_of, strict=True
-            )
+            Source(inputs.name(value), None, values | _values(found, own), known)
+            for (value, own), values, known in zip(pairs, each, statistics_of, strict=True)
         )
         recipe = Recipe(
             method,
             (Module(None, (Slice(sources),), is_whole_model=True),),
             base_model=inputs.name(base_model) if base_model else None,
             parameters=whole,
-            dtype=dtype_named(dtype) if dtype else None,
+            dtype=None if dtype is None else dtype_named(dtype),
             tokenizer=vocabulary.tokenizer_of(names),
             embeddings=vocabulary.embeddings,
             chat_template=vocabulary.chat_template,
         )
     return expression(recipe, inputs.distinct, text)
+
+
+def _with_parameters(models: object) -> list[tuple[Expression, Mapping[str, Parameter]]]:
+    """Every model with its own parameters."""
+    where, wanted = "models of merge", "a model, or a pair of one and a mapping of parameters"
+    pairs: list[tuple[Expression, Mapping[str, Parameter]]] = []
+    for index, item in enumerate(as_list(models, where, "a list of models")):
+        model, own = item if isinstance(item, tuple) and len(item) == 2 else (item, {})
+        if not isinstance(own, Mapping) or not all(isinstance(name, str) for name in own):
+            raise wrong_argument(item, f"{where}, item {index}", wanted)
+        pairs.append((as_expression(model, f"{where}, item {index}"), own))
+    return pairs
 
 
 def _statistics_names(
@@ -220,16 +262,18 @@ def _split(
     """Parameters of each model, and of the merge."""
     each: list[dict[str, ParameterValue]] = [{} for _ in range(count)]
     whole: dict[str, ParameterValue] = {}
-    per_model = {spec.name for spec in method.parameters if spec.per_model}
-    for name, value in given.items():
-        if name in per_model and isinstance(value, (list, tuple)) and not _is_filters(value):
+    specs = {spec.name: spec for spec in method.parameters}
+    for name, argument in given.items():
+        spec, value = specs.get(name), plain(argument)
+        is_per_model = spec is not None and spec.per_model
+        if is_per_model and isinstance(value, (list, tuple)) and not _is_filters(value):
             if len(value) != count:
                 what = f"{name} has a value for each model; a gradient goes to one model's own"
                 raise RecipeError(Problem(what, got=repr(value), wanted=f"{count} values"))
             for own, part in zip(each, value, strict=True):
-                own[name] = parameter_value(part)
+                own[name] = parameter_value(part, spec)
         else:
-            whole[name] = parameter_value(value)
+            whole[name] = parameter_value(value, spec)
     return each, whole
 
 
@@ -237,8 +281,9 @@ def _is_filters(value: Sequence[object]) -> bool:
     return bool(value) and all(isinstance(item, dict) for item in value)
 
 
-def _values(own: Mapping[str, Parameter]) -> dict[str, tuple[Conditional, ...]]:
-    return {name: parameter_value(value) for name, value in own.items()}
+def _values(method: Method, own: Mapping[str, Parameter]) -> dict[str, ParameterValue]:
+    specs = {spec.name: spec for spec in method.parameters}
+    return {name: parameter_value(value, specs.get(name)) for name, value in own.items()}
 
 
 class _Inputs:
@@ -262,13 +307,21 @@ class _Inputs:
 
 
 def _weights(
-    values: Sequence[Expression], weights: Sequence[Parameter] | None
-) -> Sequence[Parameter]:
+    values: Sequence[Expression], weights: Iterable[Parameter] | None, where: str
+) -> list[Parameter]:
     if weights is None:
         return [1.0] * len(values)
     return [
-        float(w) if isinstance(w, (int, float)) and not isinstance(w, bool) else w for w in weights
+        _as_float(weight) for weight in as_list(weights, where, "a list with a weight for each")
     ]
+
+
+def _as_float(weight: Parameter) -> Parameter:
+    """A number as a float, so that sums can be written as one."""
+    given: Parameter = plain(weight)
+    with suppress(OverflowError):  # what is too large is refused with its place
+        return float(given) if is_number(given) else given
+    return given
 
 
 def _check_weights(values: Sequence[Expression], weights: Sequence[Parameter], text: str) -> None:

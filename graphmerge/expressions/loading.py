@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from graphmerge.compilation import open_stored
+from graphmerge.expressions.arguments import as_list, as_path, wrong_argument
 from graphmerge.expressions.expression import Expression
 from graphmerge.recipe.references import parse_reference
 
@@ -27,6 +28,7 @@ def load(model: str | Path) -> Expression:
         MachineError: a file cannot be read.
     """
     folder = Path.cwd()
+    as_path(model, "model of load")
     reference = parse_reference(str(model), recipe_folder=folder)
     return stored(reference, folder)
 
@@ -42,6 +44,25 @@ def stored(reference: ModelReference, folder: Path) -> Expression:
     return Expression(None, (), model, name + adapter)
 
 
-def as_expression(value: Input) -> Expression:
-    """An expression as it is, a checkpoint by its headers."""
-    return value if isinstance(value, Expression) else load(value)
+def as_expression(value: object, where: str) -> Expression:
+    """An expression as it is, a checkpoint by its headers: what every function takes for a model.
+
+    Args:
+        value: The argument.
+        where: Which one of which function.
+
+    Raises:
+        InputError: it is neither, or there is no such checkpoint.
+    """
+    if isinstance(value, Expression):
+        return value
+    if isinstance(value, (str, Path)):
+        return load(value)
+    wanted = "an expression, or where a checkpoint is, as text or as a Path"
+    raise wrong_argument(value, where, wanted)
+
+
+def as_expressions(values: object, where: str) -> list[Expression]:
+    """A list of what `as_expression` takes. Raises InputError as it does."""
+    items = as_list(values, where, "a list of models")
+    return [as_expression(item, f"{where}, item {index}") for index, item in enumerate(items)]

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import threading
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from graphmerge.compilation import Compiled, compile_graph, with_chat_template
 from graphmerge.errors import GraphError, InputError, Problem, RecipeError
+from graphmerge.expressions.arguments import (
+    as_flag,
+    as_integer,
+    as_path,
+    as_text,
+    is_number,
+    plain,
+    wrong_argument,
+)
 from graphmerge.expressions.conversion import recipe_graph, stored_models
+from graphmerge.expressions.loading import as_expression
 from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Graph
 from graphmerge.machine import MOST_WORKERS, auto_budget_bytes, check_device, default_workers
@@ -22,6 +33,7 @@ from graphmerge.pipeline import (
     make_plan,
     run,
 )
+from graphmerge.recipe.cursor import show
 from graphmerge.recipe.writing import write_recipe
 from graphmerge.reporting.plan_text import plan_lines
 from graphmerge.reporting.wording import shard_count
@@ -38,6 +50,7 @@ if TYPE_CHECKING:
     from graphmerge.execution.events import Counts
     from graphmerge.execution.reading import Bytes
     from graphmerge.expressions.expression import Expression
+    from graphmerge.expressions.loading import Input
     from graphmerge.finishing import RunReport
     from graphmerge.recipe.values import RecipeGraph
     from graphmerge.schedule.plan import Plan
@@ -91,32 +104,37 @@ class MergePlan:
 
         return plan_html(plan_lines(self._compiled, self.report(), verbose=False), self.report())
 
-    def is_of(self, value: Expression) -> bool:
+    def is_of(self, value: Input) -> bool:
         """Whether it is a plan of this expression, or of one that says the same."""
-        inputs, own_inputs = stored_models(value), self._compiled.models
-        return recipe_graph(value) == self._compiled.recipe and all(
+        other = as_expression(value, "value of is_of")
+        inputs, own_inputs = stored_models(other), self._compiled.models
+        return recipe_graph(other) == self._compiled.recipe and all(
             model.checkpoint.tensors == own_inputs[reference].checkpoint.tensors
             for reference, model in inputs.items()
         )
 
     def run(
         self,
-        out: Path,
+        out: str | Path,
         *,
         chat_template: str | None = None,
         overwrite: bool = False,
         strict: bool = False,
     ) -> RunReport:
         """Compute it and publish the checkpoint: see `Expression.save`."""
+        folder = as_path(out, "out of save")
+        options = RunOptions(
+            overwrite=as_flag(overwrite, "overwrite of save"),
+            strict=as_flag(strict, "strict of save"),
+        )
         compiled, plan = self._compiled, self._plan
         if chat_template is not None:
             compiled = _with_chat_template(compiled, chat_template)
             told = compiled.build.graph.warnings
             plan = evolve(plan, graph=evolve(plan.graph, warnings=told))
         plan.validate()
-        check_output(compiled, out, overwrite=overwrite)
-        options = RunOptions(overwrite=overwrite, strict=strict)
-        return run(compiled, plan, out, options, _Warnings())
+        check_output(compiled, folder, overwrite=options.overwrite)
+        return run(compiled, plan, folder, options, _Warnings())
 
 
 class _Warnings:
@@ -139,20 +157,47 @@ def plan_of(
     seed: int,
 ) -> MergePlan:
     """The plan of an expression: see `Expression.plan`."""
-    check_device(device, "device")
-    if workers is not None and (type(workers) is not int or not 1 <= workers <= MOST_WORKERS):
+    check_device(as_text(device, "device"), "device")
+    most = default_workers() if workers is None else plain(workers)
+    if type(most) is not int or not 1 <= most <= MOST_WORKERS:
         wanted = f"an integer from 1 to {MOST_WORKERS}"
-        raise InputError(Problem("not a number of workers", "workers", f"{workers!r}", wanted))
-    if type(seed) is not int:
-        raise InputError(Problem("not a seed", "seed", f"{seed!r}", "an integer"))
-    budget = auto_budget_bytes() if memory_budget == "auto" else parse_bytes(memory_budget)
+        raise InputError(Problem("not a number of workers", "workers", show(workers), wanted))
     compiled = _compiled(value, seed)
-    request = Request(budget, workers or default_workers(), device)
+    request = Request(_budget_bytes(memory_budget), most, device)
     return MergePlan(compiled, make_plan(compiled, request, calibrate=True))
+
+
+def _budget_bytes(memory_budget: object) -> int:
+    size = plain(memory_budget)
+    if isinstance(size, str) and size == "auto":
+        return auto_budget_bytes()
+    if isinstance(size, str) or is_number(size):
+        with suppress(InputError):
+            return parse_bytes(size)
+    raise wrong_argument(memory_budget, "memory_budget", 'bytes, a size such as "2GiB", or "auto"')
+
+
+def saved(
+    value: Expression,
+    out: str | Path,
+    plan: MergePlan | None,
+    *,
+    chat_template: str | None,
+    overwrite: bool,
+    strict: bool,
+) -> RunReport:
+    """The expression, computed and published: see `Expression.save`."""
+    chosen = value.plan() if plan is None else plan
+    if not isinstance(chosen, MergePlan):
+        raise wrong_argument(plan, "plan of save", "what `plan` has returned")
+    if not chosen.is_of(value):
+        raise GraphError(Problem("the plan is that of another expression", repr(value)))
+    return chosen.run(out, chat_template=chat_template, overwrite=overwrite, strict=strict)
 
 
 def single_tensor(value: Expression, name: str, *, seed: int) -> torch.Tensor:
     """One tensor of an expression: see `Expression.tensor`."""
+    as_text(name, "name of tensor")
     compiled = _compiled(value, seed)
     graph = compiled.build.graph
     outputs = tuple(output for output in graph.outputs if output.name == name)
@@ -209,10 +254,11 @@ def _compiled(value: Expression, seed: int) -> Compiled:
     if value.is_task_vector:
         what = "a task vector is no model, and cannot be computed by itself"
         raise GraphError(Problem(what, repr(value), hint="add it to a model"))
+    number = as_integer(seed, "seed")
     recipes = recipe_graph(value)
     recipes = evolve(recipes, text=_recipe_text(recipes, value), origin="expression")
     known = stored_models(value)
-    return compile_graph(recipes, known.__getitem__, seed=seed)
+    return compile_graph(recipes, known.__getitem__, seed=number)
 
 
 def _with_chat_template(compiled: Compiled, template: str) -> Compiled:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from attrs import evolve
 
 from graphmerge.errors import GraphError, Problem, RecipeError
+from graphmerge.expressions.arguments import wrong_argument
 from graphmerge.expressions.expression import Expression, placeholder
 from graphmerge.expressions.loading import Input, stored
 from graphmerge.frozen_classes import frozen
@@ -72,10 +73,13 @@ def read_sections(
     return Vocabulary(settings, models, policy, template)
 
 
-def _as_section(tokenizer: TokenizerChoice | None) -> object:
+def _as_section(tokenizer: object) -> object:
     """A source alone stands for a section with nothing else."""
     if tokenizer is None or isinstance(tokenizer, Mapping):
         return tokenizer
+    if not isinstance(tokenizer, (str, Path, Expression)):
+        wanted = "union, base, a checkpoint, or the mapping that recipes have"
+        raise wrong_argument(tokenizer, "tokenizer of merge", wanted)
     return {"source": str(tokenizer) if isinstance(tokenizer, Path) else tokenizer}
 
 

@@ -24,10 +24,15 @@ _SHORTENED.maxlist = 12  # every key of a recipe
 
 
 def show(value: object) -> str:
-    """The value for a message: of a mapping its keys; long and cyclic values are cut."""
+    """The value for a message, in one line: of a mapping its keys; long values are cut."""
     if isinstance(value, Mapping):
         return f"a mapping with keys {_SHORTENED.repr(list(value))}"
-    return _SHORTENED.repr(value)
+    return in_one_line(_SHORTENED.repr(value))
+
+
+def in_one_line(text: str) -> str:
+    """A text with its lines, such as an array's, one after the other."""
+    return " ".join(line.strip() for line in text.splitlines())
 
 
 def child_path(path: str, key: object) -> str:

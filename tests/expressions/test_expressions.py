@@ -549,9 +549,36 @@ SHOWN = {
         gm.GraphError,
         r"a delta is added to a weight @ .*, in base \+ math: got weight, weight",
     ),
-    "adding a number": (lambda base, math, code: base + 1, TypeError, "unsupported operand"),
-    "multiplying models": (lambda base, math, code: base * math, TypeError, "unsupported operand"),
-    "multiplying by a boolean": (lambda base, *_: base * True, TypeError, "unsupported operand"),
+    "adding a number": (
+        lambda base, math, code: base + 1,
+        gm.GraphError,
+        r"\+ of something else @ in base \+ 1: got 1; wanted a model or a task vector",
+    ),
+    "subtracting from a number": (
+        lambda base, math, code: 1 - base,
+        gm.GraphError,
+        r"- of something else @ in 1 - base: got 1; wanted a model or a task vector on both sides",
+    ),
+    "adding a path": (
+        lambda base, math, code: base + "code",
+        gm.GraphError,
+        r"\+ of something else @ in base \+ 'code'.*\(load it first: graphmerge\.load\('code'\)\)",
+    ),
+    "multiplying models": (
+        lambda base, math, code: base * math,
+        gm.GraphError,
+        r"\* without a number @ in math \* base: got math; wanted a finite number",
+    ),
+    "multiplying by a boolean": (
+        lambda base, *_: base * True,
+        gm.GraphError,
+        r"\* without a number @ in True \* base: got True",
+    ),
+    "dividing by zero": (
+        lambda base, *_: base / 0,
+        gm.GraphError,
+        r"no divisor @ in base / 0: got 0; wanted a finite number other than zero",
+    ),
     "signs of models": (
         lambda base, math, code: gm.sign_consensus([base, math]),
         gm.GraphError,
@@ -606,6 +633,28 @@ SHOWN = {
         lambda base, math, code: base.where(["norm", "lm_haed", "layers.*"], math),
         gm.GraphError,
         r"no tensor has this in its name @ in base\.where\(.*: got 'lm_haed'.*\n.*got 'layers\.\*'",
+    ),
+    "tensors by no part of a name": (
+        lambda base, math, code: base.where([], math),
+        gm.GraphError,
+        r"no tensors are chosen @ in base\.where\(\[\], math\); wanted a part of a name, or \*",
+    ),
+    "tensors by an empty text": (
+        lambda base, math, code: base.where("", math),
+        gm.GraphError,
+        r"no tensor has this in its name @ in base\.where\('', math\): got ''",
+    ),
+    "a filter within a filter": (
+        lambda base, math, code: gm.weighted_sum(
+            [math, code], weights=[1, {"filter": "mlp", "value": [{"value": 1}, {"value": 2}]}]
+        ),
+        gm.RecipeError,
+        r"not a parameter value @ in weighted_sum\(\[math, code\].*got \[\{'value': 1\}",
+    ),
+    "a root of a negative number": (
+        lambda base, math, code: gm.weighted_sum([math, code], weights=[1, (-1.0) ** 0.5]),
+        gm.RecipeError,
+        r"not a parameter value @ in weighted_sum\(.*j\); wanted a number",
     ),
     "a density above one": (
         lambda base, math, code: gm.sparsify(math - base, density=1.5),
@@ -745,12 +794,12 @@ SHOWN = {
     "a budget that is no size": (
         lambda base, math, code: (base / 2).plan(memory_budget="lots"),
         gm.InputError,
-        "not a size: got 'lots'",
+        "wrong argument @ memory_budget: got 'lots'; wanted bytes, a size such as",
     ),
     "a budget of nothing": (
         lambda base, math, code: (base / 2).plan(memory_budget=0),
         gm.InputError,
-        "not a size",
+        "wrong argument @ memory_budget: got 0",
     ),
     "half a worker": (
         lambda base, math, code: (base / 2).plan(workers=1.5),
@@ -760,7 +809,7 @@ SHOWN = {
     "no seed": (
         lambda base, math, code: (base / 2).plan(seed="x"),
         gm.InputError,
-        "not a seed @ seed: got 'x'; wanted an integer",
+        "wrong argument @ seed: got 'x'; wanted an integer",
     ),
     "no workers": (
         lambda base, math, code: (base / 2).plan(workers=0),
