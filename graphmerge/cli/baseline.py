@@ -6,7 +6,7 @@ A few of them: a plan has few native functions, and the others would only add th
 themselves are part of the peak but not of the baseline: they are small, one tile for each worker,
 and what the plans predict for them is taken off. What remains grows with the workers by their
 stacks and by what the allocator wastes on their workspaces, which depends on the tile; so tiles are
-as large as the planner makes them.
+as large as the planner makes them. The bar of a terminal is loaded, too: some run draws one.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _merge(folder: Path, method: Method, workers: int, kernels: Kernels) -> int:
     compiled = compile_recipe(recipe)
     request = Request(64 * GIB, workers, tile_elements=_TILE_ELEMENTS, kernels=kernels)
     plan = make_plan(compiled, request, calibrate=False)
-    with RunDisplay(plan, quiet=True) as display:
+    with RunDisplay(plan, drawn=True) as display:
         run(compiled, plan, folder / f"out-{method.name}", RunOptions(), display)
     return _tensor_bytes(plan.memory)
 

@@ -8,7 +8,7 @@ import typer
 
 from graphmerge.cli import exit_codes, options
 from graphmerge.cli.habits import accept_habits
-from graphmerge.cli.progress import RunDisplay, bytes_progress
+from graphmerge.cli.progress import RunDisplay, bars_are_drawn, bytes_progress
 from graphmerge.cli.say import say
 from graphmerge.output import unfinished_commits
 from graphmerge.pipeline import (
@@ -118,7 +118,7 @@ def run(
     plan.validate()
     try:
         _download(compiled, plan, quiet=quiet)
-        with RunDisplay(plan, quiet=quiet) as display:
+        with RunDisplay(plan, drawn=bars_are_drawn(quiet=quiet)) as display:
             report = run_plan(compiled, plan, out, run_options, display)
     except KeyboardInterrupt:
         say("interrupted: run the same command again to continue", err=True)

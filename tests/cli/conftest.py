@@ -39,10 +39,10 @@ class Folder:
         """Run a command in this process."""
         return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
-    def process(self, *arguments, **options):
+    def process(self, *arguments, command=None, **options):
         """Run a command in a process of its own."""
         return subprocess.run(
-            self.command(*arguments),
+            self.command(*arguments) if command is None else [*command, *arguments],
             capture_output=True,
             text=True,
             check=False,
