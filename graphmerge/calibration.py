@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -90,6 +89,9 @@ def _remember(executor: Executor, reserved: Reserved) -> None:
 def _cache_file(executor: Executor) -> Path:
     """One file per executor, interpreter, machine and versions of packages."""
     packages = [f"{name}=={installed_version(name)}" for name in _PACKAGES]
-    identity = [sys.version, sys.prefix, platform.platform(), platform.processor(), *packages]
+    system = os.uname()
+    libc = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else ""
+    machine = [system.sysname, system.release, system.machine, libc or ""]
+    identity = [sys.version, sys.prefix, *machine, *packages]
     digest = xxhash.xxh3_64_hexdigest("\0".join(identity).encode())
     return cache_folder() / f"reserved-{executor.value}-{digest}.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
@@ -34,6 +35,7 @@ def check_device(device: str, where: str) -> None:
         raise InputError(Problem("unknown device", where, device, "cpu, cuda or cuda:N"))
 
 
+@cache
 def installed_version(package: str) -> str:
     """The version of a package; `none` where it is not installed."""
     try:

@@ -6,12 +6,14 @@ of them `Done` or `Failed`.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias, get_args
-
-from cattrs.preconf.json import make_converter
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from graphmerge.errors import Problem  # noqa: TC001 - cattrs reads the types of the fields
 from graphmerge.frozen_classes import frozen
+
+if TYPE_CHECKING:
+    from cattrs.preconf.json import JsonConverter
 
 
 @frozen
@@ -116,15 +118,23 @@ class Failed:
 
 Message: TypeAlias = Open | Download | Push | Progressed | Noted | Done | Failed
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Message)}
-_CONVERTER = make_converter()
 
 
 def to_line(message: Message) -> str:
     """A message as a line."""
-    return _CONVERTER.dumps([type(message).__name__, _CONVERTER.unstructure(message)]) + "\n"
+    converter = _converter()
+    return converter.dumps([type(message).__name__, converter.unstructure(message)]) + "\n"
 
 
 def from_line(line: str) -> Any:
     """The message of a line."""
-    name, content = _CONVERTER.loads(line, list[Any])
-    return _CONVERTER.structure(content, _KINDS[name])
+    converter = _converter()
+    name, content = converter.loads(line, list[Any])
+    return converter.structure(content, _KINDS[name])
+
+
+@cache
+def _converter() -> JsonConverter:
+    from cattrs.preconf.json import make_converter  # noqa: PLC0415 - merges of folders need none
+
+    return make_converter()

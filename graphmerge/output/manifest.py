@@ -9,9 +9,7 @@ from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path  # noqa: TC003 - as above
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, field
-from cattrs import BaseValidationError, transform_error
-from cattrs.preconf.json import make_converter
+from attrs import asdict, evolve, field
 
 from graphmerge.checkpoint.access import read_json_object
 from graphmerge.checkpoint.own_files import MANIFEST_NAME
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
 
 MANIFEST_FORMAT_VERSION = 1
 """Raised when fields change their meaning; newer manifests are refused."""
-
-_CONVERTER = make_converter()
 
 
 @frozen
@@ -140,7 +136,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def _text(manifest: Manifest) -> str:
     """JSON with a line for each tensor, and for the parameters of each: there may be many."""
-    content = _CONVERTER.unstructure(evolve(manifest, parameters={}, tensors={}))
+    content = asdict(evolve(manifest, parameters={}, tensors={}))
     del content["parameters"], content["tensors"]
     known: dict[int, str] = {}  # tensors of one kind have the very same parameters
     parameters = []
@@ -175,6 +171,9 @@ def read_manifest(folder: Path) -> Manifest:
         CheckpointError: there is none, it is of a newer graphmerge, or it is damaged.
         MachineError: the file cannot be read.
     """
+    from cattrs import BaseValidationError, transform_error  # noqa: PLC0415 - no merge reads one
+    from cattrs.preconf.json import make_converter  # noqa: PLC0415 - as above
+
     path = folder / MANIFEST_NAME
     if not path.exists():
         hint = "only outputs of graphmerge have one"
@@ -185,7 +184,7 @@ def read_manifest(folder: Path) -> Manifest:
         got, wanted = f"format {version}", f"at most {MANIFEST_FORMAT_VERSION}"
         raise CheckpointError(Problem("written by a newer graphmerge", str(path), got, wanted))
     try:
-        return _CONVERTER.structure(content, Manifest)
+        return make_converter().structure(content, Manifest)
     except BaseValidationError as error:
         problems = (Problem(message, str(path)) for message in transform_error(error))
         raise CheckpointError(*problems) from error
