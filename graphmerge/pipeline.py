@@ -116,7 +116,7 @@ class RunOptions:
     durable: bool = False
     """Wait for the disk itself before publishing."""
     strict: bool = False
-    """Refuse inputs with NaN or infinity."""
+    """Refuse NaN and infinity, in inputs or made of finite ones, instead of warning."""
     copy_tokenizer: bool = True
     """Copy the tokenizer's files; one that the recipe makes is written in any case."""
     write_model_card: bool = True

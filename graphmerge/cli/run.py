@@ -65,7 +65,8 @@ def run(
         bool, typer.Option("--durable", help="Wait for the disk itself before OUT appears.")
     ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse inputs with NaN or infinity.")
+        bool,
+        typer.Option("--strict", help="Refuse NaN and infinity, in inputs or results."),
     ] = False,
     quiet: Annotated[
         bool,

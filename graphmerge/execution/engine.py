@@ -13,6 +13,7 @@ from graphmerge.errors import CheckpointError, GraphmergeError, Problem
 from graphmerge.execution.allocator import keep_freed_pages
 from graphmerge.execution.batches import Batch, take_batch
 from graphmerge.execution.made_reading import MadeReaders
+from graphmerge.execution.overflow import Overflows
 from graphmerge.execution.pool import BufferPool
 from graphmerge.execution.reading import FileReader
 from graphmerge.execution.running import RunningUnit
@@ -54,7 +55,7 @@ def execute(
         sink: Takes the output tensors.
         progress: Is told what happens.
         finished: Names of output tensors that a run before has finished.
-        strict: Raise on NaN or infinity in an input, instead of warning.
+        strict: Raise on NaN or infinity, in an input or made of finite ones, instead of warning.
 
     Raises:
         GraphmergeError: an input, the disk or the device failed; no worker is running any more.
@@ -99,6 +100,7 @@ class _Engine:
         self._reader = reader
         self._made = MadeReaders(reader, native=Executor.NATIVE in plan.executors)
         self._strict = strict
+        self._overflows = Overflows(strict=strict)
         self._most_live_bytes = plan.memory.live_bytes - plan.order.shared_bytes
         states = max((work.facts.state_bytes for work in plan.order.works), default=0)
         self._pool = BufferPool(self._most_live_bytes - plan.workers * states)
@@ -133,6 +135,7 @@ class _Engine:
                 thread.join()
         if self._error is not None:
             raise self._error
+        self._tell_overflows()
 
     def _end(self, error: BaseException) -> None:
         """Have the workers stop and wait for them, whatever further Ctrl-C come meanwhile.
@@ -227,6 +230,7 @@ class _Engine:
             result = worker.run_stack(stack)
             self._report(result.not_finite)
             names, written = self._write_stack(stack, result.outcome.output)
+            self._note_overflows(stack, result.overflowed)
             read_bytes += result.read_bytes
             written_bytes += written
             finished += names
@@ -259,7 +263,7 @@ class _Engine:
         written = self._write(self._unfinished(unit.plan.unit.outputs), task.start, output)
         self._progress.add(read_bytes=result.read_bytes, written_bytes=written)
         with self._changed:
-            unit.complete(task, result.outcome.partials)
+            unit.complete(task, result.outcome)
             if unit.is_finished:
                 self._retire(unit)
             self._changed.notify_all()
@@ -275,9 +279,11 @@ class _Engine:
     def _retire(self, running: RunningUnit) -> None:
         unit = running.plan.unit
         self._in_flight.remove(running)
-        self._shared.add(unit, running.statistics)
+        self._shared.add(unit, running.statistics, is_spoilt=running.is_spoilt)
         names = self._unfinished(unit.outputs)
         if names:
+            if running.has_overflowed:
+                self._overflows.note(names, unit.root.spec.dtype)
             written = self._write(names, 0, _as_bytes(running.statistics.get(unit.root)))
             self._sink.finish(names)
             self._progress.add(written_bytes=written, finished_tensors=len(names))
@@ -292,6 +298,19 @@ class _Engine:
             problem = Problem(f"{op.model} has NaN or infinity", where)
             if self._strict:
                 raise CheckpointError(problem)
+            self._progress.warn(str(problem))
+
+    def _note_overflows(self, stack: Stack, numbers: Collection[int]) -> None:
+        result = stack.task.part.result
+        if result is not None and numbers:
+            names = [name for number in numbers for name in self._unfinished(stack.outputs[number])]
+            with self._changed:
+                self._overflows.note(names, result.spec.dtype)
+
+    def _tell_overflows(self) -> None:
+        """Warn of outputs with NaN or infinity that their inputs do not have."""
+        problem = self._overflows.problem(self._plan.graph.outputs)
+        if problem is not None:
             self._progress.warn(str(problem))
 
 

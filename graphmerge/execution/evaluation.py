@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from graphmerge.errors import MachineError, Problem
-from graphmerge.execution.finite import not_finite
+from graphmerge.execution.finite import is_finite, not_finite
 from graphmerge.execution.tiles import TileOutcome
 from graphmerge.kernels import ReducedTile, Tile, kernel, update
 from graphmerge.kernels.dtypes import TORCH_DTYPES
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from graphmerge.execution.tiles import TileTask
     from graphmerge.graph import Node
     from graphmerge.schedule.program import Instruction, Program
+    from graphmerge.spec import DType
     from graphmerge.statistics import Partial
 
 
@@ -68,7 +69,7 @@ class TorchTiles:
             if program.result < 0:
                 return TileOutcome(partials, stored[program.loads[-1 - program.result]], bad)
             output: Bytes = self._registers[program.result].cpu().view(torch.uint8).numpy()
-        return TileOutcome(partials, output, bad)
+        return TileOutcome(partials, output, bad, is_finite(output, _result_dtype(program)))
 
     def _execute(
         self,
@@ -91,6 +92,11 @@ class TorchTiles:
         output = registers[instruction.output]
         shape = tile_shape(node, task.stop - task.start)
         kernel(node.op)(node.op, Tile(inputs, statistics, output, scratch, task.start, shape))
+
+
+def _result_dtype(program: Program) -> DType:
+    assert program.result is not None, "a pass that only reduces has no output"
+    return program.registers[program.result]
 
 
 def _registers(program: Program, elements: int, device: str, arena: Arena) -> list[torch.Tensor]:

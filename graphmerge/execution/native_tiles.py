@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from graphmerge.execution.finite import is_finite
 from graphmerge.execution.tiles import TileOutcome
 from graphmerge.native import PreparedCall, arguments_of, function_for
 from graphmerge.ops.sources import RequireIdentical
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from graphmerge.execution.tiles import TileTask
     from graphmerge.graph import Node
     from graphmerge.schedule.program import Program
-    from graphmerge.statistics import Partial, Statistic
+    from graphmerge.statistics import Statistic
 
 
 class BoundCall:
@@ -33,6 +34,7 @@ class BoundCall:
     ) -> None:
         assert program.fused is not None, "only programs with a layout are run as native code"
         self._program = program
+        self._output = output
         given = arguments_of(program, statistics)
         function = function_for(program, given)
         self._call = PreparedCall(
@@ -44,10 +46,8 @@ class BoundCall:
         self._program = program
         self._call.give(arguments_of(program, statistics))
 
-    def run(
-        self, stored: Mapping[Node, Bytes], start: int
-    ) -> tuple[Mapping[Node, Partial], tuple[Node, ...]]:
-        """Partial results of the reductions over one tile, and loads with NaN or infinity.
+    def run(self, stored: Mapping[Node, Bytes], start: int) -> TileOutcome:
+        """Run the program on one tile.
 
         Raises:
             CheckpointError: inputs that must be identical differ.
@@ -62,7 +62,14 @@ class BoundCall:
         partials = {
             instructions[number].node: partial for number, partial in outcome.partials.items()
         }
-        return partials, tuple(loads[number] for number in outcome.not_finite)
+        bad = tuple(loads[number] for number in outcome.not_finite)
+        return TileOutcome(
+            partials, self._output, bad, outcome.is_finite or self._has_finite_output()
+        )
+
+    def _has_finite_output(self) -> bool:
+        node = self._program.result_node
+        return self._output is None or node is None or is_finite(self._output, node.spec.dtype)
 
 
 class NativeTiles:
@@ -71,14 +78,12 @@ class NativeTiles:
     def __init__(self, task: TileTask, elements: int, arena: Arena) -> None:
         program = task.part.program
         assert program.fused is not None, "only programs with a layout are run as native code"
-        self._output: Bytes | None = None
+        output: Bytes | None = None
         if task.part.result is not None:
             bits = task.part.result.spec.dtype.bits
-            self._output = arena.take(task.tensors * elements * bits // 8)
+            output = arena.take(task.tensors * elements * bits // 8)
         scratch = arena.take(program.fused.scratch_bytes)
-        self._call = BoundCall(
-            program, task.statistics, self._output, scratch, elements, task.tensors
-        )
+        self._call = BoundCall(program, task.statistics, output, scratch, elements, task.tensors)
 
     def bind(self, task: TileTask) -> None:
         """Take the program of another unit of the same structure, with its arguments."""
@@ -90,5 +95,4 @@ class NativeTiles:
         Raises:
             CheckpointError: inputs that must be identical differ.
         """
-        partials, not_finite = self._call.run(stored, task.start)
-        return TileOutcome(partials, self._output, not_finite)
+        return self._call.run(stored, task.start)

@@ -10,14 +10,13 @@ from graphmerge.schedule.steps import Free, RunPass
 from graphmerge.statistics import reduction, small
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from graphmerge.execution.pool import BufferPool
     from graphmerge.execution.reading import Bytes
     from graphmerge.execution.shared import SharedValues
+    from graphmerge.execution.tiles import TileOutcome
     from graphmerge.graph import Node
     from graphmerge.schedule.plan import UnitPlan
-    from graphmerge.statistics import Partial, Statistic
+    from graphmerge.statistics import Statistic
 
 
 class RunningUnit:
@@ -35,10 +34,13 @@ class RunningUnit:
         self.in_memory.update({load: pool.take(load.spec.nbytes) for load in plan.kept})
         self.statistics = shared.statistics_for(plan.unit)
         self._shared = shared
+        self._has_bad_inputs = shared.are_spoilt(plan.unit.needs)
+        self._has_bad_result = False
         self._room = shared.room_for(plan.unit)
         self._pool = pool
         self._tile_elements = tile_elements
-        self._loaded: set[Node] = set(plan.unit.needs)
+        self._shared_inputs = frozenset(plan.unit.needs)
+        self._loaded = set(self._shared_inputs)
         self._states: dict[Node, Statistic] = {}
         self._folding = {
             node: Folding(node, self.statistics) for node in plan.unit.makes if node.op.fold_width
@@ -53,6 +55,16 @@ class RunningUnit:
     def is_finished(self) -> bool:
         """Whether every step has been done."""
         return self._step >= len(self._steps)
+
+    @property
+    def is_spoilt(self) -> bool:
+        """Whether there was NaN or infinity in what it is made of."""
+        return self._has_bad_inputs
+
+    @property
+    def has_overflowed(self) -> bool:
+        """Whether there is NaN or infinity in the result alone."""
+        return self._has_bad_result and not self._has_bad_inputs
 
     def claim(self) -> TileTask | None:
         """The next tile, or None while the tiles of this pass are all out."""
@@ -69,9 +81,11 @@ class RunningUnit:
             start = task.start * self.plan.unit.root.spec.dtype.bits // 8
             self._room[start : start + output.nbytes] = output
 
-    def complete(self, task: TileTask, partials: Mapping[Node, Partial]) -> None:
+    def complete(self, task: TileTask, outcome: TileOutcome) -> None:
         """Take up what a tile gave; after the last tile of a pass, go on to the next."""
-        for node, partial in partials.items():
+        self._has_bad_result |= not outcome.is_finite
+        self._has_bad_inputs |= not self._shared_inputs.issuperset(outcome.not_finite)
+        for node, partial in outcome.partials.items():
             reduction(node.op).combine(self._states[node], partial, task.start)
         self._running -= 1
         if self._running == 0 and self._next_start >= self._part.numel:

@@ -28,6 +28,7 @@ class SharedValues:
         self._users = Counter(node for unit in units for node in unit.needs)
         self._pool = pool
         self._made: set[Node] = set()
+        self._spoilt: set[Node] = set()
         self._statistics: dict[Node, Statistic] = {}
         self._tensors: dict[Node, Bytes] = {}
 
@@ -44,9 +45,15 @@ class SharedValues:
         self._tensors[node] = self._pool.take(node.spec.nbytes)
         return self._tensors[node]
 
-    def add(self, unit: Unit, statistics: Mapping[Node, Statistic]) -> None:
+    def are_spoilt(self, nodes: Iterable[Node]) -> bool:
+        """Whether there was NaN or infinity in what any of these is made of."""
+        return not self._spoilt.isdisjoint(nodes)
+
+    def add(self, unit: Unit, statistics: Mapping[Node, Statistic], *, is_spoilt: bool) -> None:
         """Take up what a finished unit has made."""
         self._made.update(unit.makes)
+        if is_spoilt:
+            self._spoilt.update(unit.makes)
         self._statistics.update(
             {node: statistics[node] for node in unit.makes if is_statistic(node)}
         )

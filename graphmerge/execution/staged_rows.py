@@ -55,7 +55,7 @@ class StageValues:
             if call is None or made is None:
                 values.append(known[program.loads[0]])
             else:
-                bad += call.run(known, start)[1]
+                bad += call.run(known, start).not_finite
                 values.append(made)
         return values, bad
 

@@ -59,6 +59,7 @@ class StagedTiles:
         known = dict(stored)
         bad: list[Node] = []
         partials: dict[Node, Partial] = {}
+        is_finite = True
         for stage, bound in zip(self._staged.stages, self._stages, strict=True):
             outcome = bound.run(known, task.start)
             bad += outcome.not_finite
@@ -66,13 +67,14 @@ class StagedTiles:
             if outcome.output is not None:
                 known[stage.node] = outcome.output
         if self._rest is not None:
-            found, seen = self._rest.run(known, task.start)
-            partials |= found
-            bad += seen
+            outcome = self._rest.run(known, task.start)
+            partials |= outcome.partials
+            bad += outcome.not_finite
+            is_finite = outcome.is_finite
         output = self._output
         if task.part.result in known and output is None:
             output = known[task.part.result]
-        return TileOutcome(partials, output, tuple(dict.fromkeys(bad)))
+        return TileOutcome(partials, output, tuple(dict.fromkeys(bad)), is_finite)
 
 
 def _staged(task: TileTask) -> Staged:

@@ -45,6 +45,8 @@ class TileOutcome:
     """Bytes of the output's tile, or of all tensors, in the worker's memory: gone with the next."""
     not_finite: tuple[Node, ...]
     """Loads in which NaN or infinity was seen."""
+    is_finite: bool = True
+    """Whether what was computed of the output has neither; copies are what was read."""
 
 
 class Tiles(Protocol):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from graphmerge.execution.tiles import Tiles, TileTask
     from graphmerge.graph import Node
     from graphmerge.schedule.program import Program
+    from graphmerge.spec import DType
 
 
 @define
@@ -67,6 +68,8 @@ class TileResult:
     """Bytes read from files."""
     not_finite: tuple[LoadTensor, ...]
     """Stored tensors in which NaN or infinity was seen, and that no pass before has read."""
+    overflowed: tuple[int, ...] = ()
+    """Of tensors that lie one behind the other, those with either in the output alone."""
 
 
 class Worker:
@@ -105,14 +108,18 @@ class Worker:
             stored[load] = buffer
         outcome = views.tiles.run(task, stored)
         read_bytes = sum(buffer.nbytes for buffer in stored.values())
-        bad = (
-            source
-            for load, sources in zip(loads, stack.sources, strict=True)
-            if load in outcome.not_finite
-            for source, piece in zip(sources, np.split(stored[load], task.tensors), strict=True)
-            if not is_finite(piece, load.spec.dtype)
-        )
-        return TileResult(outcome, read_bytes, tuple(bad))
+        bad: list[LoadTensor] = []
+        spoilt: set[int] = set()
+        for load, sources in zip(loads, stack.sources, strict=True):
+            if load in outcome.not_finite:
+                found = _not_finite(stored[load], task.tensors, load.spec.dtype)
+                bad += [sources[number] for number in found]
+                spoilt.update(found)
+        overflowed: list[int] = []
+        if not outcome.is_finite and outcome.output is not None and task.part.result is not None:
+            overflowed = _not_finite(outcome.output, task.tensors, task.part.result.spec.dtype)
+        alone = tuple(number for number in overflowed if number not in spoilt)
+        return TileResult(outcome, read_bytes, tuple(bad), alone)
 
     def _views_for(self, task: TileTask) -> _Views:
         """Views for this tile, those of the tile before if it had the same shape of work."""
@@ -185,6 +192,12 @@ def _tiles(task: TileTask, elements: int, arena: Arena) -> Tiles:
     from graphmerge.execution.evaluation import TorchTiles  # noqa: PLC0415
 
     return TorchTiles(task, elements, arena)
+
+
+def _not_finite(stored: Bytes, tensors: int, dtype: DType) -> list[int]:
+    """Which of tensors that lie one behind the other have NaN or infinity."""
+    pieces = np.split(stored, tensors)
+    return [number for number, piece in enumerate(pieces) if not is_finite(piece, dtype)]
 
 
 def _source(load: Node) -> LoadTensor:

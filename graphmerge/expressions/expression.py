@@ -237,7 +237,7 @@ class Expression:
             chat_template: `auto`, the name of a built-in, or a Jinja template; None leaves what
                 the merge says, or the one of the tokenizer.
             overwrite: Replace what is there.
-            strict: Refuse inputs with NaN or infinity instead of warning.
+            strict: Refuse NaN and infinity, in inputs or of the arithmetic, instead of warning.
 
         Raises:
             BudgetError: the plan does not fit its budget.

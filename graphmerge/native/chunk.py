@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from graphmerge.schedule.program import Program
     from graphmerge.spec import DType
 
-_FLAG_SEEN, _FLAG_FAILED = 0, 1
+_FLAG_SEEN, _FLAG_FAILED, _FLAG_OUTPUT = 0, 1, 2
 
 
 class ChunkEmitter:
@@ -198,8 +198,12 @@ class ChunkEmitter:
                 body.store(value, place)
             if any(step.number == self._layout.result for step in steps):
                 body.store(self._layout.result, self._output)
-        for load, seen in body.checks():
-            self._flag(_FLAG_SEEN, seen, 1 << (-1 - load))
+                body.look_for_nan(self._layout.result)
+        for value, seen in body.checks():
+            if value < 0:
+                self._flag(_FLAG_SEEN, seen, 1 << (-1 - value))
+            else:
+                self._flag(_FLAG_OUTPUT, seen, 1)
         for number, failed in body.failures():
             self._flag(_FLAG_FAILED, failed, 1 << number)
 

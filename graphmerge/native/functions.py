@@ -44,6 +44,9 @@ class Outcome:
     """Numbers of the loads in which NaN or infinity was seen."""
     failed: tuple[int, ...]
     """Numbers of the instructions whose check failed."""
+    is_finite: bool
+    """Whether no NaN or infinity was seen in the output; where there are, they may lie beyond it:
+    the last vectors are computed whole."""
 
 
 class NativeFunction:
@@ -91,7 +94,7 @@ class PreparedCall:
         self._cleared = [(_address(partial), partial.nbytes) for partial in cleared]
         self._numbers = np.array([x for one in given for x in one.numbers], dtype=np.float64)
         self._words = np.array([x for one in given for x in one.words], dtype=np.uint64)
-        self._flags = np.zeros(2, dtype=np.uint64)
+        self._flags = np.zeros(3, dtype=np.uint64)
         self._places = np.array(
             [_address(data) for data in self._partials.values()], dtype=np.uint64
         )
@@ -120,8 +123,8 @@ class PreparedCall:
         self._flags.fill(0)
         self._point_to(inputs)
         self._function.call(self._pointers, *self._addresses, start, self._count, self._tensors)
-        seen, failed = self._flags.tolist()
-        return Outcome(self._partials, _set_bits(seen), _set_bits(failed))
+        seen, failed, spoilt = self._flags.tolist()
+        return Outcome(self._partials, _set_bits(seen), _set_bits(failed), not spoilt)
 
     def _point_to(self, inputs: Sequence[Bytes]) -> None:
         """Take the addresses of inputs, unless they lie where those of the tile before lay."""

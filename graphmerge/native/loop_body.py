@@ -80,6 +80,11 @@ class LoopBody:
         place = at(self.builder, pointer, self.index, ELEMENT_TYPES[dtype])
         self.builder.store(self.value(number), place, align=max(dtype.bits // 8, 1))
 
+    def look_for_nan(self, number: int) -> None:
+        """Look for NaN and infinity in a value, if its dtype has them."""
+        if self.dtypes[number] in EXPONENT_BITS:
+            self._look_for_nan(number, self.value(number))
+
     def fail(self, step: int, condition: Value) -> None:
         """Report an instruction as failed where a truth value is set."""
         if step not in self._failed:
@@ -93,7 +98,7 @@ class LoopBody:
             yield step, self.builder.load(place, typ=INT1)
 
     def checks(self) -> Iterator[tuple[int, Value]]:
-        """After the loop: loads and whether NaN or infinity was seen in them."""
+        """After the loop: values and whether NaN or infinity was seen in them."""
         for number, place in self._seen.items():
             kind = vector_type(bits_type(self.dtypes[number]))
             seen = self.builder.load(place, typ=kind)

@@ -3,7 +3,8 @@
     void region(inputs, output, partials, numbers, words, scratch, flags, start, count, tensors)
 
 `inputs` and `partials` are arrays of addresses, `numbers` float64, `words` 64-bit integers. `flags`
-are two sets of 64 bits: the loads with NaN or infinity, and the instructions whose check failed.
+are three sets of 64 bits: the loads with NaN or infinity, the instructions whose check failed, and
+the lowest bit where the output has NaN or infinity, or what is beyond its end has.
 Several tensors of `count` elements lie one behind the other; only where nothing is reduced.
 """
 

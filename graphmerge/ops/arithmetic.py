@@ -105,7 +105,8 @@ class WeightedSum(AbstractEntrywise):
 
     @divisor.validator
     def _not_zero(self, _attribute: object, value: float) -> None:
-        require_divisor(self.weights, value, setting="normalize")
+        if value != 1:  # which divides nothing, however large the weights are
+            require_divisor(self.weights, value, setting="normalize")
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """The common space. Weights need not sum to one: `normalize: false` allows any."""

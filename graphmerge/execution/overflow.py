@@ -1,0 +1,50 @@
+"""Outputs with NaN or infinity that none of their inputs has: numbers too large for their dtype."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graphmerge.errors import CheckpointError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from graphmerge.graph import Output
+    from graphmerge.spec import DType
+
+_NAMED = 3
+"""So many are named; a weight that is too large by far spoils every tensor."""
+_HINT = "the arithmetic gives numbers that are too large: look at weights and other parameters"
+
+
+class Overflows:
+    """Collects them during a run; the engine calls it under its lock."""
+
+    def __init__(self, *, strict: bool) -> None:
+        self._strict = strict
+        self._dtypes: dict[str, DType] = {}
+
+    def note(self, names: Iterable[str], dtype: DType) -> None:
+        """Take note of outputs of one dtype.
+
+        Raises:
+            CheckpointError: the run is a strict one.
+        """
+        noted = dict.fromkeys(names, dtype)
+        self._dtypes |= noted
+        if self._strict and noted:
+            raise CheckpointError(_problem(noted, list(noted)))
+
+    def problem(self, outputs: Iterable[Output]) -> Problem | None:
+        """What is to be told at the end of the run, of outputs in order; None if all are finite."""
+        if not self._dtypes:
+            return None
+        names = [output.name for output in outputs if output.name in self._dtypes]
+        return _problem(self._dtypes, names)
+
+
+def _problem(dtypes: Mapping[str, DType], names: Sequence[str]) -> Problem:
+    named = ", ".join(f"tensor {name} ({dtypes[name].value})" for name in names[:_NAMED])
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    what = "the output has NaN or infinity where no input has"
+    return Problem(what, named + more, hint=_HINT)
