@@ -20,8 +20,10 @@ from graphmerge.checkpoint.fingerprint import fingerprint
 from graphmerge.checkpoint.own_files import CARD_NAME
 from graphmerge.checkpoint.values import Component
 from graphmerge.describing import card_part
+from graphmerge.errors import CheckpointError, Problem
 from graphmerge.execution.peak import measured_peak_bytes
 from graphmerge.execution.stored_bytes import pieces
+from graphmerge.execution.stored_values import all_finite
 from graphmerge.frozen_classes import frozen
 from graphmerge.machine import installed_version, installed_versions
 from graphmerge.output import (
@@ -128,9 +130,15 @@ class AdapterWriter:
         """Write a tensor, rounded to float32.
 
         Raises:
+            CheckpointError: float32 has no room for some of the numbers.
             MachineError: the file system refused the write.
         """
-        self._sink.write(name, 0, np.ascontiguousarray(values, np.float32))
+        with np.errstate(over="ignore"):
+            rounded = np.ascontiguousarray(values, np.float32)
+        if not all_finite(rounded):
+            what, got = "a number that float32 has no room for", f"{np.abs(values).max():g}"
+            raise CheckpointError(Problem(what, f"tensor {name}", got, hint="use smaller weights"))
+        self._sink.write(name, 0, rounded)
         self._sink.finish((name,))
 
     def copy(self, entry: TensorEntry, reader: FileReader) -> None:

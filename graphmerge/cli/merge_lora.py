@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ from graphmerge.cli import options
 from graphmerge.cli.say import say
 from graphmerge.errors import InputError, Problem
 from graphmerge.places import load_named_adapter
+from graphmerge.recipe.coercion import LARGEST
 
 _Adapters = Annotated[
     list[str],
@@ -41,9 +41,10 @@ def merge_lora(
     if len(weights) != len(adapters):
         got, wanted = f"{len(weights)}", f"{len(adapters)}"
         raise InputError(Problem("not one weight for each adapter", "--weight", got, wanted))
-    infinite = [own for own in weights if not math.isfinite(own)]
-    if infinite:
-        raise InputError(Problem("not a weight", "--weight", f"{infinite[0]}", "a finite number"))
+    too_large = [own for own in weights if not abs(own) <= LARGEST]
+    if too_large:
+        wanted = "a finite number of float32"
+        raise InputError(Problem("not a weight", "--weight", f"{too_large[0]}", wanted))
     if rank is not None and method is not How.SVD:
         hint = "add `--method svd`, or leave --rank out"
         raise InputError(Problem("only svd takes a rank", "--rank", f"{rank}", hint=hint))

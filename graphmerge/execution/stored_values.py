@@ -57,7 +57,7 @@ def finite_numbers(entry: TensorEntry, reader: FileReader) -> NDArray[np.float64
     return numbers
 
 
-def all_finite(numbers: NDArray[np.float64]) -> bool:
+def all_finite(numbers: NDArray[np.floating[Any]]) -> bool:
     """Whether no element is NaN or infinite."""
     with np.errstate(all="ignore"):
         total = numbers.sum()  # takes no memory, and is finite unless numbers are huge

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from graphmerge.recipe.signature import ParameterSpec
     from graphmerge.recipe.values import Scalar
 
-_LARGEST = float.fromhex("0x1.fffffep+127")
+LARGEST = float.fromhex("0x1.fffffep+127")
 """The largest finite number of float32, in which arithmetic is done: more would be infinity."""
 _BOOLEANS = {
     "true": True, "yes": True, "on": True, "1": True,
@@ -49,7 +49,7 @@ def _to_float(value: Scalar) -> float | None:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if abs(number) <= _LARGEST else None
+    return number if abs(number) <= LARGEST else None
 
 
 def _to_int(value: Scalar) -> int | None:

@@ -147,11 +147,24 @@ def test_what_cannot_be_merged_is_refused(models, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("weight", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("weight", ["nan", "inf", "-inf", "1e+39"])
 def test_a_weight_must_be_finite(models, tmp_path, weight):
     result = run(tmp_path / "out", models / "first", f"--weight={weight}")
     assert result.exit_code == 2
-    assert f"not a weight @ --weight: got {weight}; wanted a finite number" in result.stderr
+    assert (
+        f"not a weight @ --weight: got {weight}; wanted a finite number of float32" in result.stderr
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_factors_beyond_float32_are_refused(models, tmp_path):
+    shutil.copytree(models / "first", tmp_path / "first")
+    file = tmp_path / "first" / "adapter_model.safetensors"
+    save_file({name: 1e3 + factor for name, factor in load_file(file).items()}, file)
+    result = run(tmp_path / "out", tmp_path / "first", "--weight=3e38")
+    assert result.exit_code == 2
+    assert "a number that float32 has no room for @ tensor base_model.model." in result.stderr
+    assert "(use smaller weights)" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
