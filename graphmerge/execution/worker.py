@@ -9,10 +9,10 @@ from attrs import define
 
 from graphmerge.execution.buffers import Arena
 from graphmerge.execution.finite import is_finite, not_finite
+from graphmerge.execution.nan_sources import sources_of_nan
 from graphmerge.execution.tiles import TileOutcome
 from graphmerge.ops import LoadTensor
 from graphmerge.schedule.executors import Executor
-from graphmerge.schedule.program import stored_inputs
 from graphmerge.schedule.tiling import tile_bytes
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Worker:
         self._made = made
         self._arena = Arena(arena_bytes)
         self._views: _Views | None = None
+        self._blamed: dict[Node, tuple[LoadTensor, ...]] = {}
 
     def run(self, task: TileTask) -> TileResult:
         """Read, compute and hand back one tile.
@@ -90,8 +91,13 @@ class Worker:
         views = self._views_for(task)
         stored, read_bytes = self._load(task, views)
         outcome = views.tiles.run(task, stored)
-        bad = tuple(_source(load) for load in outcome.not_finite if load in task.first_reads)
-        return TileResult(outcome, read_bytes, bad)
+        bad = [
+            source
+            for load in outcome.not_finite
+            if load in task.first_reads
+            for source in self._sources(load)
+        ]
+        return TileResult(outcome, read_bytes, tuple(bad))
 
     def run_stack(self, stack: Stack) -> TileResult:
         """Read, compute and hand back small tensors that lie one behind the other.
@@ -120,6 +126,12 @@ class Worker:
             overflowed = _not_finite(outcome.output, task.tensors, task.part.result.spec.dtype)
         alone = tuple(number for number in overflowed if number not in spoilt)
         return TileResult(outcome, read_bytes, tuple(bad), alone)
+
+    def _sources(self, load: Node) -> tuple[LoadTensor, ...]:
+        """The stored tensors by which a load has NaN or infinity, looked for once."""
+        if load not in self._blamed:
+            self._blamed[load] = sources_of_nan(load, self._reader)
+        return self._blamed[load]
 
     def _views_for(self, task: TileTask) -> _Views:
         """Views for this tile, those of the tile before if it had the same shape of work."""
@@ -198,10 +210,3 @@ def _not_finite(stored: Bytes, tensors: int, dtype: DType) -> list[int]:
     """Which of tensors that lie one behind the other have NaN or infinity."""
     pieces = np.split(stored, tensors)
     return [number for number, piece in enumerate(pieces) if not is_finite(piece, dtype)]
-
-
-def _source(load: Node) -> LoadTensor:
-    """What a load reads; what is made in reading is made from the first stored tensor mostly."""
-    op = stored_inputs(load)[0].op
-    assert isinstance(op, LoadTensor)
-    return op

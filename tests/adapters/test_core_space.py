@@ -143,4 +143,6 @@ def test_factors_that_are_not_finite_make_nan(models, tmp_path):
         model["model"] = f"{models}/base+{tmp_path}/{name}"
     merged = merge(made, tmp_path / "out")
     assert merged.tensors()[f"{LAYER}.self_attn.q_proj.weight"].isnan().all()
-    assert any("NaN or infinity" in text for text in merged.report.warnings)
+    assert f"base+{tmp_path}/first has NaN or infinity @ {file}, tensor {key}" in "".join(
+        merged.report.warnings
+    )
