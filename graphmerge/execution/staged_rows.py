@@ -8,6 +8,7 @@ from graphmerge.execution.native_tiles import BoundCall
 from graphmerge.execution.tiles import TileOutcome
 from graphmerge.native import DivergentRows, RankedRows
 from graphmerge.ops import RankedMask
+from graphmerge.spec import DType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,7 +92,10 @@ class DivergenceStage:
         self, stage: Stage, values: StageValues, memory: Bytes, elements: int, arena: Arena
     ) -> None:
         self._values = values
-        self._rows = DivergentRows(stage.dtypes, stage.row, elements // stage.row, memory)
+        single = stage.node.inputs[0].spec.dtype is DType.F32
+        self._rows = DivergentRows(
+            stage.dtypes, stage.row, elements // stage.row, memory, single=single
+        )
 
     def bind(self, stage: Stage, task: TileTask) -> None:
         """Take a stage of the same structure."""

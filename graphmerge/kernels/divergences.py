@@ -9,16 +9,19 @@ from numpy.lib.stride_tricks import as_strided
 
 from graphmerge.kernels.elementary import EXP_BUFFERS, LOG_BUFFERS, exp, log_of_ratio
 from graphmerge.kernels.lanes import folded
+from graphmerge.kernels.near_rows import BUFFERS, near_divergences
 from graphmerge.ops.importance import FLOOR, GROUP_ELEMENTS, NUMPY_BUFFERS, ROW_LANES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from graphmerge.kernels.elementary import Doubles
+    from graphmerge.kernels.near_rows import Singles
 
     Rows: TypeAlias = "np.ndarray[Any, np.dtype[np.floating[Any]]]"
 
 assert max(EXP_BUFFERS, LOG_BUFFERS) + 2 == NUMPY_BUFFERS
+assert BUFFERS <= 2 * NUMPY_BUFFERS, "those of near rows are in float32"
 
 
 def divergences(first: Rows, second: Rows) -> Doubles:
@@ -34,6 +37,26 @@ def divergences(first: Rows, second: Rows) -> Doubles:
             p, q, *others = buffers[:, :count]
             p[...], q[...] = first[group], second[group]
             found[group] = _divergences(p, q, others)
+    return found
+
+
+def single_divergences(first: Singles, second: Singles) -> Doubles:
+    """The same of float32, in which rows near each other are computed."""
+    rows, row = first.shape
+    step = max(1, GROUP_ELEMENTS // max(row, ROW_LANES))
+    memory = np.empty((NUMPY_BUFFERS, min(step, rows), row))
+    found = np.empty(rows)
+    with np.errstate(all="ignore"):  # of rows that are not near
+        for begin in range(0, rows, step):
+            a, b = first[begin : begin + step], second[begin : begin + step]
+            singles = memory.reshape(-1).view(np.float32)[: BUFFERS * a.size]
+            near, is_near = near_divergences(a, b, list(singles.reshape(BUFFERS, *a.shape)))
+            (far,) = np.nonzero(~is_near)
+            if far.size:
+                p, q, *others = memory[:, : far.size]
+                p[...], q[...] = a[far], b[far]
+                near[far] = _divergences(p, q, others)
+            found[begin : begin + step] = near
     return found
 
 

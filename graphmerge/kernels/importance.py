@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from graphmerge.kernels.divergences import divergences
+from graphmerge.kernels.divergences import divergences, single_divergences
 from graphmerge.kernels.registry import ReducedTile, Tile, register_kernel, register_update
 from graphmerge.ops import Importance, KeepImportant, RowDivergence
 
@@ -21,7 +21,8 @@ def row_divergence(op: RowDivergence, tile: ReducedTile) -> Partial:
     first, second = (x.cpu().numpy().reshape(tile.shape) for x in tile.inputs)
     rows, row = tile.shape
     numbers = tile.start // row + np.arange(rows)
-    return np.stack([numbers, divergences(first, second)], axis=1)
+    of_rows = single_divergences if first.dtype == np.float32 else divergences
+    return np.stack([numbers, of_rows(first, second)], axis=1)
 
 
 @register_kernel(Importance)

@@ -16,10 +16,12 @@ from llvmlite import ir
 from graphmerge.frozen_classes import frozen
 from graphmerge.native.elementary import exp, log_of_ratio
 from graphmerge.native.loops import at, integer, load_element, loop, variable
+from graphmerge.native.near_rows import NOT_NEAR, emit_near_rows
 from graphmerge.native.types import (
     DOUBLE,
     ELEMENT_TYPES,
     EXPONENT_BITS,
+    INT1,
     INT64,
     POINTER,
     VECTOR_ELEMENTS,
@@ -43,9 +45,16 @@ _VOID = ir.VoidType()
 _DOUBLES, _INTEGERS = vector_type(DOUBLE), vector_type(INT64)
 
 
-def emit_row_divergences(dtypes: tuple[DType, ...]) -> ir.Module:
-    """The module with the function, for inputs of these dtypes."""
+def emit_row_divergences(dtypes: tuple[DType, ...], *, single: bool) -> ir.Module:
+    """The module with the function, for inputs of these dtypes.
+
+    Args:
+        dtypes: As they are stored.
+        single: Whether the values are float32's, and those of rows near each other are computed in
+            it.
+    """
     module = ir.Module("divergence")
+    near = emit_near_rows(module, dtypes) if single else None
     powers = {dtype: _emit_powers(module, dtype) for dtype in dict.fromkeys(dtypes)}
     divergence = _emit_divergence(module)
     function_type = ir.FunctionType(_VOID, [POINTER] * 5 + [INT64] * 2)
@@ -56,14 +65,22 @@ def emit_row_divergences(dtypes: tuple[DType, ...]) -> ir.Module:
     places = [memory, at(builder, memory, padded, DOUBLE)]
     with loop(builder, rows) as number:
         first = builder.mul(number, row)
-        shares = []
-        for index, (values, dtype) in enumerate(zip(inputs, dtypes, strict=True)):
-            begin = at(builder, values, first, ELEMENT_TYPES[dtype])
-            flag = at(builder, seen, integer(index), INT64)
-            shares.append(builder.call(powers[dtype], [begin, places[index], flag, row]))
-        found = builder.call(divergence, [*places, *shares, padded])
-        place = builder.add(builder.add(number, number), integer(1))
-        builder.store(found, at(builder, results, place, DOUBLE))
+        begins = [
+            at(builder, values, first, ELEMENT_TYPES[dtype])
+            for values, dtype in zip(inputs, dtypes, strict=True)
+        ]
+        place = at(builder, results, builder.add(builder.add(number, number), integer(1)), DOUBLE)
+        is_far = INT1(1)
+        if near is not None:
+            found = builder.call(near, [*begins, memory, row])
+            builder.store(found, place)
+            is_far = builder.fcmp_ordered("==", found, NOT_NEAR)
+        with builder.if_then(is_far):
+            shares = []
+            for index, (begin, dtype) in enumerate(zip(begins, dtypes, strict=True)):
+                flag = at(builder, seen, integer(index), INT64)
+                shares.append(builder.call(powers[dtype], [begin, places[index], flag, row]))
+            builder.store(builder.call(divergence, [*places, *shares, padded]), place)
     builder.ret_void()
     return module
 

@@ -62,12 +62,23 @@ class RankedRows:
 class DivergentRows:
     """The divergences of rows of two tensors; for one thread."""
 
-    def __init__(self, dtypes: tuple[DType, ...], row: int, rows: int, scratch: Bytes) -> None:
-        """Prepare for tiles of so many rows, with memory of `divergence_bytes`, aligned to 64."""
+    def __init__(
+        self,
+        dtypes: tuple[DType, ...],
+        row: int,
+        rows: int,
+        scratch: Bytes,
+        *,
+        single: bool = False,
+    ) -> None:
+        """Prepare for tiles of so many rows, with memory of `divergence_bytes`, aligned to 64.
+
+        `single` says whether the op's inputs are float32, in whatever dtypes they are stored.
+        """
         self._row, self._scratch = row, scratch
         self._found = np.empty((rows, 2))
         self._seen = np.zeros(2, dtype=np.uint64)
-        self._function, self._engine = _divergences(dtypes)
+        self._function, self._engine = _divergences(dtypes, single)
 
     def __call__(
         self, first: Bytes, second: Bytes, start: int
@@ -101,8 +112,9 @@ def _ranking() -> tuple[Callable[..., None], binding.ExecutionEngine]:
 @once
 def _divergences(
     dtypes: tuple[DType, ...],
+    single: bool,  # noqa: FBT001 - a key of what is kept
 ) -> tuple[Callable[..., None], binding.ExecutionEngine]:
-    engine = loaded(str(emit_row_divergences(dtypes)))
+    engine = loaded(str(emit_row_divergences(dtypes, single=single)))
     return _DIVERGENCES(engine.get_function_address("row_divergences")), engine
 
 

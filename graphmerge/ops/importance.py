@@ -24,7 +24,10 @@ NUMPY_BUFFERS = 6
 
 
 def divergence_bytes(row: int) -> int:
-    """What native code takes for the divergence of a row: both in float64, in whole vectors."""
+    """What native code takes for the divergence of a row: both in float64, in whole vectors.
+
+    Of rows near each other both are float32.
+    """
     return 2 * 8 * -(-row // ROW_LANES) * ROW_LANES
 
 
@@ -43,7 +46,8 @@ class RowDivergence(Op):
     hardly an error where they are nearly equal. It is 0 where rounding has made it less, and NaN of
     rows with NaN or +infinity, or with -infinity alone. Functions are those of
     `graphmerge.ops.elementary`; of a sum, entry j is added to lane j mod ROW_LANES, in order, and
-    then the upper half of the lanes to the lower half until one is left.
+    then the upper half of the lanes to the lower half until one is left. Of float32 rows that are
+    near each other it is what `graphmerge.ops.near_rows` says.
     """
 
     kind: ClassVar[str] = "row-divergence"
