@@ -1,11 +1,11 @@
 """Emit the function that draws the masks of rows by rank: see `graphmerge.ops.ranked`.
 
-    void rank_rows(values, mask, memory, bounds, numbers, words, rows, start)
+    void rank_rows(values, mask, memory, numbers, words, rows, start)
 
-Most entries are decided without their rank: by the random byte alone, or by where the magnitudes of
-their first bits lie among all of the row. A histogram of a row tells that. The few others are
-compared with the row, or with those of the same first bits after a scatter; where these are too
-many, as in a row of ties, the row is sorted.
+Most entries are decided without their rank: by the random byte, and where their bucket lies among
+all of the row. A histogram of a row tells that. The few others are compared with the whole row, or
+where they are more with those of the same bucket after a scatter, unless all of it are equal; where
+that is too much, the row is sorted.
 """
 
 from __future__ import annotations
@@ -15,37 +15,33 @@ from typing import TYPE_CHECKING
 from llvmlite import ir
 
 from graphmerge.frozen_classes import frozen
+from graphmerge.native.buckets import EQUAL, MIXED, UNKNOWN, Buckets
 from graphmerge.native.loops import at, each_set_bit, integer, least, load_element, loop, variable
-from graphmerge.native.random_drop import DRAWN, DRAWN_ELEMENTS, draw, drawn_bytes, spread_over
-from graphmerge.native.sorting import (
-    BUCKET_SHIFT,
-    Buckets,
-    add_up,
-    emit_keys,
-    emit_sort_by_low_bits,
-    magnitude_of,
-)
+from graphmerge.native.random_drop import DRAWN_ELEMENTS, draw, drawn_bytes
+from graphmerge.native.ranks import Functions
 from graphmerge.native.types import (
     DOUBLE,
+    FLOAT,
     INT8,
+    INT16,
     INT32,
     INT64,
     POINTER,
-    VECTOR_ELEMENTS,
-    lane_numbers,
-    vector_type,
 )
-from graphmerge.ops.ranked import BUCKET_PART_BYTES, KEY_PADDING, MASK_PADDING_BYTES
+from graphmerge.ops.ranked import BUCKET_BYTES, MASK_PADDING_BYTES, SORTING_BYTES
 
 if TYPE_CHECKING:
     from graphmerge.native.registry import Value
 
-_MOST_COMPARED = 48
-"""Undecided entries of a row that are compared with the whole of it."""
+_MOST_COMPARED = 40
+"""Undecided entries of a row that are compared with the whole of it; scattering takes as long."""
 _MOST_SCANNED = 64
 """Comparisons per entry of a row above which it is sorted."""
-_SHORT = 64
-"""Entries up to which a row is one bucket."""
+_MARGIN = 1e-6
+"""More than float64 may be wrong by, in units of a random byte."""
+_COMPARED = 32
+"""Entries whose bytes are compared at once."""
+_WORDS, _BYTES = (ir.VectorType(kind, _COMPARED) for kind in (INT16, INT8))
 _VOID = ir.VoidType()
 
 
@@ -58,217 +54,198 @@ class _Row:
     mask: Value
     drawn: Value
     buckets: Buckets
-    bounds: Value
     numbers: Value
     second_seed: Value
     row: Value
     flat: Value
     keys: Value
-    sorted: Value
+    others: Value
     places: Value
+    counts: Value
 
     def byte(self, place: Value) -> Value:
         """The random byte of an entry."""
         return self.builder.zext(load_element(self.builder, self.drawn, place, INT8), INT64)
 
-    def bound(self, byte: Value) -> Value:
-        """The first rank whose threshold is not below a byte."""
-        loaded = load_element(self.builder, self.bounds, byte, INT32)
+    def more_bits(self, place: Value) -> Value:
+        """64 more random bits."""
+        return draw(self.builder, self.builder.add(self.flat, place), self.second_seed)
+
+    def number(self, index: int) -> Value:
+        """One of the numbers that the function is given."""
+        return load_element(self.builder, self.numbers, integer(index), DOUBLE)
+
+    def listed(self, number: Value) -> Value:
+        """The place of an undecided entry."""
+        loaded = load_element(self.builder, self.places, number, INT32)
         return self.builder.zext(loaded, INT64)
 
 
 def emit_ranking() -> ir.Module:
     """The module with the function."""
     module = ir.Module("ranking")
-    sort = emit_sort_by_low_bits(module)
-    function_type = ir.FunctionType(_VOID, [POINTER] * 6 + [INT64] * 2)
+    calls = Functions.emit(module)
+    function_type = ir.FunctionType(_VOID, [POINTER] * 5 + [INT64] * 2)
     function = ir.Function(module, function_type, "rank_rows")
-    values, mask, memory, bounds, numbers, words, rows, start = function.args
+    values, mask, memory, numbers, words, rows, start = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     seed, second_seed, row = (load_element(builder, words, integer(i), INT64) for i in range(3))
     elements = builder.mul(rows, row)
-    drawn_end = builder.and_(
-        builder.add(elements, integer(2 * MASK_PADDING_BYTES - 1)), integer(-MASK_PADDING_BYTES)
-    )
-    is_short = builder.icmp_unsigned("<=", row, integer(_SHORT))
-    shift = builder.select(is_short, integer(31), integer(BUCKET_SHIFT))
-    buckets = Buckets(builder, at(builder, memory, drawn_end), shift)
-    keys = at(builder, buckets.memory, integer(3 * BUCKET_PART_BYTES))
-    key_bytes = builder.mul(builder.add(row, integer(KEY_PADDING)), integer(8))
-    others = at(builder, keys, key_bytes)
-    places = at(builder, others, key_bytes)
-    _draw(builder, memory, elements, start, seed)
+    sizes = [elements, integer(BUCKET_BYTES), row, *[builder.mul(row, integer(8))] * 2]
+    drawn, held, ids, keys, others, rest = _divided(builder, memory, sizes)
+    counts, places = rest, at(builder, rest, integer(SORTING_BYTES))
+    buckets = Buckets(builder, held, ids)
+    _draw(builder, drawn, elements, start, seed)
+    slope = [
+        builder.fptrunc(load_element(builder, numbers, integer(i), DOUBLE), FLOAT) for i in (2, 3)
+    ]
     with loop(builder, rows) as number:
         first = builder.mul(number, row)
         one = _Row(
             builder, at(builder, values, first, INT32), at(builder, mask, first),
-            at(builder, memory, first), buckets, bounds, numbers, second_seed, row,
-            builder.add(start, first), keys, others, places,
+            at(builder, drawn, first), buckets, numbers, second_seed, row,
+            builder.add(start, first), keys, others, places, counts,
         )  # fmt: skip
-        filled = buckets.fill(one.values, row)
-        _decide_rest(one, _decide_most(one), filled, sort)
+        is_first = builder.icmp_unsigned("==", number, integer(0))
+        with builder.if_then(builder.or_(is_first, buckets.differ(row))):
+            buckets.fill(one.values, row, slope)
+        _decide_rest(one, _decide_most(one), calls)
     builder.ret_void()
     return module
 
 
-def _draw(builder: ir.IRBuilder, memory: Value, elements: Value, start: Value, seed: Value) -> None:
+def _divided(builder: ir.IRBuilder, memory: Value, sizes: list[Value]) -> list[Value]:
+    """Where parts of memory begin that are as `graphmerge.ops.ranked.padded` says, and the rest."""
+    parts = [memory]
+    for size in sizes:
+        up = builder.add(size, integer(2 * MASK_PADDING_BYTES - 1))
+        parts.append(at(builder, parts[-1], builder.and_(up, integer(-MASK_PADDING_BYTES))))
+    return parts
+
+
+def _draw(builder: ir.IRBuilder, drawn: Value, elements: Value, start: Value, seed: Value) -> None:
     """The random byte of every element, and of some beyond."""
     with loop(builder, elements, DRAWN_ELEMENTS) as index:
-        drawn = drawn_bytes(builder, builder.add(start, index), seed)
-        builder.store(drawn, at(builder, memory, index), align=DRAWN_ELEMENTS)
+        bytes_ = drawn_bytes(builder, builder.add(start, index), seed)
+        builder.store(bytes_, at(builder, drawn, index), align=DRAWN_ELEMENTS)
 
 
 def _decide_most(one: _Row) -> Value:
     """The mask of a row where byte and bucket decide; the rest is listed, and counted."""
     builder = one.builder
-    lowest = load_element(builder, one.bounds, integer(257), INT32)
-    highest = load_element(builder, one.bounds, integer(258), INT32)
-    limits = [spread_over(builder, builder.trunc(x, INT8), DRAWN) for x in (lowest, highest)]
     count = variable(builder, integer(0))
-    with loop(builder, one.row, DRAWN_ELEMENTS) as index:
-        drawn = builder.load(at(builder, one.drawn, index), align=1, typ=DRAWN)
-        kept = builder.icmp_unsigned("<", drawn, limits[0])
-        builder.store(builder.zext(kept, DRAWN), at(builder, one.mask, index), align=1)
-        possible = builder.icmp_unsigned("<=", drawn, limits[1])
-        possible = builder.and_(possible, builder.not_(kept))
-        left = least(builder, builder.sub(one.row, index), integer(DRAWN_ELEMENTS))
-        inside = builder.lshr(integer(-1), builder.sub(integer(DRAWN_ELEMENTS), left))
-        bits = builder.and_(builder.bitcast(possible, INT64), inside)
+    one.buckets.look_up(one.row, one.keys)
+    with loop(builder, one.row, _COMPARED) as index:
+        limits = builder.load(at(builder, one.keys, index, INT16), align=2, typ=_WORDS)
+        byte = builder.load(at(builder, one.drawn, index), align=1, typ=_BYTES)
+        drawn = builder.zext(byte, _WORDS)
+        surely = builder.and_(limits, _WORDS([INT16(0xFF)] * _COMPARED))
+        possibly = builder.lshr(limits, _WORDS([INT16(8)] * _COMPARED))
+        kept = builder.icmp_unsigned("<", drawn, surely)
+        builder.store(builder.zext(kept, _BYTES), at(builder, one.mask, index), align=1)
+        possible = builder.icmp_unsigned("<=", drawn, possibly)
+        is_open = builder.and_(builder.not_(kept), possible)
+        bits = builder.bitcast(is_open, ir.IntType(_COMPARED))
+        left = least(builder, builder.sub(one.row, index), integer(_COMPARED))
+        inside = builder.lshr(integer(-1), builder.sub(integer(64), left))
+        bits = builder.and_(bits, builder.trunc(inside, bits.type))
         with each_set_bit(builder, bits) as offset:
-            _decide_by_bucket(one, builder.add(index, offset), count)
+            _decide_by_more_bits(one, builder.add(index, offset), count)
     return builder.load(count, typ=INT64)
 
 
-def _decide_by_bucket(one: _Row, place: Value, count: Value) -> None:
-    builder, byte = one.builder, one.byte(place)
-    bucket = one.buckets.of(one.values, place)
-    first, size = one.buckets.range_of(bucket)
-    kept = builder.icmp_unsigned(">=", first, one.bound(builder.add(byte, integer(1))))
+def _decide_by_more_bits(one: _Row, place: Value, count: Value) -> None:
+    """Look at all random bits; where these are between what the ranks of a bucket need, list it."""
+    builder = one.builder
+    more = builder.fmul(builder.uitofp(one.more_bits(place), DOUBLE), DOUBLE(2.0**-64))
+    drawn = builder.fadd(builder.uitofp(one.byte(place), DOUBLE), more)
+    lowest, rise = one.number(2), one.number(3)
+    first, end = one.buckets.range_of(one.buckets.of(place))
+    of_first, of_last = (
+        builder.fadd(lowest, builder.fmul(builder.uitofp(rank, DOUBLE), rise))
+        for rank in (first, builder.sub(end, integer(1)))
+    )
+    kept = builder.fcmp_ordered("<", drawn, builder.fsub(of_first, DOUBLE(_MARGIN)))
     builder.store(builder.zext(kept, INT8), at(builder, one.mask, place))
-    below = builder.icmp_unsigned("<=", builder.add(first, size), one.bound(byte))
+    dropped = builder.fcmp_ordered(">", drawn, builder.fadd(of_last, DOUBLE(_MARGIN)))
     number = builder.load(count, typ=INT64)
-    narrow = builder.trunc(place, INT32)
-    builder.store(narrow, at(builder, one.places, number, INT32))
-    is_open = builder.not_(builder.or_(kept, below))
+    builder.store(builder.trunc(place, INT32), at(builder, one.places, number, INT32))
+    is_open = builder.not_(builder.or_(kept, dropped))
     builder.store(builder.add(number, builder.zext(is_open, INT64)), count)
 
 
-def _decide_rest(
-    one: _Row, undecided: Value, filled: tuple[Value, Value], sort: ir.Function
-) -> None:
+def _decide_rest(one: _Row, undecided: Value, calls: Functions) -> None:
     builder = one.builder
     few = builder.icmp_unsigned("<=", undecided, integer(_MOST_COMPARED))
     with builder.if_else(few) as (compare, scan):
         with compare, loop(builder, undecided) as number:
-            place = _listed(one, number)
-            _resolve(one, place, _rank_by_comparing(one, place))
+            place = one.listed(number)
+            _resolve(one, place, builder.call(calls.in_row, [one.values, one.row, place]))
         with scan:
-            _decide_by_scanning(one, undecided, filled, sort)
+            _decide_by_scanning(one, undecided, calls)
 
 
-def _decide_by_scanning(
-    one: _Row, undecided: Value, filled: tuple[Value, Value], sort: ir.Function
-) -> None:
-    """Scatter the row to its buckets; sorted before, if many would have to be compared."""
-    builder = one.builder
-    emit_keys(builder, one.values, one.row, one.keys)
+def _decide_by_scanning(one: _Row, undecided: Value, calls: Functions) -> None:
+    """Scatter the row to its buckets; sort it, if many in a bucket would have to be compared."""
+    builder, buckets = one.builder, one.buckets
+    buckets.scatter(one.values, one.row, one.keys, one.others)
     work = variable(builder, integer(0))
     with loop(builder, undecided) as number:
-        bucket = one.buckets.of(one.values, _listed(one, number))
-        _, size = one.buckets.range_of(bucket)
+        size = _compared(one, buckets.of(one.listed(number)), calls)
         builder.store(builder.add(builder.load(work, typ=INT64), size), work)
     most = builder.mul(one.row, integer(_MOST_SCANNED))
     many = builder.icmp_unsigned(">", builder.load(work, typ=INT64), most)
     with builder.if_else(many) as (sorting, scanning):
         with sorting:
-            builder.call(sort, [one.keys, one.sorted, one.buckets.cursors, one.row])
-            one.buckets.scatter(one.keys, one.sorted, one.row, filled)
-            with loop(builder, one.row) as rank:
-                key = load_element(builder, one.sorted, rank, INT64)
-                place = builder.and_(key, integer(2**32 - 1))
-                builder.store(builder.trunc(rank, INT32), at(builder, one.keys, place, INT32))
+            arguments = [one.values, one.keys, one.keys, one.others, one.counts, one.row]
+            builder.call(calls.sort, arguments)
             with loop(builder, undecided) as number:
-                place = _listed(one, number)
-                rank = builder.zext(load_element(builder, one.keys, place, INT32), INT64)
-                _resolve(one, place, rank)
-        with scanning:
-            one.buckets.scatter(one.keys, one.sorted, one.row, filled)
-            with loop(builder, undecided) as number:
-                place = _listed(one, number)
-                _resolve(one, place, _rank_in_bucket(one, place))
+                place = one.listed(number)
+                rank = load_element(builder, one.keys, place, INT32)
+                _resolve(one, place, builder.zext(rank, INT64))
+        with scanning, loop(builder, undecided) as number:
+            place = one.listed(number)
+            _resolve(one, place, _rank_in_bucket(one, place, calls))
 
 
-def _listed(one: _Row, number: Value) -> Value:
-    loaded = load_element(one.builder, one.places, number, INT32)
-    return one.builder.zext(loaded, INT64)
+def _compared(one: _Row, bucket: Value, calls: Functions) -> Value:
+    """How many an entry of a bucket has to be compared with; none, if all are equal."""
+    builder, buckets = one.builder, one.buckets
+    first, end = buckets.range_of(bucket)
+    known = buckets.note_of(bucket)
+    with builder.if_then(builder.icmp_unsigned("==", known, UNKNOWN)):
+        mixed = builder.call(calls.is_mixed, [one.keys, first, end])
+        buckets.note(bucket, builder.select(mixed, MIXED, EQUAL))
+    are_equal = builder.icmp_unsigned("==", buckets.note_of(bucket), EQUAL)
+    return builder.select(are_equal, integer(0), builder.sub(end, first))
 
 
-def _rank_by_comparing(one: _Row, place: Value) -> Value:
-    """How many entries of the row are smaller, or equal and before."""
-    builder = one.builder
-    own = magnitude_of(builder, one.values, place)
-    count = variable(builder, integer(0))
-    kind = vector_type(INT32)
-    numbers = lane_numbers(INT32)
-    whole = builder.and_(one.row, integer(-VECTOR_ELEMENTS))
-    wanted = spread_over(builder, own, kind)
-    narrow = spread_over(builder, builder.trunc(place, INT32), kind)
-    sums = variable(builder, kind(None))
-    with loop(builder, whole, VECTOR_ELEMENTS) as index:
-        loaded = builder.load(at(builder, one.values, index, INT32), align=4, typ=kind)
-        sizes = builder.and_(loaded, kind([INT32(0x7FFFFFFF)] * VECTOR_ELEMENTS))
-        first = spread_over(builder, builder.trunc(index, INT32), kind)
-        before = builder.icmp_signed("<", builder.add(first, numbers), narrow)
-        limit = builder.sub(wanted, builder.sext(before, kind))
-        smaller = builder.sext(builder.icmp_signed("<", sizes, limit), kind)
-        builder.store(builder.sub(builder.load(sums, typ=kind), smaller), sums)
-    with loop(builder, builder.sub(one.row, whole)) as offset:
-        index = builder.add(whole, offset)
-        size = magnitude_of(builder, one.values, index)
-        limit = builder.add(own, builder.zext(builder.icmp_unsigned("<", index, place), INT32))
-        smaller = builder.zext(builder.icmp_signed("<", size, limit), INT64)
-        builder.store(builder.add(builder.load(count, typ=INT64), smaller), count)
-    total = add_up(builder, builder.load(sums, typ=kind))
-    return builder.add(builder.load(count, typ=INT64), builder.zext(total, INT64))
-
-
-def _rank_in_bucket(one: _Row, place: Value) -> Value:
-    """What is below the bucket, and what is smaller in it; later buckets hold nothing smaller."""
-    builder = one.builder
-    size = magnitude_of(builder, one.values, place)
-    key = builder.or_(builder.shl(builder.zext(size, INT64), integer(32)), place)
-    bucket = one.buckets.of(one.values, place)
-    first, held = one.buckets.range_of(bucket)
-    kind = ir.VectorType(INT64, KEY_PADDING)
-    wanted = spread_over(builder, key, kind)
-    counts = variable(builder, kind(None))
-    with loop(builder, held, KEY_PADDING) as offset:
-        index = builder.add(first, offset)
-        keys = builder.load(at(builder, one.sorted, index, INT64), align=8, typ=kind)
-        smaller = builder.sext(builder.icmp_signed("<", keys, wanted), kind)
-        builder.store(builder.sub(builder.load(counts, typ=kind), smaller), counts)
-    return builder.add(first, add_up(builder, builder.load(counts, typ=kind)))
+def _rank_in_bucket(one: _Row, place: Value, calls: Functions) -> Value:
+    """The position after the scatter where a bucket's magnitudes are equal, else by comparing."""
+    builder, buckets = one.builder, one.buckets
+    bucket = buckets.of(place)
+    first, end = buckets.range_of(bucket)
+    position = builder.zext(load_element(builder, one.others, place, INT32), INT64)
+    rank = variable(builder, position)
+    with builder.if_then(builder.icmp_unsigned("==", buckets.note_of(bucket), MIXED)):
+        found = builder.call(calls.in_bucket, [one.keys, first, end, position])
+        builder.store(found, rank)
+    return builder.load(rank, typ=INT64)
 
 
 def _resolve(one: _Row, place: Value, rank: Value) -> None:
-    """The mask of an entry whose rank is known; 64 more bits are drawn where the byte is equal."""
+    """The mask of an entry whose rank is known, as `ranked_limits` says."""
     builder, byte = one.builder, one.byte(place)
-    above = builder.icmp_unsigned(">=", rank, one.bound(builder.add(byte, integer(1))))
-    builder.store(builder.zext(above, INT8), at(builder, one.mask, place))
-    equal = builder.icmp_unsigned(">=", rank, one.bound(byte))
-    with builder.if_then(builder.and_(equal, builder.not_(above)), likely=False):
-        drawn = draw(builder, builder.add(one.flat, place), one.second_seed)
-        kept = builder.icmp_unsigned("<", drawn, _rest(one, rank))
-        builder.store(builder.zext(kept, INT8), at(builder, one.mask, place))
-
-
-def _rest(one: _Row, rank: Value) -> Value:
-    """64 bits of the probability of a rank beyond its first byte, as `ranked_limits` has them."""
-    builder = one.builder
-    lowest, rise = (load_element(builder, one.numbers, integer(i), DOUBLE) for i in range(2))
+    lowest, rise = one.number(0), one.number(1)
     last = builder.sub(one.row, integer(1))
     share = builder.fdiv(builder.uitofp(rank, DOUBLE), builder.uitofp(last, DOUBLE))
     share = builder.select(builder.icmp_unsigned("==", last, integer(0)), DOUBLE(0.5), share)
     scaled = builder.fmul(builder.fadd(lowest, builder.fmul(rise, share)), DOUBLE(256.0))
-    whole = builder.uitofp(builder.fptoui(scaled, INT64), DOUBLE)
-    return builder.fptoui(builder.fmul(builder.fsub(scaled, whole), DOUBLE(2.0**64)), INT64)
+    limit = builder.fptoui(scaled, INT64)
+    rest = builder.fsub(scaled, builder.uitofp(limit, DOUBLE))
+    more_limit = builder.fptoui(builder.fmul(rest, DOUBLE(2.0**64)), INT64)
+    below = builder.icmp_unsigned("<", byte, limit)
+    equal = builder.icmp_unsigned("==", byte, limit)
+    late = builder.icmp_unsigned("<", one.more_bits(place), more_limit)
+    kept = builder.or_(below, builder.and_(equal, late))
+    builder.store(builder.zext(kept, INT8), at(builder, one.mask, place))

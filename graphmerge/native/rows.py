@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from graphmerge.native.divergence import emit_row_divergences
 from graphmerge.native.functions import once
 from graphmerge.native.machine_code import loaded
 from graphmerge.native.ranking import emit_ranking
-from graphmerge.ops.masks import mask_parameters, ranked_limits
+from graphmerge.ops.masks import mask_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +23,7 @@ if TYPE_CHECKING:
     from graphmerge.spec import DType
     from graphmerge.statistics import Partial
 
-Bounds: TypeAlias = "np.ndarray[Any, np.dtype[np.uint32]]"
-
-_RANKING = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6, *[ctypes.c_int64] * 2)
+_RANKING = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 2)
 _DIVERGENCES = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 2)
 
 
@@ -43,8 +40,9 @@ class RankedRows:
         parameters = mask_parameters(op.key, 0.0)
         self._row = row
         self._words = np.array([parameters.seed, parameters.second_seed, row], dtype=np.uint64)
-        self._numbers = np.array([op.density - op.epsilon, 2 * op.epsilon])
-        self._bounds = _bounds(op.density, op.epsilon, row)
+        lowest, rise = op.density - op.epsilon, 2 * op.epsilon
+        slope = (lowest, rise / (row - 1)) if row > 1 else (op.density, 0.0)
+        self._numbers = np.array([lowest, rise, *(256 * number for number in slope)])
 
     def __call__(self, values: Bytes, mask: Bytes, start: int) -> None:
         """Fill a mask, which has room for 64 bytes more than there are values.
@@ -54,7 +52,7 @@ class RankedRows:
             mask: Where a byte for each of them goes.
             start: Flat index of the first, a multiple of 8.
         """
-        arrays = (values, mask, self._scratch, self._bounds, self._numbers, self._words)
+        arrays = (values, mask, self._scratch, self._numbers, self._words)
         rows = len(values) // (4 * self._row)
         self._function(*(array.ctypes.data for array in arrays), rows, start)
 
@@ -116,11 +114,3 @@ def _divergences(
 ) -> tuple[Callable[..., None], binding.ExecutionEngine]:
     engine = loaded(str(emit_row_divergences(dtypes, single=single)))
     return _DIVERGENCES(engine.get_function_address("row_divergences")), engine
-
-
-@lru_cache(maxsize=64)
-def _bounds(density: float, epsilon: float, row: int) -> Bounds:
-    """For every byte the first rank whose threshold is not below; then the extreme thresholds."""
-    limits, _ = ranked_limits(density, epsilon, row)
-    ranks = np.searchsorted(limits, np.arange(257))
-    return np.concatenate([ranks, [limits[0], limits[-1]]]).astype(np.uint32)

@@ -1,4 +1,4 @@
-"""Emit what orders the magnitudes of a row: buckets by their first bits, and passes by the others.
+"""Emit what orders the magnitudes of a row: a radix sort of keys.
 
 Magnitudes are the 31 bits of float32 values without their sign; a key is a magnitude and, below it,
 a place of 32 bits.
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
-from graphmerge.frozen_classes import frozen
 from graphmerge.native.loops import at, integer, load_element, loop, variable
 from graphmerge.native.types import (
     INT1,
@@ -21,19 +20,17 @@ from graphmerge.native.types import (
     VECTOR_ELEMENTS,
     lane_numbers,
     splat,
+    spread,
     vector_type,
 )
-from graphmerge.ops.ranked import BUCKET_BITS, BUCKET_PART_BYTES, KEY_PADDING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from graphmerge.native.registry import Value
 
-BUCKET_SHIFT = 31 - BUCKET_BITS
-"""How many bits of a magnitude are below those of its bucket."""
-_LOW_DIGITS = ((32, 10), (42, BUCKET_SHIFT - 10))
-"""Lowest bit and width of the digits of a key below the bits of its bucket."""
+_DIGITS = ((32, 10), (42, 10), (52, 11))
+"""Lowest bit and width of the digits of a key that are those of a magnitude."""
+COUNTS_BYTES = 4 << max(width for _, width in _DIGITS)
+"""Memory of a number for every value of a digit."""
 _ALL_BUT_SIGN = 0x7FFFFFFF
 _VOID = ir.VoidType()
 
@@ -43,86 +40,44 @@ def magnitude_of(builder: ir.IRBuilder, values: Value, place: Value) -> Value:
     return builder.and_(load_element(builder, values, place, INT32), INT32(_ALL_BUT_SIGN))
 
 
-@frozen(eq=False)
-class Buckets:
-    """The buckets of a row, in memory of three numbers for each."""
-
-    builder: ir.IRBuilder
-    memory: Value
-    shift: Value
-    """How many bits are below those of the bucket: 31, which is one bucket for all, or 19."""
-
-    @property
-    def _counts(self) -> Value:
-        return self.memory
-
-    @property
-    def _begins(self) -> Value:
-        return at(self.builder, self.memory, integer(BUCKET_PART_BYTES))
-
-    @property
-    def cursors(self) -> Value:
-        """Memory of a number per bucket."""
-        return at(self.builder, self.memory, integer(2 * BUCKET_PART_BYTES))
-
-    def of(self, values: Value, place: Value) -> Value:
-        """The bucket of an entry."""
-        magnitude = self.builder.zext(magnitude_of(self.builder, values, place), INT64)
-        return self.builder.lshr(magnitude, self.shift)
-
-    def range_of(self, bucket: Value) -> tuple[Value, Value]:
-        """How many entries are in buckets below, and how many are in this."""
-        parts = (self._begins, self._counts)
-        found = [load_element(self.builder, part, bucket, INT32) for part in parts]
-        begin, count = (self.builder.zext(value, INT64) for value in found)
-        return begin, count
-
-    def fill(self, values: Value, row: Value) -> tuple[Value, Value]:
-        """Count a row; returns the first bucket with anything but zeros, and how many follow it."""
-        builder = self.builder
-        low, high = (builder.lshr(x, self.shift) for x in _extremes(builder, values, row))
-        one = integer(1)
-        first = builder.select(builder.icmp_unsigned("==", low, integer(0)), one, low)
-        span = builder.sub(builder.add(high, one), first)  # 0 where all are in the lowest bucket
-        builder.store(INT32(0), self._counts)
-        counts = at(builder, self._counts, first, INT32)
-        _clear(builder, counts, builder.shl(span, integer(2)))
-        with loop(builder, row) as place:
-            count = at(builder, self._counts, self.of(values, place), INT32)
-            builder.store(builder.add(builder.load(count, typ=INT32), INT32(1)), count)
-        total = variable(builder, builder.load(self._counts, typ=INT32))
-        builder.store(INT32(0), self._begins)
-        begins = at(builder, self._begins, first, INT32)
-        _begin_after(builder, counts, begins, span, total)
-        return first, span
-
-    def scatter(self, keys: Value, target: Value, row: Value, filled: tuple[Value, Value]) -> None:
-        """Keys to their buckets in order, and the highest numbers after them."""
-        builder, (first, span) = self.builder, filled
-        builder.store(INT32(0), self.cursors)
-        with loop(builder, span) as offset:
-            bucket = builder.add(first, offset)
-            begin = load_element(builder, self._begins, bucket, INT32)
-            builder.store(begin, at(builder, self.cursors, bucket, INT32))
-        shift = builder.add(self.shift, integer(32))
-        _move(builder, keys, target, self.cursors, row, lambda key: builder.lshr(key, shift))
-        with loop(builder, integer(KEY_PADDING)) as offset:
-            place = at(builder, target, builder.add(row, offset), INT64)
-            builder.store(integer(2**63 - 1), place)
+def magnitudes_at(builder: ir.IRBuilder, values: Value, index: Value) -> Value:
+    """The same of a vector of entries."""
+    bits = builder.load(at(builder, values, index, INT32), align=4, typ=vector_type(INT32))
+    return builder.and_(bits, splat(_ALL_BUT_SIGN, INT32))
 
 
-def emit_keys(builder: ir.IRBuilder, values: Value, row: Value, keys: Value) -> None:
-    """The keys of a row, and of some places beyond."""
-    kind, wide = vector_type(INT32), vector_type(INT64)
-    numbers = lane_numbers()
+def emit_sort(module: ir.Module) -> ir.Function:
+    """void sort_row(values, ranks, keys, others, counts, row): where each entry is in order.
+
+    Entries are ordered upwards by magnitude, equal ones by place. `ranks` is a number of 32 bits
+    for each, in the memory of `keys` if the caller likes; keys and others are of 64 bits.
+    """
+    function_type = ir.FunctionType(_VOID, [POINTER] * 5 + [INT64])
+    function = ir.Function(module, function_type, "sort_row")
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    values, ranks, source, target, counts, row = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    _keys(builder, values, row, source)
+    for low, width in _DIGITS:
+        _sort_by_digit(builder, (source, target), counts, row, low, width)
+        source, target = target, source
+    with loop(builder, row) as rank:
+        place = load_element(builder, source, rank, INT64)
+        place = builder.and_(place, integer(0xFFFFFFFF))
+        builder.store(builder.trunc(rank, INT32), at(builder, ranks, place, INT32))
+    builder.ret_void()
+    return function
+
+
+def _keys(builder: ir.IRBuilder, values: Value, row: Value, keys: Value) -> None:
+    """The keys of a row."""
+    wide = vector_type(INT64)
     whole = builder.and_(row, integer(-VECTOR_ELEMENTS))
     with loop(builder, whole, VECTOR_ELEMENTS) as index:
-        bits = builder.load(at(builder, values, index, INT32), align=4, typ=kind)
-        sizes = builder.zext(builder.and_(bits, splat(_ALL_BUT_SIGN, INT32)), wide)
-        empty = ir.Constant(wide, ir.Undefined)
-        first = builder.insert_element(empty, index, INT32(0))
-        first = builder.shuffle_vector(first, empty, vector_type(INT32)(None))
-        found = builder.or_(builder.shl(sizes, splat(32, INT64)), builder.add(first, numbers))
+        sizes = builder.zext(magnitudes_at(builder, values, index), wide)
+        places = builder.add(spread(builder, index), lane_numbers())
+        found = builder.or_(builder.shl(sizes, splat(32, INT64)), places)
         builder.store(found, at(builder, keys, index, INT64), align=8)
     with loop(builder, builder.sub(row, whole)) as offset:
         index = builder.add(whole, offset)
@@ -131,75 +86,42 @@ def emit_keys(builder: ir.IRBuilder, values: Value, row: Value, keys: Value) -> 
         builder.store(key, at(builder, keys, index, INT64))
 
 
-def emit_sort_by_low_bits(module: ir.Module) -> ir.Function:
-    """void sort(keys, others, counts, row): by the bits below those of the bucket, stable."""
-    function_type = ir.FunctionType(_VOID, [POINTER] * 3 + [INT64])
-    function = ir.Function(module, function_type, "sort_by_low_bits")
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    source, target, counts, row = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    for low, width in _LOW_DIGITS:
-        most = integer((1 << width) - 1)
+def _sort_by_digit(
+    builder: ir.IRBuilder,
+    keys: tuple[Value, Value],
+    counts: Value,
+    row: Value,
+    low: int,
+    width: int,
+) -> None:
+    """Keys from one place to another, by a digit; those of one digit stay in order."""
+    source, target = keys
+    most = integer((1 << width) - 1)
 
-        def digit(key: Value, low: int = low, most: Value = most) -> Value:
-            return builder.and_(builder.lshr(key, integer(low)), most)
+    def cursor_of(key: Value) -> Value:
+        digit = builder.and_(builder.lshr(key, integer(low)), most)
+        return at(builder, counts, digit, INT32)
 
-        _clear(builder, counts, integer(4 << width))
-        with loop(builder, row) as place:
-            key = load_element(builder, source, place, INT64)
-            count = at(builder, counts, digit(key), INT32)
-            builder.store(builder.add(builder.load(count, typ=INT32), INT32(1)), count)
-        total = variable(builder, INT32(0))
-        _begin_after(builder, counts, counts, integer(1 << width), total)
-        _move(builder, source, target, counts, row, digit)
-        source, target = target, source
-    builder.ret_void()
-    return function
-
-
-def _extremes(builder: ir.IRBuilder, values: Value, row: Value) -> tuple[Value, Value]:
-    """The least magnitude that is not zero (zero, if there is none), and the largest."""
-    least, most = variable(builder, INT32(-1)), variable(builder, INT32(0))
-    kind = vector_type(INT32)
-    leasts, mosts = variable(builder, splat(-1, INT32)), variable(builder, kind(None))
-    whole = builder.and_(row, integer(-VECTOR_ELEMENTS))
-    with loop(builder, whole, VECTOR_ELEMENTS) as index:
-        bits = builder.load(at(builder, values, index, INT32), align=4, typ=kind)
-        sizes = builder.and_(bits, splat(_ALL_BUT_SIGN, INT32))
-        _keep(builder, leasts, builder.sub(sizes, splat(1, INT32)), "<")
-        _keep(builder, mosts, sizes, ">")
-    with loop(builder, builder.sub(row, whole)) as offset:
-        size = magnitude_of(builder, values, builder.add(whole, offset))
-        _keep(builder, least, builder.sub(size, INT32(1)), "<")
-        _keep(builder, most, size, ">")
-    _keep(builder, least, _reduced(builder, "umin", builder.load(leasts, typ=kind)), "<")
-    _keep(builder, most, _reduced(builder, "umax", builder.load(mosts, typ=kind)), ">")
-    low = builder.add(builder.load(least, typ=INT32), INT32(1))
-    return builder.zext(low, INT64), builder.zext(builder.load(most, typ=INT32), INT64)
+    clear(builder, counts, integer(4 << width))
+    with loop(builder, row) as place:
+        count = cursor_of(load_element(builder, source, place, INT64))
+        builder.store(builder.add(builder.load(count, typ=INT32), INT32(1)), count)
+    total = variable(builder, INT32(0))
+    with loop(builder, integer(1 << width)) as digit:
+        held = load_element(builder, counts, digit, INT32)
+        before = builder.load(total, typ=INT32)
+        builder.store(before, at(builder, counts, digit, INT32))
+        builder.store(builder.add(before, held), total)
+    with loop(builder, row) as place:
+        key = load_element(builder, source, place, INT64)
+        cursor = cursor_of(key)
+        position = builder.load(cursor, typ=INT32)
+        builder.store(key, at(builder, target, builder.zext(position, INT64), INT64))
+        builder.store(builder.add(position, INT32(1)), cursor)
 
 
-def _keep(builder: ir.IRBuilder, place: Value, value: Value, when: str) -> None:
-    """Put a value in place of another where it is smaller, or greater."""
-    held = builder.load(place, typ=value.type)
-    chosen = builder.select(builder.icmp_unsigned(when, value, held), value, held)
-    builder.store(chosen, place)
-
-
-def add_up(builder: ir.IRBuilder, vector: Value) -> Value:
-    """The sum of a vector of integers."""
-    return _reduced(builder, "add", vector)
-
-
-def _reduced(builder: ir.IRBuilder, how: str, vector: Value) -> Value:
-    kind = vector.type
-    name = f"llvm.vector.reduce.{how}.v{kind.count}i{kind.element.width}"
-    known = builder.module.globals.get(name)
-    function = known or ir.Function(builder.module, ir.FunctionType(kind.element, [kind]), name)
-    return builder.call(function, [vector])
-
-
-def _clear(builder: ir.IRBuilder, place: Value, size_bytes: Value) -> None:
+def clear(builder: ir.IRBuilder, place: Value, size_bytes: Value) -> None:
+    """Set memory to zero."""
     name = "llvm.memset.p0.i64"
     function_type = ir.FunctionType(_VOID, [POINTER, INT8, INT64, INT1])
     known = builder.module.globals.get(name)
@@ -209,29 +131,10 @@ def _clear(builder: ir.IRBuilder, place: Value, size_bytes: Value) -> None:
     )
 
 
-def _begin_after(
-    builder: ir.IRBuilder, counts: Value, begins: Value, length: Value, total: Value
-) -> None:
-    """Where each begins that comes after all before it, and after a total."""
-    with loop(builder, length) as index:
-        count = load_element(builder, counts, index, INT32)
-        before = builder.load(total, typ=INT32)
-        builder.store(before, at(builder, begins, index, INT32))
-        builder.store(builder.add(before, count), total)
-
-
-def _move(
-    builder: ir.IRBuilder,
-    source: Value,
-    target: Value,
-    cursors: Value,
-    row: Value,
-    digit: Callable[[Value], Value],
-) -> None:
-    """Each key to where the cursor of its digit is, which goes on by one."""
-    with loop(builder, row) as place:
-        key = load_element(builder, source, place, INT64)
-        cursor = at(builder, cursors, digit(key), INT32)
-        position = builder.load(cursor, typ=INT32)
-        builder.store(key, at(builder, target, builder.zext(position, INT64), INT64))
-        builder.store(builder.add(position, INT32(1)), cursor)
+def reduced(builder: ir.IRBuilder, how: str, vector: Value) -> Value:
+    """All elements of a vector of integers in one: `add`, `umin`, `umax` or `or`."""
+    kind = vector.type
+    name = f"llvm.vector.reduce.{how}.v{kind.count}i{kind.element.width}"
+    known = builder.module.globals.get(name)
+    function = known or ir.Function(builder.module, ir.FunctionType(kind.element, [kind]), name)
+    return builder.call(function, [vector])

@@ -18,22 +18,27 @@ if TYPE_CHECKING:
 
 MASK_PADDING_BYTES = 64
 """Room beyond the end of a mask, which native code may write to."""
-BUCKET_BITS = 12
-"""Leading bits of a float32 magnitude by which native code orders a row first."""
-BUCKET_PART_BYTES = 4 * (1 << BUCKET_BITS) + 64
-"""A number per bucket."""
-KEY_PADDING = 8
-"""Keys beyond the end of a row's."""
+BUCKETS = 256
+"""Ranges of magnitudes by which native code orders a row first: a byte says which."""
+BUCKET_BYTES = 4 * 7 * BUCKETS + 128
+"""Counts of four histograms, and three more numbers for each bucket."""
+SORTING_BYTES = 8192
+"""Counts of a digit, where a row has to be sorted."""
 
 
 def ranking_bytes(row: int, elements: int) -> int:
     """What native code takes to rank the rows of a tile.
 
-    A random byte per element; for a row keys twice and places of 32 bits; three numbers per bucket.
+    A random byte per element; for a row a bucket, keys twice and places of 32 bits; buckets.
     """
-    drawn = -(-elements // MASK_PADDING_BYTES) * MASK_PADDING_BYTES + 2 * MASK_PADDING_BYTES
-    keys = 2 * 8 * (row + KEY_PADDING)
-    return drawn + keys + 4 * (row + KEY_PADDING) + 3 * BUCKET_PART_BYTES
+    drawn = padded(elements) + MASK_PADDING_BYTES
+    keys = 2 * padded(8 * row)
+    return drawn + padded(row) + keys + padded(4 * row) + BUCKET_BYTES + SORTING_BYTES
+
+
+def padded(size_bytes: int) -> int:
+    """Up to a multiple of a vector, and one more."""
+    return -(-size_bytes // MASK_PADDING_BYTES) * MASK_PADDING_BYTES + MASK_PADDING_BYTES
 
 
 @frozen(cache_hash=True)

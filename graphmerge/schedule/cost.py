@@ -36,7 +36,7 @@ CHOOSING_FACTOR = 8
 measured 6 to 16."""
 SLOW_FACTOR = 80
 """The same for an op that looks at rows or at the whole tensor: a factorisation, or ranks, which
-take 2.5 to 8 ns in native code."""
+take 1 to 5 ns in native code."""
 INSTRUCTION_OVERHEAD_SECONDS = 5e-6
 """Calling one kernel from Python."""
 TILE_OVERHEAD_SECONDS = 60e-6
