@@ -9,14 +9,16 @@ from graphmerge.errors import GraphError, Problem
 from graphmerge.graph.op import Space
 
 if TYPE_CHECKING:
-    from graphmerge.graph.graph import Graph
+    from collections.abc import Sequence
+
+    from graphmerge.graph.graph import Graph, Output
 
 
 def verify_graph(graph: Graph) -> None:
     """Check that outputs are weights or records, and that each has a name of its own.
 
     Raises:
-        GraphError: names every output that is wrong.
+        GraphError: says what is wrong, and of which outputs.
     """
     counts = Counter(output.name for output in graph.outputs)
     problems = [
@@ -28,15 +30,21 @@ def verify_graph(graph: Graph) -> None:
         for name, count in counts.items()
         if count > 1
     ]
-    problems += [
-        Problem(
-            "an output must be a weight",
-            f"tensor {output.name}",
-            f"{output.node!r}, a {output.value.space.value}",
-            hint="add the delta to a base",
-        )
-        for output in graph.outputs
-        if output.value.space not in (Space.WEIGHT, Space.RECORD)
+    wrong = [
+        output for output in graph.outputs if output.value.space not in (Space.WEIGHT, Space.RECORD)
     ]
+    if wrong:
+        problems.append(_no_weight(wrong))
     if problems:
         raise GraphError(*problems)
+
+
+def _no_weight(outputs: Sequence[Output]) -> Problem:
+    """One problem for all: an operation on a model is the same in each of its tensors."""
+    first, more = outputs[0], len(outputs) - 1
+    return Problem(
+        "an output must be a weight",
+        f"tensor {first.name}" + (f" and {more} more" if more else ""),
+        f"{first.node!r}, a {first.value.space.value}",
+        hint="add the delta to a base",
+    )

@@ -311,7 +311,7 @@ MEANING = {
     "an output that is a task vector": (
         "out: {op: task-vector, inputs: [first, base]}",
         GraphError,
-        r"an output must be a weight @ tensor model\.embed_tokens\.weight",
+        r"^an output must be a weight @ tensor model\.embed_tokens\.weight and 38 more: [^\n]*$",
     ),
     "a model that is not there": (
         "out: {op: scale, inputs: [frist], factor: 2}",
