@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.build.matching import Models, listed_sources
+from graphmerge.build.matching import Models, listed_sources, slice_length
 from graphmerge.build.models import in_module, stack_of
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.methods.base import RESCALERS, BaseRule, Method, StatisticsRule
@@ -73,18 +73,34 @@ def check_slices(recipe: Recipe, method: Method, models: Models) -> Iterator[Pro
         what, got = f"{method.name} has dtypes of its own", recipe.out_dtype.torch_name
         yield Problem(what, "$.out_dtype", got, hint="leave it out")
     for module in recipe.modules:
+        yield from _check_length(module)
         for index, part in enumerate(module.slices):
             where = _place(module, index)
             base = part.base_model or recipe.base_model
-            yield from _check_sources(
-                method, models, listed_sources(module, part, base), base, where
-            )
+            listed = listed_sources(module, part, base)
+            if module.is_whole_model or len(listed) > 1 or not method.copies_lone_source:
+                yield from _check_sources(method, models, listed, base, where)
             yield from _check_components(module, part.sources, base, models, where)
             yield from _check_statistics(method, module, part, base, models, where)
             if not module.is_whole_model:
                 for position, source in enumerate(part.sources):
                     yield from _check_range(module, source, models, f"{where}.sources[{position}]")
         yield from _check_module_name(module, models)
+
+
+def _check_length(module: Module) -> Iterator[Problem]:
+    """Slices without a single layer; some of several may have none, to choose a head by them."""
+    if module.is_whole_model or any(map(slice_length, module.slices)):
+        return
+    ranges = [list(source.layer_range or ()) for part in module.slices for source in part.sources]
+    root = "$" if module.name is None else f"$.modules.{module.name}"
+    yield Problem(
+        "the slices make a model without layers",
+        f"{root}.slices",
+        ", ".join(f"layer_range {found}" for found in ranges),
+        "one layer at least",
+        "a range ends before its second number: [0, 2] are the layers 0 and 1",
+    )
 
 
 def _check_sources(
@@ -96,8 +112,6 @@ def _check_sources(
 ) -> Iterator[Problem]:
     """A wrong number of inputs, and a base that is missing or takes no part."""
     labels = ", ".join(models[source.model].label for source in sources)
-    if method.copies_lone_source and len(sources) == 1:
-        return
     counts_base = method.base is not BaseRule.OPTIONAL
     count = sum(counts_base or source.model != base for source in sources)
     if count < method.least_models or count > (method.most_models or count):

@@ -110,6 +110,24 @@ def test_a_lone_source_of_slerp_is_copied(models, dtype):
     assert reasons["model.layers.0.mlp.up_proj.weight"] == ""
 
 
+@pytest.mark.parametrize("method", ["slerp", "nuslerp", "arcee_fusion", "model_stock"])
+def test_a_lone_model_is_no_slice(models, method):
+    recipe = {"merge_method": method, "base_model": "a", "models": [{"model": "a"}]}
+    recipe["parameters"] = {"t": 0.5} if method == "slerp" else {}
+    with pytest.raises(InputError, match=f"wrong number of models for {method} @ \\$.models: got"):
+        outcome(recipe, models)
+
+
+def test_slices_without_any_layer_are_refused(models):
+    empty = [source("a", 2, 2)], [source("b", 0, 0)]
+    message = (
+        r"model without layers @ \$\.slices: got layer_range \[2, 2\], layer_range \[0, 0\]; wanted"
+    )
+    with pytest.raises(InputError, match=message):
+        outcome(slices("passthrough", *empty), models)
+    assert outcome(slices("passthrough", *empty, [source("b", 0, 1)]), models)
+
+
 def test_the_same_model_twice_is_two_inputs(models):
     part = [source("a", 0, 2, weight=1), source("a", 2, 4, weight=1)]
     found = outcome(slices("linear", part), models)

@@ -267,7 +267,8 @@ def test_every_input_tensor_is_merged_copied_or_reported(three_models, recipe):
     try:
         build = compile_mapping(recipe, three_models / "recipe.yml")
     except InputError as error:
-        assert "has no tensor" in str(error) or "model.extra" in str(error)  # noqa: PT017
+        allowed = ("has no tensor", "model.extra", "the slices make a model without layers")
+        assert any(words in str(error) for words in allowed)  # noqa: PT017
         return
     graph = build.build.graph
     inputs = {
