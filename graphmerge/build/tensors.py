@@ -317,6 +317,7 @@ class TensorBuilder:
         """A parameter for a tensor: of one source, by its number, or of the method."""
         place = match.place
         outer = (place.part.parameters, place.module.parameters, self.recipe.parameters)
+        is_base = source is not None and place.sources[source] not in place.part.sources
         return evaluate(
             spec,
             scopes=outer if source is None else (place.sources[source].parameters, *outer),
@@ -324,7 +325,19 @@ class TensorBuilder:
             t=match.fraction,
             layer=match.layer,
             method=self.method.name,
+            model="" if source is None else place.models[source].label,
+            hint=self._hint(spec, is_base=is_base),
         )
+
+    def _hint(self, spec: ParameterSpec, *, is_base: bool) -> str:
+        """Where a parameter can be given, where that is not `parameters:`."""
+        if is_base:
+            return (
+                f"the base model is merged as one more: list it with a {spec.name}, give one for "
+                "all models, or leave base_model out"
+            )
+        key = f"{spec.name}s" if spec.per_model else spec.name
+        return f"give it in the entry, as {key}:" if self.recipe.is_operation else ""
 
     def _inputs(
         self,

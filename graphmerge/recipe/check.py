@@ -10,6 +10,7 @@ from graphmerge.errors import Problem
 from graphmerge.frozen_classes import frozen
 from graphmerge.recipe.coercion import coerce, wanted
 from graphmerge.recipe.cursor import child_path, show
+from graphmerge.recipe.signature import Required
 from graphmerge.recipe.suggestions import suggest
 from graphmerge.recipe.values import PerTensor
 
@@ -48,7 +49,7 @@ def check_parameters(
     """Everything to say about names and values of the recipe's parameters.
 
     A required parameter that is missing is found later, by `evaluate`: only then is it known for
-    which tensors it is wanted.
+    which tensors it is wanted. One of the whole merge that only models have is found here.
 
     Args:
         recipe: The recipe.
@@ -59,7 +60,15 @@ def check_parameters(
     known = {parameter.name: parameter for parameter in method.parameters}
     problems: list[Problem] = []
     warnings: list[Problem] = []
-    for section in _sections(recipe):
+    sections = tuple(_sections(recipe))
+    shared = {
+        name
+        for section in sections
+        if not section.is_of_one_model
+        for name, value in section.values.items()
+        if value
+    }
+    for section in sections:
         for name, value in section.values.items():
             where = child_path(f"{section.path}.parameters", name)
             parameter = known.get(name)
@@ -70,7 +79,8 @@ def check_parameters(
             elif parameter is None:
                 problems.append(_unknown(name, method, where))
             elif section.is_of_one_model and not parameter.per_model:
-                warnings.append(_misplaced(name, where))
+                is_missed = isinstance(parameter.default, Required) and name not in shared
+                (problems if is_missed else warnings).append(_misplaced(name, where))
             else:
                 problems += _check_value(parameter, value, where)
     return ParameterCheck(tuple(problems), _gathered(warnings))

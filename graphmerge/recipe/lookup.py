@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from graphmerge.recipe.values import ParameterValue, Scalar
 
 
+_HOLDERS = {False: "merge", True: "model or of the merge"}
+"""What a parameter belongs to, by whether each model has its own value."""
+
+
 def layer_fraction(index: int | None, length: int) -> float:
     """Where on a gradient a layer is: t = index / (length - 1) within its slice.
 
@@ -35,6 +39,8 @@ def evaluate(
     t: float,
     layer: tuple[int | None, int] = (None, 0),
     method: str = "",
+    model: str = "",
+    hint: str = "",
 ) -> Scalar:
     """The parameter's value for one tensor.
 
@@ -46,6 +52,8 @@ def evaluate(
         t: Place on gradients, from 0 to 1; see `layer_fraction`.
         layer: Number of the layer, None outside the layers, and how many there are; for functions.
         method: Name of the merge method, for messages.
+        model: What the model is called that the value is for, for messages.
+        hint: Where the value can be given, for messages; empty for recipes as they mostly are.
 
     Raises:
         RecipeError: no scope has a value for the tensor and there is no default, or the value is
@@ -60,10 +68,11 @@ def evaluate(
                 return _value_at(parameter, candidate.value, t)
     if isinstance(parameter.default, Required):
         what = f"{method or 'the merge method'} needs parameter {name!r}"
-        hint = (
-            "give it in 'parameters:'; a filter list may end with an entry that has only a 'value'"
-        )
-        raise RecipeError(Problem(what, f"tensor {tensor_name}", hint=hint))
+        got = f"none for {model}" if model else ""
+        if any(scope.get(name) for scope in scopes):
+            hint = "no filter fits the tensor; the list may end with an entry that has only a value"
+        hint = hint or f"give it in 'parameters:' of the {_HOLDERS[parameter.per_model]}"
+        raise RecipeError(Problem(what, f"tensor {tensor_name}", got, hint=hint))
     return parameter.default
 
 

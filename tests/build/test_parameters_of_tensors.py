@@ -78,6 +78,31 @@ def test_a_parameter_without_value_or_default_is_an_error(models):
         weights(models)
 
 
+def test_an_unlisted_base_of_linear_needs_a_weight_of_its_own(models):
+    listed = [{"model": "ones", "parameters": {"weight": 1}}]
+    recipe = {"merge_method": "linear", "base_model": "zeros", "models": listed}
+    message = r"'weight' @ tensor .*: got none for zeros \(the base model is merged as one"
+    with pytest.raises(InputError, match=message):
+        outcome(recipe, models)
+
+
+@pytest.mark.parametrize("form", ["models", "slices"])
+def test_a_parameter_of_the_merge_that_a_model_has_is_told_where_it_is_missed(models, form):
+    sources = [{"model": name, "parameters": {"t": 0.5}} for name in ("ones", "zeros")]
+    recipe = {"merge_method": "slerp", "base_model": "ones", "models": sources}
+    if form == "slices":
+        del recipe["models"]
+        recipe["slices"] = [{"sources": [one | {"layer_range": [0, 1]} for one in sources]}]
+    with pytest.raises(InputError) as caught:
+        outcome(recipe, models)
+    place = {"models": "$.models", "slices": "$.slices[0].sources"}[form]
+    assert [problem.where for problem in caught.value.problems] == [
+        f"{place}[{number}].parameters.t" for number in range(2)
+    ]
+    assert {problem.hint for problem in caught.value.problems} == {"move it to $.parameters"}
+    assert outcome(recipe | {"parameters": {"t": 0.5}}, models), "then the others have no effect"
+
+
 def test_the_module_is_between_slice_and_recipe(models):
     module = {"models": [{"model": "ones"}], "parameters": {"weight": 3}}
     recipe = {

@@ -267,7 +267,7 @@ MEANING = {
     "a missing parameter": (
         "out: {op: scale, inputs: [base]}",
         RecipeError,
-        r"scale needs parameter 'factor' @ entry out, tensor model\.embed_tokens\.weight",
+        r"scale needs parameter 'factor' @ entry out, tensor .*\(give it in the entry, as f",
     ),
     "a parameter that is no number": (
         "out: {op: scale, inputs: [base], factor: half}",
@@ -324,7 +324,7 @@ MEANING = {
             "out: {op: scale, inputs: [t], factor: 2}"
         ),
         RecipeError,
-        r"ties needs parameter 'weight' @ entry t, tensor",
+        r"ties needs parameter 'weight' @ entry t, tensor.*got none for first \(give it in 'param",
     ),
     "an unknown parameter of a recipe": (
         "out: {merge_method: linear, models: [{model: base, parameters: {wieght: 1}}]}",

@@ -46,8 +46,11 @@ def test_an_empty_value_counts_as_not_given():
 
 
 def test_a_required_parameter_that_is_missing():
-    with pytest.raises(RecipeError, match=rf"ties needs parameter 'weight' @ tensor {MLP}"):
+    message = rf"ties needs parameter 'weight' @ tensor {MLP} "
+    with pytest.raises(RecipeError, match=message + r"\(no filter fits the tensor"):
         look_up((Conditional(1.0, "attn"),))
+    with pytest.raises(RecipeError, match=message + r"\(give it in 'parameters:' of the model or"):
+        look_up(())
 
 
 @pytest.mark.parametrize(
