@@ -8,13 +8,14 @@ from attrs import evolve
 
 from graphmerge.build.adapters import adapted_model
 from graphmerge.build.chat_template import choose_template
-from graphmerge.build.graph import Build, build_graph
+from graphmerge.build.graph import Build, build_graph, parameter_problems
+from graphmerge.build.lift import common_kind
 from graphmerge.build.models import Model, open_model
 from graphmerge.checkpoint.adapter import is_adapter
 from graphmerge.checkpoint.adapter_config import ADAPTER_CONFIG
 from graphmerge.checkpoint.fingerprint import fingerprint
 from graphmerge.collection import paused_collection
-from graphmerge.errors import InputError, Problem, RecipeError
+from graphmerge.errors import GraphmergeError, InputError, MachineError, Problem, RecipeError
 from graphmerge.frozen_classes import frozen
 from graphmerge.hub_files import fetch_vocabularies
 from graphmerge.places import PLANNING, Place, find_place
@@ -104,13 +105,32 @@ def compile_graph(
         InputError: everything that is wrong with the recipe or its models.
         MachineError: a file cannot be read.
     """
-    problems = [problem for entry in recipe.needed() for problem in _unknown(entry)]
-    if problems:
-        raise RecipeError(*problems)
-    models = {reference: open_one(reference) for reference in recipe.stored()}
+    models = _opened(recipe, open_one)
     fetch_vocabularies(recipe, models.values())
     build = build_graph(recipe, models, seed=seed)
     return _with_template(Compiled(recipe, models, build, seed), recipe.chat_template)
+
+
+def _opened(
+    recipe: RecipeGraph, open_one: Callable[[ModelReference], Model]
+) -> dict[ModelReference, Model]:
+    """Every checkpoint of a recipe; where one is missing, mistakes in parameters are told too."""
+    models: dict[ModelReference, Model] = {}
+    errors: list[GraphmergeError] = []
+    for reference in recipe.stored():
+        try:
+            models[reference] = open_one(reference)
+        except GraphmergeError as error:  # noqa: PERF203 - all that are missing are told at once
+            errors.append(error)
+            if isinstance(error, MachineError):
+                break  # a Hub that cannot be reached is not asked again
+    unknown = {entry: _unknown(entry) for entry in recipe.needed()}
+    if errors or any(unknown.values()):
+        wrong = [own for entry in unknown for own in unknown[entry] or parameter_problems(entry)]
+        errors += [RecipeError(*wrong)] if wrong else []
+        problems = (problem for error in errors for problem in error.problems)
+        raise common_kind([type(error) for error in errors])(*dict.fromkeys(problems))
+    return models
 
 
 def with_chat_template(compiled: Compiled, wanted: str) -> Compiled:

@@ -97,7 +97,7 @@ def _lift_all(entries: Iterable[Entry], stored: Models, *, seed: int) -> dict[st
     for entry in entries:
         try:
             if any(reference not in models for reference in entry.references()):
-                _check_parameters(entry)
+                _require_right_parameters(entry)
             else:
                 made[entry.name] = lifted = _lift(entry, models, seed=seed)
                 models[lifted.model.reference] = lifted.model
@@ -149,11 +149,20 @@ def lift_entry(entry: Entry, models: Models, *, seed: int) -> Lifted:
     )
 
 
-def _check_parameters(entry: Entry) -> None:
-    signature = _method(entry.recipe).signature
-    problems = check_parameters(entry.recipe, signature, all_names=parameter_names()).problems
+def _require_right_parameters(entry: Entry) -> None:
+    problems = _parameter_problems(entry)
     if problems:
         raise RecipeError(*problems)
+
+
+def parameter_problems(entry: Entry) -> tuple[Problem, ...]:
+    """Everything wrong with the parameters of an entry, whose method is a known one."""
+    return tuple(_within(problem, entry) for problem in _parameter_problems(entry))
+
+
+def _parameter_problems(entry: Entry) -> tuple[Problem, ...]:
+    signature = _method(entry.recipe).signature
+    return check_parameters(entry.recipe, signature, all_names=parameter_names()).problems
 
 
 def _method(recipe: Recipe) -> Method:

@@ -126,6 +126,26 @@ def test_every_problem_of_a_recipe_has_a_line(folder):
     assert all(line.startswith("error: ") for line in lines)
 
 
+def test_missing_models_are_told_with_the_other_mistakes(folder):
+    for name in ("first", "second"):
+        (folder.path / name).rename(folder.path / f"moved-{name}")
+    recipe = (folder.path / "ties.yml").read_text()
+    folder.write("ties.yml", recipe.replace("weight", "weigth", 1).replace("0.5", "half"))
+    told = folder.invoke("validate", "ties.yml")
+    assert told.exit_code == 2
+    starts = [line.split(" @ ")[0] for line in told.stderr.splitlines()]
+    assert starts == [
+        "error: no such local folder",
+        "error: no such local folder",
+        "error: ties has no parameter 'weigth'",
+        *["error: wrong value of parameter 'density'", "error: wrong value of parameter 'weight'"],
+        "error: wrong value of parameter 'density'",
+    ]
+    folder.write("ties.yml", recipe.replace("ties", "tise"))
+    starts = [line[:26] for line in folder.invoke("plan", "ties.yml").stderr.splitlines()]
+    assert starts == ["error: no such local folde"] * 2 + ["error: unknown merge metho"]
+
+
 @pytest.mark.parametrize(
     ("count", "last"),
     [(49, "error: unknown key"), (50, "error: 1 more problem"), (52, "error: 3 more problems")],
