@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from attrs import evolve
 
-from graphmerge.errors import InputError
+from graphmerge.errors import InputError, Problem
 from graphmerge.machine import MOST_WORKERS, auto_budget_bytes, check_device, default_workers
 from graphmerge.plugins import load_plugin_file
 from graphmerge.schedule.executors import Kernels
@@ -135,6 +135,10 @@ def request(
     """
     budget = budget_bytes(memory_budget)
     gpu_budget = size("--gpu-memory-budget", gpu_memory_budget) if gpu_memory_budget else None
+    if gpu_budget is not None and device == "cpu":
+        what, hint = "no GPU is used", "add --device cuda, or leave it out"
+        got = gpu_memory_budget or ""
+        raise InputError(Problem(what, "--gpu-memory-budget", got, hint=hint))
     check_device(device, "--device")
     workers = workers or default_workers()
     return Request(budget, workers, device, gpu_budget, tile_elements, kernels)

@@ -10,6 +10,7 @@ import typer
 from graphmerge.cli import options
 from graphmerge.cli.say import visible
 from graphmerge.collection import paused_collection
+from graphmerge.errors import InputError, Problem
 from graphmerge.pipeline import compile_recipe, make_plan
 from graphmerge.reporting.plan_json import plan_json
 from graphmerge.reporting.plan_text import plan_lines
@@ -47,6 +48,9 @@ def plan(
     plugin: options.Plugins = None,
 ) -> None:
     """Show what a run would do and the memory it would take, without reading a single weight."""
+    if explain and as_json:
+        hint = "leave one of them out, or draw it by `graphmerge show --json`"
+        raise InputError(Problem("--explain draws, and has no JSON", "--json", hint=hint))
     options.load_plugins(plugin)
     request = options.request(
         memory_budget, workers, device, gpu_memory_budget, tile_elements, kernels

@@ -192,6 +192,7 @@ def test_an_output_inside_an_input_is_refused(folder):
         ("--memory-budget", "0", "not a size @ --memory-budget: got '0'"),
         ("--memory-budget", "-1GiB", "not a size @ --memory-budget"),
         ("--gpu-memory-budget", "2Gib!", "not a size @ --gpu-memory-budget"),
+        ("--gpu-memory-budget", "2GiB", "no GPU is used @ --gpu-memory-budget: got 2GiB (add"),
         ("--out-shard-size", "none", "not a size @ --out-shard-size: got 'none'"),
         ("--device", "tpu", "unknown device @ --device: got tpu; wanted cpu, cuda or cuda:N"),
         ("--tile-elements", "1000", "wrong tile size: got 1000; wanted a multiple of 65536"),

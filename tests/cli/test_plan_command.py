@@ -91,6 +91,13 @@ def test_explain_draws_the_nodes_of_one_tensor(folder):
     assert "(above)" in result.stdout
 
 
+def test_explain_has_no_json(folder):
+    result = folder.invoke("plan", "ties.yml", "--explain", "model.norm.weight", "--json")
+    assert result.exit_code == 2
+    assert "error: --explain draws, and has no JSON @ --json (leave one of them" in result.stderr
+    assert result.stdout == ""
+
+
 def test_explain_suggests_a_name(folder):
     result = folder.invoke("plan", "ties.yml", "--explain", "model.norm.wieght")
     assert result.exit_code == 2
