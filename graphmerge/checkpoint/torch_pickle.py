@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-CONVERT = (
-    "if you trust the file, convert it with torch: "
-    "python -c 'import torch, safetensors.torch as s; "
-    'd = torch.load("FILE", map_location="cpu", weights_only=True); '
-    's.save_file({k: v.clone().contiguous() for k, v in d.items()}, "model.safetensors")\''
+_COMMAND = (
+    "convert it with torch: python -c 'import torch, safetensors.torch as s; "
+    'd = torch.load("FILE", map_location="cpu", weights_only={}); d = d.get("state_dict", d); '
+    "d = {{k: v.clone().contiguous() for k, v in d.items() if torch.is_tensor(v)}}; "
+    's.save_file(d, "model.safetensors")\''
 )
+CONVERT = f"if you trust the file, {_COMMAND.format('True')}"
 """What to do about a torch file that cannot be read as it is."""
+_RUN = f"only if you trust who made it, as its code is run: {_COMMAND.format('False')}"
+"""What to do about one that asks for more than torch gives without running code."""
 
 _STORAGES = {
     "DoubleStorage": DType.F64,
@@ -140,7 +143,7 @@ class _Unpickler(pickle._Unpickler):  # the one in C allots memory for any memo 
         if make is None:
             what = f"the file asks for {module}.{name}, which graphmerge does not run"
             wanted = "tensors, numbers, texts, lists and dicts"
-            raise CheckpointError(Problem(what, str(self._path), wanted=wanted, hint=CONVERT))
+            raise CheckpointError(Problem(what, str(self._path), wanted=wanted, hint=_RUN))
         return _Named(make)
 
     def persistent_load(self, pid: Any) -> PickledStorage:

@@ -1,5 +1,6 @@
 """Torch files are read lazily, give the bytes of safetensors files, and never run code."""
 
+import argparse
 import builtins
 import collections
 import json
@@ -12,6 +13,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from graphmerge.checkpoint.fingerprint import fingerprint
 from graphmerge.checkpoint.reading import read_checkpoint
@@ -163,8 +165,27 @@ def test_written_by_hand(tmp_path, data, message):
 
 def test_files_of_the_old_format_say_how_to_convert_them(tmp_path):
     torch.save({"a": BASE}, tmp_path / "a.bin", _use_new_zipfile_serialization=False)
-    with pytest.raises(CheckpointError, match=r"before torch 1\.6.*weights_only=True"):
+    with pytest.raises(CheckpointError, match=r"before torch 1\.6.*weights_only=True") as refused:
         read_weight_file(tmp_path / "a.bin")
+    assert converted(refused.value, tmp_path / "a.bin") == {"a": BASE.tolist()}
+
+
+def converted(refusal, file):
+    """What comes of the command in a refusal's hint."""
+    (problem,) = refusal.problems
+    code = problem.hint.partition("python -c '")[2].removesuffix("'").replace("FILE", str(file))
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=file.parent)
+    written = load_file(file.parent / "model.safetensors")
+    return {name: tensor.tolist() for name, tensor in written.items()}
+
+
+def test_files_with_classes_of_their_own_say_how_to_convert_them(tmp_path):
+    options = argparse.Namespace(steps=3)
+    torch.save({"state_dict": {"a": BASE, "n": 3}, "options": options}, tmp_path / "a.ckpt")
+    message = r"argparse.Namespace, which.*only if you trust who made it, as its code is run"
+    with pytest.raises(CheckpointError, match=message) as refused:
+        read_weight_file(tmp_path / "a.ckpt")
+    assert converted(refused.value, tmp_path / "a.ckpt") == {"a": BASE.tolist()}
 
 
 @pytest.mark.parametrize("kept", [0, 3, 100, 0.5, 0.99])
