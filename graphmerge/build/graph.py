@@ -12,6 +12,7 @@ from attrs import evolve
 from graphmerge.build.checks import refuse_records
 from graphmerge.build.derived_key import derived_key
 from graphmerge.build.filters import idle_filters
+from graphmerge.build.integers import rounded_integers
 from graphmerge.build.lift import NO_SUCH_TENSOR, Lifted, common_kind, lift
 from graphmerge.build.vocabularies import align
 from graphmerge.build.wording import some
@@ -83,7 +84,7 @@ def build_graph(recipes: RecipeGraph, stored: Models, *, seed: int) -> Build:
     reading = sum(lifted.reading_bytes for lifted in made.values())
     outputs = tuple(_outputs(tensors))
     omissions = tuple(_omissions(Graph(outputs).sources(), stored, made.values()))
-    warnings = (*warnings, *_without_place(omissions))
+    warnings = (*warnings, *rounded_integers(tensors), *_without_place(omissions))
     graph = expanded_where_needed(Graph(outputs, omissions, warnings, notes, reading))
     verify_graph(graph)
     return Build(graph, final.model, _parameters(made))

@@ -24,7 +24,7 @@ from graphmerge.graph import (
 )
 from graphmerge.methods.base import MergeInputs, Method, ModelInput, StatisticsRule
 from graphmerge.methods.questions import Tensor
-from graphmerge.ops import RequireIdentical, StackLayer
+from graphmerge.ops import LoadTensor, RequireIdentical, StackLayer
 from graphmerge.ops.arithmetic import in_dtype
 from graphmerge.recipe.lookup import evaluate
 from graphmerge.spec import DType
@@ -299,7 +299,7 @@ class TensorBuilder:
         parameters: dict[str, Scalar],
     ) -> tuple[MergeInputs, DType]:
         """What the method gets, and the dtype of the result; looked up values go to parameters."""
-        _require_mergeable(match, dtypes, is_cast=self.recipe.dtype is not None)
+        _require_mergeable(match, read.inputs, is_cast=self.recipe.dtype is not None)
         stored = self.recipe.dtype or promoted(dtypes)
         loaded = [self._loaded(match, index, tensor) for index, tensor in enumerate(read.inputs)]
         nodes = [in_dtype(stored.arithmetic, node) for node in loaded]
@@ -437,18 +437,19 @@ def _require_one_shape(match: Match, tensors: list[ModelTensor]) -> None:
         )
 
 
-def _require_mergeable(match: Match, dtypes: list[DType], *, is_cast: bool) -> None:
-    for model, name, dtype in zip(match.place.models, match.names, dtypes, strict=True):
+def _require_mergeable(match: Match, tensors: list[ModelTensor], *, is_cast: bool) -> None:
+    dtypes = [tensor.stored for tensor in tensors]
+    for model, name, tensor in zip(match.place.models, match.names, tensors, strict=True):
+        dtype = tensor.stored
         if not (dtype.is_mergeable_float or dtype.is_integer):
-            raise CheckpointError(
-                Problem(
-                    f"{model.label} is quantised; its numbers cannot be merged as they are",
-                    f"tensor {name}",
-                    dtype.value,
-                    "F16, BF16, F32 or F64",
-                    "dequantise the model first",
-                )
-            )
+            what = f"{model.label} is quantised; its numbers cannot be merged as they are"
+            hint = "dequantise the model first"
+            if dtype is DType.C64:
+                what = f"{model.label} has complex numbers, which are not supported"
+                hint = "store real and imaginary parts as tensors of their own"
+            files = (leaf.entry.file for leaf in tensor.leaves if isinstance(leaf, LoadTensor))
+            where = ", ".join((*map(str, files), f"tensor {name}"))
+            raise CheckpointError(Problem(what, where, dtype.value, "F16, BF16, F32 or F64", hint))
     if not is_cast and any(dtype.is_integer for dtype in dtypes) and len(set(dtypes)) > 1:
         got = ", ".join(dtype.value for dtype in dtypes)
         raise CheckpointError(

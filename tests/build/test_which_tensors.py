@@ -144,11 +144,50 @@ def test_dtype_casts_integers_so_that_they_are_merged(tmp_path):
     assert merged.tensors()["ids"].tolist() == [1, 2, 4]
 
 
+@pytest.mark.parametrize(
+    ("stored", "dtype", "most"),
+    [
+        (torch.int64, "bfloat16", "256"),
+        (torch.int16, "float16", "2,048"),
+        (torch.int64, "float32", "16,777,216"),
+        (torch.int16, "float32", ""),
+        (torch.uint8, "bfloat16", ""),
+        (torch.bool, "bfloat16", ""),
+    ],
+)
+def test_integers_that_dtype_may_round_are_told(tmp_path, stored, dtype, most):
+    """mergekit rounds them as well: whoever sets dtype is to know."""
+    with_ids(tmp_path / "a", [0, 1, 1], dtype=stored)
+    with_ids(tmp_path / "b", [0, 1, 1], dtype=stored)
+    cast = compiled(linear("a", "b", dtype=dtype), tmp_path)
+    wanted = (
+        f"1 integer tensor is cast to {dtype}, which has every integer up to {most} only: ids "
+        "(with out_dtype in place of dtype integers are copied)"
+    )
+    told = [line for line in cast.warnings if "integer" in line]
+    assert told == ([wanted] if most else [])
+    copied = compiled(linear("a", "b", out_dtype=dtype), tmp_path)
+    assert not any("integer" in line for line in copied.warnings)
+    (ids,) = (output for output in copied.outputs if output.name == "ids")
+    assert f"torch.{ids.spec.dtype.torch_name}" == str(stored)
+
+
+def test_complex_numbers_are_refused_as_such(tmp_path):
+    for name in "ab":
+        write_model(tmp_path / name, {"w": torch.ones(4, dtype=torch.complex64)})
+    message = (
+        rf"a has complex numbers, which are not supported @ {tmp_path}/a/model.safetensors, "
+        r"tensor w: got C64; wanted F16"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        compiled(linear("a", "b"), tmp_path)
+
+
 def test_fp8_is_refused_by_name(tmp_path):
     plain, packed = torch.ones(4), torch.ones(4).to(torch.float8_e4m3fn)
     write_model(tmp_path / "a", {"w": plain})
     write_model(tmp_path / "b", {"w": packed})
-    message = r"b is quantised; .*@ tensor w: got F8_E4M3; wanted F16, BF16, F32 or F64 \(dequant"
+    message = r"b is quantised; .*@ .*/b/model.safetensors, tensor w: got F8_E4M3; .* \(dequantise"
     for fields in ({}, {"dtype": "bfloat16"}):
         with pytest.raises(InputError, match=message):
             compiled(linear("a", "b", **fields), tmp_path)
