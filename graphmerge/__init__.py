@@ -33,7 +33,8 @@ if TYPE_CHECKING:
         weighted_sum,
     )
     from graphmerge.methods.base import MergeInputs
-    from graphmerge.plugins import checkpoint_reader, merge_graph, merge_method, sparsifier
+    from graphmerge.plugins.decorators import merge_graph, merge_method, sparsifier
+    from graphmerge.plugins.formats import checkpoint_reader
 
 _MODULES = {
     **dict.fromkeys(
@@ -65,9 +66,8 @@ _MODULES = {
         ),
         "graphmerge.expressions",
     ),
-    **dict.fromkeys(
-        ("checkpoint_reader", "merge_graph", "merge_method", "sparsifier"), "graphmerge.plugins"
-    ),
+    **dict.fromkeys(("merge_graph", "merge_method", "sparsifier"), "graphmerge.plugins.decorators"),
+    "checkpoint_reader": "graphmerge.plugins.formats",
     "MergeInputs": "graphmerge.methods.base",
 }
 """Where each public name is defined."""

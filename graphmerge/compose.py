@@ -12,7 +12,8 @@ from graphmerge.errors import Problem, RecipeError
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.slerp import interpolated
 from graphmerge.methods.task_vectors import largest, random, restore_norm
-from graphmerge.ops import AddDelta, Scale, SignConsensus, TaskVector, WeightedSum
+from graphmerge.ops.arithmetic import AddDelta, Scale, TaskVector, WeightedSum
+from graphmerge.ops.consensus import SignConsensus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -31,7 +31,7 @@ from graphmerge.output import (
     publish,
     refuse_output_inside_inputs,
 )
-from graphmerge.plugins import plugins_loaded_torch
+from graphmerge.plugins.discovery import plugins_loaded_torch
 from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.report import input_reports

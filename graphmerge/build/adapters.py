@@ -13,9 +13,9 @@ from graphmerge.checkpoint.side_files import is_tokenizer_file
 from graphmerge.checkpoint.vocabulary import find_embeddings, untied
 from graphmerge.errors import CheckpointError, Problem, shortened
 from graphmerge.graph import Op, Pattern, make_node
-from graphmerge.ops import AddLowRank, LoadTensor, WeightedSum
-from graphmerge.ops.arithmetic import in_dtype
-from graphmerge.ops.low_rank import product_shape
+from graphmerge.ops.arithmetic import WeightedSum, in_dtype
+from graphmerge.ops.low_rank import AddLowRank, product_shape
+from graphmerge.ops.sources import LoadTensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping

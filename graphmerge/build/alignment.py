@@ -9,7 +9,7 @@ from graphmerge.checkpoint.vocabulary import find_embeddings, is_flat, vocabular
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Pattern, make_node
-from graphmerge.ops import GatherRows
+from graphmerge.ops.rows import GatherRows
 from graphmerge.vocabulary.reading import has_vocabulary, read_tokenizer, vocabulary_digest
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from graphmerge.build.models import Model
     from graphmerge.checkpoint.values import Checkpoint
     from graphmerge.graph import Node
-    from graphmerge.ops import RowMap
+    from graphmerge.ops.rows import RowMap
     from graphmerge.vocabulary.combining import OutputVocabulary
     from graphmerge.vocabulary.tokenizer import Tokenizer
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import xxhash
 
-from graphmerge.methods.operations import KEEPING
 from graphmerge.recipe.values import ModelReference, PerTensor
 
 if TYPE_CHECKING:
     from graphmerge.build.matching import Models
     from graphmerge.recipe.values import Recipe
 
-_SAME_MASKS = tuple(kind for kind in KEEPING if kind != "sparsify")
-"""Operations whose result gets the masks of their first input; a second sparsifier draws anew."""
+_SAME_MASKS = ("task-vector", "scale", "where", "cast")
+"""Operations that keep entries in their places: their result gets the masks of their first input.
+So does `sparsify`, but a second one draws anew."""
 _NOT_OF_TENSORS = ("chat_template",)
 """Keys of a recipe on which no tensor depends."""
 

@@ -32,8 +32,8 @@ from graphmerge.graph import (
     verify_graph,
 )
 from graphmerge.methods.registry import find_method, find_operation, parameter_names
-from graphmerge.ops import LoadTensor, StackLayer
 from graphmerge.ops.arithmetic import in_dtype
+from graphmerge.ops.sources import LoadTensor, StackLayer
 from graphmerge.recipe.check import check_parameters
 from graphmerge.recipe.values import ModelReference
 
@@ -163,7 +163,7 @@ def parameter_problems(entry: Entry) -> tuple[Problem, ...]:
 
 def _parameter_problems(entry: Entry) -> tuple[Problem, ...]:
     signature = _method(entry.recipe).signature
-    return check_parameters(entry.recipe, signature, all_names=parameter_names()).problems
+    return check_parameters(entry.recipe, signature, all_names=parameter_names).problems
 
 
 def _method(recipe: Recipe) -> Method:

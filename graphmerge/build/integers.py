@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.build.wording import some
 from graphmerge.graph import postorder
-from graphmerge.ops import Cast
+from graphmerge.ops.arithmetic import Cast
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:

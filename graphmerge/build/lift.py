@@ -90,7 +90,7 @@ def lift(
         InputError: everything that is wrong with the recipe's parameters, slices and tensors, at
         once.
     """
-    checked = check_parameters(recipe, method.signature, all_names=parameter_names())
+    checked = check_parameters(recipe, method.signature, all_names=parameter_names)
     problems = [*checked.problems, *check_slices(recipe, method, models)]
     if problems:
         raise RecipeError(*problems)

@@ -18,7 +18,8 @@ from graphmerge.checkpoint.vocabulary import tied_head
 from graphmerge.errors import CheckpointError
 from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Pattern, Value, make_node
-from graphmerge.ops import Dequantise, DequantisePacked, LoadTensor
+from graphmerge.ops.dequantise import Dequantise, DequantisePacked
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:

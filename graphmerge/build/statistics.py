@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.frozen_classes import frozen
 from graphmerge.methods.base import StatisticsRule
-from graphmerge.ops import GatherRows
 from graphmerge.ops.arithmetic import in_dtype
+from graphmerge.ops.rows import GatherRows
 from graphmerge.ops.task_masks import MASK_DTYPES
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from graphmerge.graph import (
 )
 from graphmerge.methods.base import MergeInputs, Method, ModelInput, StatisticsRule
 from graphmerge.methods.questions import Tensor
-from graphmerge.ops import LoadTensor, RequireIdentical, StackLayer
 from graphmerge.ops.arithmetic import in_dtype
+from graphmerge.ops.sources import LoadTensor, RequireIdentical, StackLayer
 from graphmerge.recipe.lookup import evaluate
 from graphmerge.spec import DType
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from graphmerge.build.matching import Models
     from graphmerge.build.models import Model, ModelTensor
-    from graphmerge.ops import RowMap
+    from graphmerge.ops.rows import RowMap
     from graphmerge.recipe.values import Recipe, TokenizerSettings
     from graphmerge.vocabulary.rows import RowCounts
     from graphmerge.vocabulary.settings import Combined

@@ -9,7 +9,7 @@ from rich.tree import Tree
 from graphmerge.cli.say import visible
 from graphmerge.errors import InputError, Problem
 from graphmerge.graph import Access, Node, Output
-from graphmerge.ops import LoadTensor
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.recipe.suggestions import suggest
 from graphmerge.schedule.program import look_through
 from graphmerge.schedule.shared_results import passes_that_compute

@@ -12,7 +12,7 @@ from graphmerge.cli.console import stdout_console
 from graphmerge.errors import InputError, Problem
 from graphmerge.methods.base import BaseRule, Group
 from graphmerge.methods.registry import METHODS
-from graphmerge.plugins import installed_plugins
+from graphmerge.plugins.readers import installed_plugins
 from graphmerge.recipe.signature import REQUIRED
 from graphmerge.recipe.suggestions import suggest
 

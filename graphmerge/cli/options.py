@@ -11,7 +11,7 @@ from attrs import evolve
 
 from graphmerge.errors import InputError, Problem
 from graphmerge.machine import MOST_WORKERS, auto_budget_bytes, check_device, default_workers
-from graphmerge.plugins import load_plugin_file
+from graphmerge.plugins.discovery import load_plugin_file
 from graphmerge.schedule.executors import Kernels
 from graphmerge.schedule.plan import Request
 from graphmerge.units import parse_bytes

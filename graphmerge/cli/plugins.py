@@ -6,7 +6,7 @@ import typer
 
 from graphmerge.cli import exit_codes
 from graphmerge.cli.say import say
-from graphmerge.plugins import installed_plugins
+from graphmerge.plugins.readers import installed_plugins
 from graphmerge.reporting.columns import columns
 
 

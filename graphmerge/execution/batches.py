@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.execution.tiles import TileTask
 from graphmerge.frozen_classes import frozen
-from graphmerge.ops import LoadTensor
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.schedule.batching import MOST_TENSORS, has_names, is_small
 
 if TYPE_CHECKING:

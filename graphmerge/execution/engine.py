@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from graphmerge.execution.tiles import TileTask
     from graphmerge.execution.worker import TileResult
     from graphmerge.graph import Node, Output
-    from graphmerge.ops import LoadTensor
+    from graphmerge.ops.sources import LoadTensor
     from graphmerge.schedule.plan import Plan, UnitPlan
     from graphmerge.statistics import Statistic
 

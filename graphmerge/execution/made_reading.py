@@ -11,7 +11,10 @@ from graphmerge.execution.low_rank_reading import LowRankReader
 from graphmerge.execution.packed_reading import PackedReader
 from graphmerge.execution.row_reading import RowReader
 from graphmerge.execution.stored_values import Readable, stored
-from graphmerge.ops import AddLowRank, Dequantise, DequantisePacked, GatherRows, LoadTensor
+from graphmerge.ops.dequantise import Dequantise, DequantisePacked
+from graphmerge.ops.low_rank import AddLowRank
+from graphmerge.ops.rows import GatherRows
+from graphmerge.ops.sources import LoadTensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable

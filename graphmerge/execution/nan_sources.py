@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from graphmerge.execution.finite import is_finite
 from graphmerge.execution.stored_bytes import pieces
-from graphmerge.ops import AddLowRank, LoadTensor
+from graphmerge.ops.low_rank import AddLowRank
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.schedule.program import stored_inputs
 
 if TYPE_CHECKING:

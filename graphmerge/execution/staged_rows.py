@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from graphmerge.execution.native_tiles import BoundCall
 from graphmerge.execution.tiles import TileOutcome
 from graphmerge.native import DivergentRows, RankedRows
-from graphmerge.ops import RankedMask
+from graphmerge.ops.ranked import RankedMask
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from graphmerge.execution.buffers import Arena
 from graphmerge.execution.finite import is_finite, not_finite
 from graphmerge.execution.nan_sources import sources_of_nan
 from graphmerge.execution.tiles import TileOutcome
-from graphmerge.ops import LoadTensor
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.tiling import tile_bytes
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 
 from graphmerge.kernels.registry import Tile, register_kernel
-from graphmerge.ops import AddDelta, Cast, Combine, Rescale, Scale, TaskVector, WeightedSum
+from graphmerge.ops.arithmetic import AddDelta, Cast, Scale, TaskVector, WeightedSum
+from graphmerge.ops.rescale import Rescale
+from graphmerge.ops.spherical import Combine
 
 
 @register_kernel(Cast)

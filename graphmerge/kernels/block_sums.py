@@ -9,8 +9,9 @@ import torch
 
 from graphmerge.kernels.lanes import folded
 from graphmerge.kernels.registry import ReducedTile, register_update
-from graphmerge.ops import AbsoluteSum, Gram
 from graphmerge.ops.blocks import BLOCK_ELEMENTS, SUM_LANES
+from graphmerge.ops.rescale import AbsoluteSum
+from graphmerge.ops.spherical import Gram
 from graphmerge.statistics.sums import pairs
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import torch
 
 from graphmerge.kernels.magnitude import magnitude_bits
 from graphmerge.kernels.registry import Tile, register_kernel
-from graphmerge.ops import KeepInGroups
+from graphmerge.ops.blockwise import KeepInGroups
 
 
 @register_kernel(KeepInGroups)

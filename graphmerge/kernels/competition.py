@@ -9,7 +9,7 @@ import torch
 
 from graphmerge.kernels.elementary import exp, exp_less_one
 from graphmerge.kernels.registry import Tile, register_kernel
-from graphmerge.ops import CompetitionMean, CompetitionScore
+from graphmerge.ops.competition import CompetitionMean, CompetitionScore
 from graphmerge.statistics.competition import LEAST_DIVISOR, shares_of, strength_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import torch
 
 from graphmerge.kernels.block_sums import block_sums
 from graphmerge.kernels.registry import ReducedTile, Tile, register_kernel, register_update
-from graphmerge.ops import KeepAgreeing, MeanOfNonzero, SignBalance, SignConsensus, Unify
+from graphmerge.ops.consensus import KeepAgreeing, MeanOfNonzero, SignBalance, SignConsensus, Unify
 from graphmerge.statistics.sums import draws_are_negative
 
 if TYPE_CHECKING:

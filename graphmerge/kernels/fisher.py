@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from graphmerge.kernels.registry import Tile, register_kernel
-from graphmerge.ops import FisherAverage
+from graphmerge.ops.fisher import FisherAverage
 from graphmerge.statistics.fisher import coefficients
 
 

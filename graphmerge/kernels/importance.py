@@ -9,7 +9,7 @@ import torch
 
 from graphmerge.kernels.divergences import divergences, single_divergences
 from graphmerge.kernels.registry import ReducedTile, Tile, register_kernel, register_update
-from graphmerge.ops import Importance, KeepImportant, RowDivergence
+from graphmerge.ops.importance import Importance, KeepImportant, RowDivergence
 
 if TYPE_CHECKING:
     from graphmerge.statistics import Partial

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from graphmerge.kernels.registry import Tile, register_kernel
-from graphmerge.ops import LargestOf, TallMaskSum
+from graphmerge.ops.joint_masks import LargestOf, TallMaskSum
 
 
 @register_kernel(LargestOf)

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from graphmerge.kernels.registry import ReducedTile, Tile, register_kernel, register_update
-from graphmerge.ops import DigitHistogram, DropLargest, KeepLargest, MagnitudeDigits, TieCutoff
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
-from graphmerge.ops.sparsify import DIGIT_BITS
+from graphmerge.ops.outliers import DropLargest
+from graphmerge.ops.sparsify import DIGIT_BITS, KeepLargest, MagnitudeDigits, TieCutoff
+from graphmerge.ops.whole_model import DigitHistogram
 from graphmerge.spec import DType
 from graphmerge.statistics.magnitude import first_with_bits
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from graphmerge.kernels.registry import Tile, register_kernel
-from graphmerge.ops import NearSwap, TrainDifference
+from graphmerge.ops.pointwise import NearSwap, TrainDifference
 
 
 @register_kernel(NearSwap)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from graphmerge.kernels.registry import Tile, register_kernel
-from graphmerge.ops import MaskKey, RandomDrop
 from graphmerge.ops.masks import INCREMENT, MIXING, WORD_ELEMENTS, mask_parameters
+from graphmerge.ops.sparsify import MaskKey, RandomDrop
 
 Mask: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
 Bytes: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"

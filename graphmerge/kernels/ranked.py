@@ -11,8 +11,8 @@ import torch
 from graphmerge.kernels.magnitude import magnitude_bits
 from graphmerge.kernels.random_drop import Bytes, Mask, drawn_bytes, second_draws
 from graphmerge.kernels.registry import Tile, register_kernel
-from graphmerge.ops import KeepMasked, RankedMask
 from graphmerge.ops.masks import mask_parameters, ranked_limits
+from graphmerge.ops.ranked import KeepMasked, RankedMask
 
 Integers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 

@@ -9,7 +9,7 @@ import torch
 
 from graphmerge.kernels.block_sums import block_sums
 from graphmerge.kernels.registry import ReducedTile, Tile, register_kernel, register_update
-from graphmerge.ops import ActiveCounts, RegionMean
+from graphmerge.ops.regions import ActiveCounts, RegionMean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

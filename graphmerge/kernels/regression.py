@@ -11,7 +11,7 @@ from graphmerge.errors import CheckpointError, Problem
 from graphmerge.kernels.factorise import all_finite, with_ridge
 from graphmerge.kernels.matrix_rules import zeros
 from graphmerge.kernels.registry import ReducedTile, Tile, register_kernel, register_update
-from graphmerge.ops import CollectMatrices, RegressByGrams
+from graphmerge.ops.regression import CollectMatrices, RegressByGrams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

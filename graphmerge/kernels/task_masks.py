@@ -9,8 +9,7 @@ import torch
 from graphmerge.kernels.block_sums import block_sums
 from graphmerge.kernels.dtypes import TORCH_DTYPES
 from graphmerge.kernels.registry import ReducedTile, Tile, register_kernel, register_update
-from graphmerge.ops import AgreementBits, KeepWhereBit, NumberAt
-from graphmerge.ops.task_masks import MASK_DTYPES, SIGNED
+from graphmerge.ops.task_masks import MASK_DTYPES, SIGNED, AgreementBits, KeepWhereBit, NumberAt
 
 if TYPE_CHECKING:
     from graphmerge.statistics import Partial

@@ -8,9 +8,8 @@ import torch
 
 from graphmerge.kernels.magnitude import later_digit, magnitude_bits
 from graphmerge.kernels.registry import ReducedTile, Tile, register_kernel, register_update
-from graphmerge.ops import EnergyConsensus, ShareDigits, Variance, Where
 from graphmerge.ops.sparsify import DIGIT_BITS
-from graphmerge.ops.variance import ZERO_BIN
+from graphmerge.ops.variance import ZERO_BIN, EnergyConsensus, ShareDigits, Variance, Where
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:

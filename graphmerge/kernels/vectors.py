@@ -17,9 +17,8 @@ from graphmerge.kernels.registry import (
     register_kernel,
     register_update,
 )
-from graphmerge.ops import ColumnGram, CombineVectors, RowGram
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
-from graphmerge.ops.vectors import VECTOR_CHUNK, VECTOR_LANES
+from graphmerge.ops.vectors import VECTOR_CHUNK, VECTOR_LANES, ColumnGram, CombineVectors, RowGram
 from graphmerge.statistics.sums import pairs
 from graphmerge.statistics.vectors import partial_of
 

@@ -7,7 +7,8 @@ from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.gram import combined
 from graphmerge.methods.parameters import own
 from graphmerge.methods.task_vectors import task_vectors
-from graphmerge.ops import AddDelta, PerpendicularCoefficients
+from graphmerge.ops.arithmetic import AddDelta
+from graphmerge.ops.coefficients import PerpendicularCoefficients
 
 
 def build(merge: MergeInputs) -> Node:

@@ -9,13 +9,13 @@ from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.order_statistics import kth_largest
 from graphmerge.methods.task_vectors import added, task_vectors
-from graphmerge.ops import (
+from graphmerge.ops.importance import (
     Importance,
     KeepImportant,
     QuartileThreshold,
     RowDivergence,
+    row_elements,
 )
-from graphmerge.ops.importance import row_elements
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

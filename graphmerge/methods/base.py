@@ -11,7 +11,7 @@ from attrs import field
 from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Alike, Node
 from graphmerge.methods.questions import HasInName, InLayer, Question, Tensor
-from graphmerge.ops import MaskKey
+from graphmerge.ops.sparsify import MaskKey
 from graphmerge.recipe.signature import MethodSignature, ParameterSpec
 
 if TYPE_CHECKING:

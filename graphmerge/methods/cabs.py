@@ -14,8 +14,9 @@ from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import SCALE, WEIGHT, integer
 from graphmerge.methods.task_vectors import add_to_base, task_vectors, weights_of
-from graphmerge.ops import KeepInGroups, WeightedSum, Where
-from graphmerge.ops.blockwise import GROUP_SIZES
+from graphmerge.ops.arithmetic import WeightedSum
+from graphmerge.ops.blockwise import GROUP_SIZES, KeepInGroups
+from graphmerge.ops.variance import Where
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

@@ -9,7 +9,7 @@ from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import SCALE, integer, of_each
 from graphmerge.methods.ranges import out_of_range
 from graphmerge.methods.task_vectors import add_to_base, task_vectors
-from graphmerge.ops import TallMaskSum
+from graphmerge.ops.joint_masks import TallMaskSum
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

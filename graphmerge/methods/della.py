@@ -17,7 +17,8 @@ from graphmerge.methods.parameters import (
     rescale,
 )
 from graphmerge.methods.task_vectors import add_elected, density_of, sparse_task_vectors
-from graphmerge.ops import KeepMasked, RankedMask, Scale
+from graphmerge.ops.arithmetic import Scale
+from graphmerge.ops.ranked import KeepMasked, RankedMask
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

@@ -6,7 +6,7 @@ from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import own
 from graphmerge.methods.ranges import fraction
-from graphmerge.ops import WeightedSum
+from graphmerge.ops.arithmetic import WeightedSum
 
 
 def build(merge: MergeInputs) -> Node:

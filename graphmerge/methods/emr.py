@@ -15,7 +15,8 @@ from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import SCALE
 from graphmerge.methods.task_vectors import add_to_base, task_vectors
 from graphmerge.methods.whole_model import distinct, norm_ratios, one_value
-from graphmerge.ops import KeepAgreeing, Rescale, Unify
+from graphmerge.ops.consensus import KeepAgreeing, Unify
+from graphmerge.ops.rescale import Rescale
 from graphmerge.recipe.signature import ParameterSpec
 from graphmerge.recipe.suggestions import suggest
 

@@ -12,8 +12,8 @@ from graphmerge.graph import make_node
 from graphmerge.methods.base import RESCALERS, BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.emr import rescalers
 from graphmerge.methods.task_vectors import task_vectors
-from graphmerge.ops import AgreementBits, ListNumbers, Unify
-from graphmerge.ops.task_masks import MOST_TASKS
+from graphmerge.ops.consensus import Unify
+from graphmerge.ops.task_masks import MOST_TASKS, AgreementBits, ListNumbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

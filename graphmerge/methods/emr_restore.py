@@ -16,9 +16,9 @@ from graphmerge.methods.base import (
 )
 from graphmerge.methods.parameters import SCALE
 from graphmerge.methods.task_vectors import add_to_base, task_vector
-from graphmerge.ops import KeepWhereBit, NumberAt, Rescale
 from graphmerge.ops.arithmetic import in_dtype
-from graphmerge.ops.task_masks import MOST_TASKS, mask_dtype
+from graphmerge.ops.rescale import Rescale
+from graphmerge.ops.task_masks import MOST_TASKS, KeepWhereBit, NumberAt, mask_dtype
 from graphmerge.recipe.signature import REQUIRED, ParameterSpec
 from graphmerge.spec import DType
 

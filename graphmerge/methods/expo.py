@@ -6,7 +6,7 @@ from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import own
 from graphmerge.methods.task_vectors import task_vectors
-from graphmerge.ops import AddDelta
+from graphmerge.ops.arithmetic import AddDelta
 
 
 def build(merge: MergeInputs) -> Node:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from graphmerge.graph import make_node
 from graphmerge.methods.task_vectors import task_vector
-from graphmerge.ops import AddLowRank, Cast, LoadTensor, MergeFactors, Scale
-from graphmerge.ops.factors import FactoredDelta
+from graphmerge.ops.arithmetic import Cast, Scale
+from graphmerge.ops.factors import FactoredDelta, MergeFactors
+from graphmerge.ops.low_rank import AddLowRank
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method, Statis
 from graphmerge.methods.parameters import WEIGHT_NOT_NEGATIVE, own, switch
 from graphmerge.methods.ranges import number_above, weights_not_negative
 from graphmerge.methods.whole_model import one_value, squared_norms
-from graphmerge.ops import FisherAverage
+from graphmerge.ops.fisher import FisherAverage
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

@@ -8,7 +8,8 @@ from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.gram import combined
 from graphmerge.methods.parameters import integer, own
-from graphmerge.ops import AddDelta, MedianCoefficients, TaskVector
+from graphmerge.ops.arithmetic import AddDelta, TaskVector
+from graphmerge.ops.coefficients import MedianCoefficients
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.task_vectors import added, task_vectors
-from graphmerge.ops import ColumnGram, Combine, CombineVectors, Gram, RowGram
+from graphmerge.ops.spherical import Combine, Gram
+from graphmerge.ops.vectors import ColumnGram, CombineVectors, RowGram
 
 if TYPE_CHECKING:
     from collections.abc import Callable

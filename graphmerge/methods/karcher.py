@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.gram import combined
 from graphmerge.methods.parameters import integer, own
-from graphmerge.ops import KarcherCoefficients
+from graphmerge.ops.coefficients import KarcherCoefficients
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

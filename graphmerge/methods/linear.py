@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import WEIGHT, normalize
-from graphmerge.ops import WeightedSum
+from graphmerge.ops.arithmetic import WeightedSum
 
 
 def build(merge: MergeInputs) -> Node:

@@ -9,7 +9,9 @@ from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import own
 from graphmerge.methods.task_vectors import added, task_vectors
 from graphmerge.methods.whole_model import distinct, norm_ratios
-from graphmerge.ops import Affine, Rescale, Scale, WeightedSum
+from graphmerge.ops.arithmetic import Scale, WeightedSum
+from graphmerge.ops.rescale import Rescale
+from graphmerge.ops.whole_model import Affine
 from graphmerge.recipe.signature import REQUIRED, ParameterSpec
 
 if TYPE_CHECKING:

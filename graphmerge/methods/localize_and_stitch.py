@@ -11,7 +11,7 @@ from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import DENSITY, SCALE
 from graphmerge.methods.task_vectors import add_to_base
 from graphmerge.methods.whole_model import distinct, survey_thresholds, trimmed
-from graphmerge.ops import MeanOfNonzero
+from graphmerge.ops.consensus import MeanOfNonzero
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

@@ -8,7 +8,7 @@ from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import own
 from graphmerge.methods.task_vectors import add_to_base, task_vectors
-from graphmerge.ops import LargestOf
+from graphmerge.ops.joint_masks import LargestOf
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

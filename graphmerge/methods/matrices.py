@@ -8,7 +8,8 @@ from graphmerge.graph import make_node
 from graphmerge.methods.factors import merged_factors
 from graphmerge.methods.parameters import SCALE
 from graphmerge.methods.task_vectors import add_to_base, added, task_vectors
-from graphmerge.ops import MergeMatrices, WeightedSum
+from graphmerge.ops.arithmetic import WeightedSum
+from graphmerge.ops.matrices import MergeMatrices
 from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:

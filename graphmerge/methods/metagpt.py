@@ -9,7 +9,8 @@ from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import SCALE
 from graphmerge.methods.task_vectors import add_to_base, task_vectors
 from graphmerge.methods.whole_model import squared_norms
-from graphmerge.ops import Combine, Shares
+from graphmerge.ops.spherical import Combine
+from graphmerge.ops.whole_model import Shares
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

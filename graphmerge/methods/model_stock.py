@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.gram import around_base, combined, combined_rows
 from graphmerge.methods.parameters import switch
-from graphmerge.ops import StockCoefficients
+from graphmerge.ops.coefficients import StockCoefficients
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

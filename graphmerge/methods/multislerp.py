@@ -10,8 +10,8 @@ from graphmerge.methods.gram import around_base, combined
 from graphmerge.methods.parameters import WEIGHT, own, switch
 from graphmerge.methods.ranges import not_negative
 from graphmerge.methods.task_vectors import weights_of
-from graphmerge.ops import DirectionCoefficients
 from graphmerge.ops.checks import normalised
+from graphmerge.ops.coefficients import DirectionCoefficients
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

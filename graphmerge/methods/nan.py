@@ -16,7 +16,8 @@ from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import SCALE
 from graphmerge.methods.task_vectors import add_to_base, task_vectors
 from graphmerge.methods.whole_model import SCOPE, scope_of, squared_norms
-from graphmerge.ops import Combine, Gram, InverseRootShares
+from graphmerge.ops.spherical import Combine, Gram
+from graphmerge.ops.whole_model import InverseRootShares
 from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.ops import NearSwap
+from graphmerge.ops.pointwise import NearSwap
 from graphmerge.recipe.signature import REQUIRED, ParameterSpec
 
 

@@ -9,7 +9,7 @@ from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.gram import around_base, combined, combined_columns, combined_rows
 from graphmerge.methods.parameters import WEIGHT, switch
 from graphmerge.methods.task_vectors import weights_of
-from graphmerge.ops import ArcCoefficients
+from graphmerge.ops.coefficients import ArcCoefficients
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

@@ -15,7 +15,8 @@ from graphmerge.methods.ranges import out_of_range
 from graphmerge.methods.slerp import interpolated
 from graphmerge.methods.sparsifiers import find_sparsifier
 from graphmerge.methods.task_vectors import restore_norm
-from graphmerge.ops import AddDelta, Scale, SignConsensus, TaskVector, WeightedSum
+from graphmerge.ops.arithmetic import AddDelta, Scale, TaskVector, WeightedSum
+from graphmerge.ops.consensus import SignConsensus
 from graphmerge.recipe.signature import REQUIRED, ParameterSpec
 
 if TYPE_CHECKING:
@@ -207,5 +208,3 @@ _ALL = (
 )
 OPERATIONS: dict[str, Method] = {method.name: method for method in _ALL}
 """Every operation, by name."""
-KEEPING = ("task-vector", "scale", "sparsify", "where", "cast")
-"""Operations whose result has the entries of the first input in their places, changed or not."""

@@ -9,8 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from graphmerge.graph import Node, make_node
-from graphmerge.ops import MagnitudeDigits, TieCutoff
-from graphmerge.ops.sparsify import DIGIT_BITS
+from graphmerge.ops.sparsify import DIGIT_BITS, MagnitudeDigits, TieCutoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import of_each
-from graphmerge.ops import Scale
+from graphmerge.ops.arithmetic import Scale
 
 
 def build(merge: MergeInputs) -> Node:

@@ -20,8 +20,8 @@ from graphmerge.methods.whole_model import (
     one_value,
     widest,
 )
-from graphmerge.ops import CompetitionMean, CompetitionScore, Magnitudes
 from graphmerge.ops.arithmetic import in_dtype
+from graphmerge.ops.competition import CompetitionMean, CompetitionScore, Magnitudes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

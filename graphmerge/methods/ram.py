@@ -9,7 +9,7 @@ from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import own
 from graphmerge.methods.ranges import not_negative
 from graphmerge.methods.task_vectors import added, task_vectors
-from graphmerge.ops import RegionMean
+from graphmerge.ops.regions import RegionMean
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

@@ -10,7 +10,7 @@ from graphmerge.methods.parameters import own
 from graphmerge.methods.ram import EPSILON
 from graphmerge.methods.ranges import not_negative
 from graphmerge.methods.task_vectors import added, task_vectors
-from graphmerge.ops import ActiveCounts, OverlapFactors, RegionMean
+from graphmerge.ops.regions import ActiveCounts, OverlapFactors, RegionMean
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

@@ -8,7 +8,8 @@ from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method, StatisticsRule
 from graphmerge.methods.parameters import WEIGHT_NOT_NEGATIVE, own
 from graphmerge.methods.ranges import fraction, number_above, weights_not_negative
-from graphmerge.ops import CollectMatrices, RegressByGrams, WeightedSum
+from graphmerge.ops.arithmetic import WeightedSum
+from graphmerge.ops.regression import CollectMatrices, RegressByGrams
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

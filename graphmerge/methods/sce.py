@@ -11,16 +11,9 @@ from graphmerge.methods.order_statistics import last_digit
 from graphmerge.methods.parameters import own
 from graphmerge.methods.ranges import fraction
 from graphmerge.methods.task_vectors import added, task_vectors
-from graphmerge.ops import (
-    EnergyConsensus,
-    EnergyShares,
-    Gram,
-    KeepLargest,
-    ShareDigits,
-    TieCutoff,
-    Variance,
-    Where,
-)
+from graphmerge.ops.sparsify import KeepLargest, TieCutoff
+from graphmerge.ops.spherical import Gram
+from graphmerge.ops.variance import EnergyConsensus, EnergyShares, ShareDigits, Variance, Where
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

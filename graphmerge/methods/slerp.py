@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.gram import combined
-from graphmerge.ops import SphericalCoefficients
+from graphmerge.ops.spherical import SphericalCoefficients
 from graphmerge.recipe.signature import REQUIRED, ParameterSpec
 
 if TYPE_CHECKING:

@@ -7,19 +7,11 @@ from typing import TYPE_CHECKING, TypeAlias
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.order_statistics import cutoffs
 from graphmerge.methods.ranges import fraction_of
-from graphmerge.ops import (
-    AbsoluteSum,
-    AddDelta,
-    DropLargest,
-    KeepLargest,
-    RandomDrop,
-    Ratio,
-    Rescale,
-    Scale,
-    SignConsensus,
-    TaskVector,
-    WeightedSum,
-)
+from graphmerge.ops.arithmetic import AddDelta, Scale, TaskVector, WeightedSum
+from graphmerge.ops.consensus import SignConsensus
+from graphmerge.ops.outliers import DropLargest
+from graphmerge.ops.rescale import AbsoluteSum, Ratio, Rescale
+from graphmerge.ops.sparsify import KeepLargest, RandomDrop
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,7 +24,8 @@ from graphmerge.methods.whole_model import (
     survey_thresholds,
     trimmed,
 )
-from graphmerge.ops import Rescale, SignBalance, SignConsensus
+from graphmerge.ops.consensus import SignBalance, SignConsensus
+from graphmerge.ops.rescale import Rescale
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node

@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import own
-from graphmerge.ops import TrainDifference
+from graphmerge.ops.pointwise import TrainDifference
 
 STRENGTH = 1.8
 """What the share is multiplied by at alpha 1."""

@@ -11,20 +11,17 @@ from typing import TYPE_CHECKING
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.task_vectors import density_of, task_vectors
-from graphmerge.ops import (
-    AbsoluteSum,
+from graphmerge.ops.arithmetic import Scale, in_dtype
+from graphmerge.ops.rescale import AbsoluteSum, Ratio
+from graphmerge.ops.sparsify import DIGIT_BITS, KeepLargest
+from graphmerge.ops.spherical import Gram
+from graphmerge.ops.whole_model import (
     DigitHistogram,
     DigitsOverTensors,
-    Gram,
-    KeepLargest,
     KeepTies,
     Pick,
-    Ratio,
-    Scale,
     SumOverTensors,
 )
-from graphmerge.ops.arithmetic import in_dtype
-from graphmerge.ops.sparsify import DIGIT_BITS
 from graphmerge.recipe.signature import ParameterSpec
 from graphmerge.spec import DType
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.ops import WeightedSum
+from graphmerge.ops.arithmetic import WeightedSum
 from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:

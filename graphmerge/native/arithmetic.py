@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
 from graphmerge.native.types import convert
-from graphmerge.ops import AddDelta, Cast, Combine, Rescale, Scale, TaskVector, WeightedSum
+from graphmerge.ops.arithmetic import AddDelta, Cast, Scale, TaskVector, WeightedSum
+from graphmerge.ops.rescale import Rescale
+from graphmerge.ops.spherical import Combine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from llvmlite import ir
 from graphmerge.native.loops import at, each_set_bit, integer, loop, variable
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
 from graphmerge.native.types import INT1, INT8, INT64, VECTOR_ELEMENTS, vector_type
-from graphmerge.ops import KeepInGroups
+from graphmerge.ops.blockwise import KeepInGroups
 
 if TYPE_CHECKING:
     from graphmerge.native.chunk_code import ChunkCode

@@ -6,25 +6,6 @@ from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
-from graphmerge.native import (  # noqa: F401 - importing them registers their code
-    arithmetic,
-    blockwise,
-    competition,
-    consensus,
-    fisher,
-    identical,
-    importance,
-    joint_masks,
-    magnitude,
-    masked,
-    pointwise,
-    random_drop,
-    regions,
-    sums,
-    task_masks,
-    variance,
-    vectors,
-)
 from graphmerge.native.chunk_code import ChunkCode
 from graphmerge.native.loop_body import LoopBody
 from graphmerge.native.loops import at, integer, load_element, loop, variable

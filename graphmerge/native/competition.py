@@ -9,7 +9,7 @@ import numpy as np
 from graphmerge.native.elementary import exp, exp_less_one
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
 from graphmerge.native.types import DOUBLE, convert, splat, spread
-from graphmerge.ops import CompetitionMean, CompetitionScore
+from graphmerge.ops.competition import CompetitionMean, CompetitionScore
 from graphmerge.spec import DType
 from graphmerge.statistics.competition import LEAST_DIVISOR, shares_of, strength_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
-from graphmerge.ops import KeepAgreeing, MeanOfNonzero, SignBalance, SignConsensus, Unify
+from graphmerge.ops.consensus import KeepAgreeing, MeanOfNonzero, SignBalance, SignConsensus, Unify
 from graphmerge.statistics.sums import draws_are_negative
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
-from graphmerge.ops import FisherAverage
+from graphmerge.ops.fisher import FisherAverage
 from graphmerge.statistics.fisher import coefficients
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.native.registry import Lowering, register_lowering
-from graphmerge.ops import RequireIdentical
+from graphmerge.ops.sources import RequireIdentical
 
 if TYPE_CHECKING:
     from graphmerge.native.registry import Value

@@ -9,7 +9,7 @@ from llvmlite import ir
 from graphmerge.native.loops import at, integer, load_element
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
 from graphmerge.native.types import DOUBLE, ELEMENT_TYPES, POINTER, vector_type
-from graphmerge.ops import Importance, KeepImportant
+from graphmerge.ops.importance import Importance, KeepImportant
 from graphmerge.schedule.fusion import CHUNK_ELEMENTS
 
 if TYPE_CHECKING:

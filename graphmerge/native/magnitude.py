@@ -16,16 +16,10 @@ from graphmerge.native.types import (
     spread,
     vector_type,
 )
-from graphmerge.ops import (
-    DigitHistogram,
-    DropLargest,
-    KeepLargest,
-    MagnitudeDigits,
-    ShareDigits,
-    TieCutoff,
-)
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
-from graphmerge.ops.sparsify import DIGIT_BITS
+from graphmerge.ops.outliers import DropLargest
+from graphmerge.ops.sparsify import DIGIT_BITS, KeepLargest, MagnitudeDigits, TieCutoff
+from graphmerge.ops.whole_model import DigitHistogram
 from graphmerge.schedule.fusion import CHUNK_ELEMENTS
 from graphmerge.statistics.magnitude import first_with_bits
 
@@ -36,6 +30,7 @@ if TYPE_CHECKING:
     from graphmerge.native.chunk_code import ChunkCode
     from graphmerge.native.registry import Value
     from graphmerge.native.vector_code import VectorCode
+    from graphmerge.ops.variance import ShareDigits
     from graphmerge.statistics import Statistic
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.native.registry import Lowering, register_lowering
 from graphmerge.native.types import INT8, splat
-from graphmerge.ops import KeepMasked
+from graphmerge.ops.ranked import KeepMasked
 
 if TYPE_CHECKING:
     from graphmerge.native.registry import Value

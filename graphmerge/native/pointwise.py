@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
-from graphmerge.ops import NearSwap, TrainDifference
+from graphmerge.ops.pointwise import NearSwap, TrainDifference
 
 if TYPE_CHECKING:
     from graphmerge.native.registry import Value

@@ -9,8 +9,8 @@ from llvmlite import ir
 from graphmerge.native.loops import at, each_set_bit, integer, loop
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
 from graphmerge.native.types import INT8, INT32, INT64
-from graphmerge.ops import RandomDrop
 from graphmerge.ops.masks import INCREMENT, MIXING, WORD_ELEMENTS, mask_parameters
+from graphmerge.ops.sparsify import RandomDrop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

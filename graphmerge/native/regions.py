@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
 from graphmerge.native.types import DOUBLE, vector_type
-from graphmerge.ops import ActiveCounts, RegionMean
+from graphmerge.ops.regions import ActiveCounts, RegionMean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,6 +6,7 @@ a chunk; chunk code stands before such a loop and sees the whole chunk.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphmerge.frozen_classes import frozen
@@ -45,6 +46,27 @@ class Lowering:
     """The arguments for an op with its statistics; as many for every op that shares a structure."""
 
 
+_MODULES = {
+    "arithmetic": "AddDelta Cast Combine Rescale Scale TaskVector WeightedSum",
+    "blockwise": "KeepInGroups",
+    "competition": "CompetitionMean CompetitionScore",
+    "consensus": "KeepAgreeing MeanOfNonzero SignBalance SignConsensus Unify",
+    "fisher": "FisherAverage",
+    "identical": "RequireIdentical",
+    "importance": "Importance KeepImportant",
+    "joint_masks": "LargestOf TallMaskSum",
+    "magnitude": "DigitHistogram DropLargest KeepLargest MagnitudeDigits TieCutoff",
+    "masked": "KeepMasked",
+    "pointwise": "NearSwap TrainDifference",
+    "random_drop": "RandomDrop",
+    "regions": "ActiveCounts RegionMean",
+    "sums": "AbsoluteSum Gram",
+    "task_masks": "AgreementBits KeepWhereBit NumberAt",
+    "variance": "EnergyConsensus ShareDigits Variance Where",
+    "vectors": "ColumnGram CombineVectors RowGram",
+}
+"""Which op classes each module of this package registers: it is imported for the first of them."""
+_MODULE_OF = {op: module for module, ops in _MODULES.items() for op in ops.split()}
 _LOWERINGS: dict[type[Op], Lowering] = {}
 
 
@@ -55,4 +77,7 @@ def register_lowering(op: type[Op], lowering: Lowering) -> None:
 
 def lowering(op: Op) -> Lowering:
     """How an op becomes code."""
-    return _LOWERINGS[type(op)]
+    kind = type(op)
+    if kind not in _LOWERINGS:
+        import_module(f"graphmerge.native.{_MODULE_OF[kind.__name__]}")
+    return _LOWERINGS[kind]

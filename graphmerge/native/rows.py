@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from llvmlite import binding
 
     from graphmerge.native.functions import Bytes
-    from graphmerge.ops import RankedMask
+    from graphmerge.ops.ranked import RankedMask
     from graphmerge.spec import DType
     from graphmerge.statistics import Partial
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.native.registry import Lowering, register_lowering
-from graphmerge.ops import AbsoluteSum, Gram
+from graphmerge.ops.rescale import AbsoluteSum
+from graphmerge.ops.spherical import Gram
 from graphmerge.statistics.sums import pairs
 
 if TYPE_CHECKING:

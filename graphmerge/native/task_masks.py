@@ -12,8 +12,7 @@ from graphmerge.native.types import (
     splat,
     spread,
 )
-from graphmerge.ops import AgreementBits, KeepWhereBit, NumberAt
-from graphmerge.ops.task_masks import mask_dtype
+from graphmerge.ops.task_masks import AgreementBits, KeepWhereBit, NumberAt, mask_dtype
 
 if TYPE_CHECKING:
     from graphmerge.native.registry import Value

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from graphmerge.native.loops import integer, loop
 from graphmerge.native.magnitude import count_digits, count_in, digits_so_far
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
-from graphmerge.ops import EnergyConsensus, ShareDigits, Variance, Where
 from graphmerge.ops.sparsify import DIGIT_BITS
-from graphmerge.ops.variance import ZERO_BIN
+from graphmerge.ops.variance import ZERO_BIN, EnergyConsensus, ShareDigits, Variance, Where
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

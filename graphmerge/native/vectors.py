@@ -19,9 +19,8 @@ from graphmerge.native.types import (
     splat,
     vector_type,
 )
-from graphmerge.ops import ColumnGram, CombineVectors, RowGram
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
-from graphmerge.ops.vectors import VECTOR_CHUNK, VECTOR_LANES
+from graphmerge.ops.vectors import VECTOR_CHUNK, VECTOR_LANES, ColumnGram, CombineVectors, RowGram
 from graphmerge.schedule.fusion import CHUNK_ELEMENTS
 from graphmerge.spec import DType
 from graphmerge.statistics.sums import pairs

@@ -130,9 +130,9 @@ def import_plugin(what: str, where: str, load: Callable[[], object]) -> None:
         if not had_torch and "torch" in sys.modules:
             _LOADED_TORCH.append(where)
     except BaseException as error:
-        for name, method in tuple(METHODS.items()):
-            module, _, _ = method.formula.rpartition(".")
-            if name not in before and module not in sys.modules:
+        for name in set(METHODS) - before:
+            module, _, _ = METHODS[name].formula.rpartition(".")
+            if module not in sys.modules:
                 del METHODS[name]
         if isinstance(error, GraphmergeError):
             raise RecipeError(*(_within(where, problem) for problem in error.problems)) from error

@@ -15,7 +15,7 @@ from graphmerge.recipe.suggestions import suggest
 from graphmerge.recipe.values import PerTensor
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from graphmerge.recipe.signature import MethodSignature, ParameterSpec
     from graphmerge.recipe.values import Module, ParameterValue, Recipe
@@ -44,7 +44,7 @@ class _Section:
 
 
 def check_parameters(
-    recipe: Recipe, method: MethodSignature, *, all_names: Collection[str]
+    recipe: Recipe, method: MethodSignature, *, all_names: Callable[[], Collection[str]]
 ) -> ParameterCheck:
     """Everything to say about names and values of the recipe's parameters.
 
@@ -54,8 +54,9 @@ def check_parameters(
     Args:
         recipe: The recipe.
         method: What its merge method has.
-        all_names: Parameter names of all methods. Published recipes carry some that their own
-            method lacks (`density` with linear): without effect, while other names are mistakes.
+        all_names: Gives the parameter names of all methods. Published recipes carry some that
+            their own method lacks (`density` with linear): without effect, while other names are
+            mistakes.
     """
     known = {parameter.name: parameter for parameter in method.parameters}
     problems: list[Problem] = []
@@ -72,7 +73,7 @@ def check_parameters(
         for name, value in section.values.items():
             where = child_path(f"{section.path}.parameters", name)
             parameter = known.get(name)
-            if parameter is None and name in all_names:
+            if parameter is None and name in all_names():
                 warnings.append(
                     Problem(f"parameter {name!r} has no effect on {method.name}", where)
                 )

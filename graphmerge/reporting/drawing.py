@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from graphmerge.checkpoint.folding import fold_names
 from graphmerge.frozen_classes import frozen
 from graphmerge.graph import postorder
-from graphmerge.ops import LoadTensor
 from graphmerge.ops.custom import Custom
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.reporting.wording import counted
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Space
-from graphmerge.ops import LoadTensor
+from graphmerge.ops.sources import LoadTensor
 
 
 @frozen

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.graph import Op
-from graphmerge.ops import LoadTensor
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.schedule.executors import Executor
 
 if TYPE_CHECKING:

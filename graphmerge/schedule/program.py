@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING
 
 from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access, Node, Workspace, is_statistic
-from graphmerge.ops import (
-    AddLowRank,
-    Dequantise,
-    DequantisePacked,
-    GatherRows,
-    LoadTensor,
-    StackLayer,
-)
+from graphmerge.ops.dequantise import Dequantise, DequantisePacked
+from graphmerge.ops.low_rank import AddLowRank
+from graphmerge.ops.rows import GatherRows
+from graphmerge.ops.sources import LoadTensor, StackLayer
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Set

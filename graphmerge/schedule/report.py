@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from graphmerge.ops import GatherRows, LoadTensor
+from graphmerge.ops.rows import GatherRows
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.memory import unit_memory
 from graphmerge.schedule.program import stored_inputs

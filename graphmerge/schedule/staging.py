@@ -13,7 +13,7 @@ from attrs import evolve
 
 from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access
-from graphmerge.ops import Cast
+from graphmerge.ops.arithmetic import Cast
 from graphmerge.ops.importance import divergence_bytes
 from graphmerge.ops.ranked import MASK_PADDING_BYTES, ranking_bytes
 from graphmerge.schedule.fusion import fused_layout

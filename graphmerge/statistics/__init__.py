@@ -3,20 +3,6 @@
 Small numpy arrays on the host, whoever computed the partial results.
 """
 
-from graphmerge.statistics import (  # noqa: F401 - importing them registers their statistics
-    coefficients,
-    competition,
-    importance,
-    karcher,
-    magnitude,
-    regions,
-    regression,
-    share,
-    spherical,
-    sums,
-    vectors,
-    whole_model,
-)
 from graphmerge.statistics.registry import (
     Fold,
     Partial,

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphmerge.ops import (
+from graphmerge.ops.coefficients import (
+    LEAST_LENGTH,
     ArcCoefficients,
     DirectionCoefficients,
     MedianCoefficients,
     PerpendicularCoefficients,
     StockCoefficients,
 )
-from graphmerge.ops.coefficients import LEAST_LENGTH
 from graphmerge.statistics.registry import Statistic, register_small
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphmerge.ops import CompetitionScore, Magnitudes
+from graphmerge.ops.competition import CompetitionScore, Magnitudes
 from graphmerge.spec import DType
 from graphmerge.statistics.registry import Statistic, register_small
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from graphmerge.ops import FisherAverage
+    from graphmerge.ops.fisher import FisherAverage
     from graphmerge.statistics.registry import Statistic
 
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphmerge.ops import QuartileThreshold, RowDivergence
-from graphmerge.ops.importance import row_elements
+from graphmerge.ops.importance import QuartileThreshold, RowDivergence, row_elements
 from graphmerge.spec import DType
 from graphmerge.statistics.registry import (
     Partial,

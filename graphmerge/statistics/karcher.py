@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphmerge.ops import KarcherCoefficients
-from graphmerge.ops.coefficients import LEAST_LENGTH
+from graphmerge.ops.coefficients import LEAST_LENGTH, KarcherCoefficients
 from graphmerge.statistics.coefficients import length_of, norms
 from graphmerge.statistics.registry import Statistic, register_small
 

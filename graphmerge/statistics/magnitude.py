@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphmerge.ops import MagnitudeDigits, TieCutoff
 from graphmerge.ops.blocks import BLOCK_ELEMENTS, blocks
+from graphmerge.ops.sparsify import MagnitudeDigits, TieCutoff
 from graphmerge.statistics.registry import Partial, Reduction, Statistic, register_reduction
 from graphmerge.statistics.sums import BlockReduction
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphmerge.ops import ActiveCounts, OverlapFactors
 from graphmerge.ops.blocks import blocks
+from graphmerge.ops.regions import ActiveCounts, OverlapFactors
 from graphmerge.statistics.registry import Statistic, register_reduction, register_small
 from graphmerge.statistics.sums import BlockReduction
 

@@ -7,12 +7,13 @@ a statistic. A small function maps statistics to a statistic.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from graphmerge.graph import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
 
@@ -22,6 +23,7 @@ Statistic: TypeAlias = "np.ndarray[Any, Any]"
 Partial: TypeAlias = "np.ndarray[Any, Any]"
 Small: TypeAlias = "Callable[[Any, Sequence[Statistic]], Statistic]"
 OpType = TypeVar("OpType", bound=Op)
+Registered = TypeVar("Registered")
 
 
 class Reduction(ABC):
@@ -60,6 +62,28 @@ class Fold(ABC):
         """The statistic, when every input is in."""
 
 
+_MODULES = {
+    "coefficients": (
+        "ArcCoefficients DirectionCoefficients MedianCoefficients PerpendicularCoefficients"
+        " StockCoefficients"
+    ),
+    "competition": "Magnitudes",
+    "importance": "QuartileThreshold RowDivergence",
+    "karcher": "KarcherCoefficients",
+    "magnitude": "MagnitudeDigits TieCutoff",
+    "regions": "ActiveCounts OverlapFactors",
+    "regression": "CollectMatrices",
+    "share": "EnergyShares ShareDigits",
+    "spherical": "SphericalCoefficients",
+    "sums": "AbsoluteSum Gram ListNumbers NumberAt Ratio SignBalance",
+    "vectors": "ColumnGram RowGram",
+    "whole_model": (
+        "Affine DigitHistogram DigitsOverTensors InverseRootShares KeepTies Pick Shares"
+        " SumOverTensors"
+    ),
+}
+"""Which op classes each module of this package registers: it is imported for the first of them."""
+_MODULE_OF = {op: module for module, ops in _MODULES.items() for op in ops.split()}
 _FOLDS: dict[type[Op], Fold] = {}
 _REDUCTIONS: dict[type[Op], Reduction] = {}
 _SMALL: dict[type[Op], Small] = {}
@@ -94,14 +118,21 @@ def register_fold(op: type[Op], fold_of: Fold) -> None:
 
 def fold(op: Op) -> Fold:
     """How an op takes in statistics of many tensors."""
-    return _FOLDS[type(op)]
+    return _found(_FOLDS, op)
 
 
 def reduction(op: Op) -> Reduction:
     """The reduction of an op."""
-    return _REDUCTIONS[type(op)]
+    return _found(_REDUCTIONS, op)
 
 
 def small(op: Op) -> Small:
     """What maps statistics to a statistic for an op."""
-    return _SMALL[type(op)]
+    return _found(_SMALL, op)
+
+
+def _found(registered: Mapping[type[Op], Registered], op: Op) -> Registered:
+    kind = type(op)
+    if kind not in registered:
+        import_module(f"graphmerge.statistics.{_MODULE_OF[kind.__name__]}")
+    return registered[kind]

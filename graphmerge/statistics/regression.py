@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphmerge.ops import CollectMatrices
+from graphmerge.ops.regression import CollectMatrices
 from graphmerge.spec import DType
 from graphmerge.statistics.registry import Partial, Reduction, Statistic, register_reduction
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphmerge.ops import EnergyShares, ShareDigits
-from graphmerge.ops.variance import ZERO_BIN
+from graphmerge.ops.variance import ZERO_BIN, EnergyShares, ShareDigits
 from graphmerge.statistics.magnitude import HistogramReduction, next_digit
 from graphmerge.statistics.registry import Statistic, register_reduction, register_small
 

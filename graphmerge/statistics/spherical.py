@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphmerge.ops import SphericalCoefficients
+from graphmerge.ops.spherical import SphericalCoefficients
 from graphmerge.statistics.registry import Statistic, register_small
 
 if TYPE_CHECKING:

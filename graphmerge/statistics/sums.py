@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphmerge.ops import AbsoluteSum, Gram, ListNumbers, NumberAt, Ratio, SignBalance
 from graphmerge.ops.blocks import BLOCK_ELEMENTS, blocks
+from graphmerge.ops.consensus import SignBalance
+from graphmerge.ops.rescale import AbsoluteSum, Ratio
+from graphmerge.ops.spherical import Gram
+from graphmerge.ops.task_masks import ListNumbers, NumberAt
 from graphmerge.statistics.registry import (
     Partial,
     Reduction,

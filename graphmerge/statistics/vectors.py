@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphmerge.ops import ColumnGram, RowGram
 from graphmerge.ops.blocks import BLOCK_ELEMENTS, blocks
-from graphmerge.ops.vectors import pair_count
+from graphmerge.ops.vectors import ColumnGram, RowGram, pair_count
 from graphmerge.statistics.registry import Partial, Reduction, Statistic, register_reduction
 from graphmerge.statistics.sums import BlockReduction, pairs
 

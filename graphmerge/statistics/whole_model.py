@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import define
 
-from graphmerge.ops import (
+from graphmerge.ops.whole_model import (
     Affine,
     DigitHistogram,
     DigitsOverTensors,

@@ -10,25 +10,12 @@ from hypothesis import strategies as st
 from graphmerge.checkpoint.values import TensorEntry
 from graphmerge.graph import Graph, Node, Output, Space, make_node, simplify
 from graphmerge.methods.order_statistics import cutoffs
-from graphmerge.ops import (
-    AbsoluteSum,
-    AddDelta,
-    Cast,
-    Combine,
-    Gram,
-    KeepLargest,
-    LoadTensor,
-    MaskKey,
-    RandomDrop,
-    Ratio,
-    Rescale,
-    Scale,
-    SignConsensus,
-    SphericalCoefficients,
-    StackLayer,
-    TaskVector,
-    WeightedSum,
-)
+from graphmerge.ops.arithmetic import AddDelta, Cast, Scale, TaskVector, WeightedSum
+from graphmerge.ops.consensus import SignConsensus
+from graphmerge.ops.rescale import AbsoluteSum, Ratio, Rescale
+from graphmerge.ops.sources import LoadTensor, StackLayer
+from graphmerge.ops.sparsify import KeepLargest, MaskKey, RandomDrop
+from graphmerge.ops.spherical import Combine, Gram, SphericalCoefficients
 from graphmerge.spec import DType, TensorSpec
 from graphmerge.testing import drawn_masks
 

@@ -8,31 +8,21 @@ from hypothesis import strategies as st
 
 from graphmerge.graph import Node, Space, make_node
 from graphmerge.methods.order_statistics import cutoffs, kth_largest, last_digit
-from graphmerge.ops import (
-    ActiveCounts,
-    DropLargest,
-    EnergyConsensus,
-    EnergyShares,
-    Gram,
+from graphmerge.ops.blockwise import KeepInGroups
+from graphmerge.ops.importance import (
     Importance,
     KeepImportant,
-    KeepInGroups,
-    KeepLargest,
-    KeepMasked,
-    LargestOf,
-    MaskKey,
-    OverlapFactors,
     QuartileThreshold,
-    RankedMask,
-    RegionMean,
     RowDivergence,
-    ShareDigits,
-    TallMaskSum,
-    TieCutoff,
-    Variance,
-    Where,
+    row_elements,
 )
-from graphmerge.ops.importance import row_elements
+from graphmerge.ops.joint_masks import LargestOf, TallMaskSum
+from graphmerge.ops.outliers import DropLargest
+from graphmerge.ops.ranked import KeepMasked, RankedMask
+from graphmerge.ops.regions import ActiveCounts, OverlapFactors, RegionMean
+from graphmerge.ops.sparsify import KeepLargest, MaskKey, TieCutoff
+from graphmerge.ops.spherical import Gram
+from graphmerge.ops.variance import EnergyConsensus, EnergyShares, ShareDigits, Variance, Where
 
 MOST_INPUTS = 3
 EPSILON = 0.4

@@ -12,8 +12,10 @@ from safetensors.torch import load_file
 from graphmerge.graph import Access, Graph, Node, all_inputs
 from graphmerge.kernels import ReducedTile, Tile, kernel, update
 from graphmerge.kernels.dtypes import TORCH_DTYPES
-from graphmerge.ops import AddLowRank, Dequantise, DequantisePacked, GatherRows, LoadTensor
-from graphmerge.ops.rows import COMBINED_ROW, ZERO_ROW
+from graphmerge.ops.dequantise import Dequantise, DequantisePacked
+from graphmerge.ops.low_rank import AddLowRank
+from graphmerge.ops.rows import COMBINED_ROW, ZERO_ROW, GatherRows
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.schedule.program import look_through
 from graphmerge.schedule.tiling import tile_shape
 from graphmerge.statistics import Statistic, fold, reduction, small

@@ -16,7 +16,9 @@ from graphmerge.execution.made_reading import MadeReaders
 from graphmerge.execution.reading import FileReader
 from graphmerge.graph import Graph, Output, make_node
 from graphmerge.native.low_rank import NativeProduct
-from graphmerge.ops import AddLowRank, GatherRows, LoadTensor, RowMap
+from graphmerge.ops.low_rank import AddLowRank
+from graphmerge.ops.rows import GatherRows, RowMap
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.testing.evaluation import evaluate
 
 KINDS = {

@@ -5,7 +5,7 @@ from constant_models import LAYERS, PARTS, constant_model
 
 from graphmerge.build import tensors as builder
 from graphmerge.graph import postorder
-from graphmerge.ops import RandomDrop
+from graphmerge.ops.sparsify import RandomDrop
 from graphmerge.testing.merging import compile_mapping
 
 TWO_MODELS = [

@@ -6,7 +6,7 @@ import pytest
 from constant_models import LLAMA, constant_model, names, numbered, outcome
 
 from graphmerge.errors import InputError
-from graphmerge.ops import RandomDrop
+from graphmerge.ops.sparsify import RandomDrop
 from graphmerge.testing.merging import compile_mapping, merge
 from graphmerge.units import GIB
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from graphmerge.errors import CheckpointError, InputError
-from graphmerge.ops import LoadTensor
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.testing.merging import compile_mapping, merge
 from graphmerge.testing.stored_models import write_model
 

@@ -13,13 +13,13 @@ from graphmerge.cli.app import main
 try:
     main()
 finally:
-    print("loaded:", *sorted({name.split(".")[0] for name in sys.modules}))
+    print("loaded:", *sorted(sys.modules))
 """
 TIES = ("ties.yml", "--memory-budget", "2GiB")
 
 
 def loaded(folder, *arguments):
-    """Top-level packages that a command has loaded."""
+    """Modules that a command has loaded."""
     result = folder.process(*arguments, command=[sys.executable, "-c", SCRIPT])
     assert result.returncode == 0, result.stderr
     return set(result.stdout.rpartition("loaded:")[2].split())
@@ -47,7 +47,19 @@ def on_a_terminal(folder, *arguments):
 def test_a_merge_without_a_terminal_loads_nothing_to_draw_with(folder):
     found = loaded(folder, "run", *TIES, "out")
     assert {"graphmerge", "numpy", "llvmlite"} <= found
-    assert not {"rich", "torch", "networkx", "huggingface_hub", "httpx", "jinja2"} & found
+    assert not {"rich", "torch", "networkx", "huggingface_hub", "httpx", "jinja2", "cattrs"} & found
+
+
+def test_a_merge_loads_its_own_method_and_what_that_needs(folder):
+    found = loaded(folder, "run", *TIES, "out")
+    for part, used, not_used in (
+        ("methods", {"ties", "task_vectors"}, {"operations", "slerp", "dare_ties", "tsv_m"}),
+        ("ops", {"consensus", "sparsify"}, {"matrix_rules", "competition", "variance"}),
+        ("native", {"consensus", "magnitude"}, {"competition", "variance"}),
+        ("statistics", {"magnitude", "sums"}, {"competition", "karcher", "whole_model"}),
+    ):
+        assert {f"graphmerge.{part}.{name}" for name in used} <= found
+        assert not {f"graphmerge.{part}.{name}" for name in not_used} & found
 
 
 def test_a_plan_loads_neither_what_draws_nor_what_computes(folder):

@@ -7,8 +7,8 @@ import torch
 
 from graphmerge.errors import CheckpointError, MachineError
 from graphmerge.execution.batches import take_batch
-from graphmerge.ops import RandomDrop
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.ops.sparsify import RandomDrop
 from graphmerge.pipeline import RunOptions
 from graphmerge.schedule.batching import MOST_TENSORS, most_at_once
 from graphmerge.schedule.executors import Kernels

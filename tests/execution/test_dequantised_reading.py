@@ -17,7 +17,9 @@ from graphmerge.execution.float8 import decode_float8
 from graphmerge.execution.made_reading import MadeReaders
 from graphmerge.execution.reading import FileReader
 from graphmerge.graph import Graph, Output, make_node
-from graphmerge.ops import AddLowRank, Dequantise, DequantisePacked, LoadTensor
+from graphmerge.ops.dequantise import Dequantise, DequantisePacked
+from graphmerge.ops.low_rank import AddLowRank
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.spec import DType
 from graphmerge.testing.evaluation import evaluate
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from graphmerge.errors import CheckpointError, MachineError
 from graphmerge.execution.reading import FileReader
 from graphmerge.kernels import registry
-from graphmerge.ops import WeightedSum
+from graphmerge.ops.arithmetic import WeightedSum
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.pipeline import RunOptions, run
 from graphmerge.schedule.executors import Kernels

@@ -12,8 +12,9 @@ from graphmerge.execution.events import Progress
 from graphmerge.execution.pool import BufferPool
 from graphmerge.execution.reading import FileReader
 from graphmerge.graph import Graph, Output, make_node
-from graphmerge.ops import AddDelta, LoadTensor, TaskVector
+from graphmerge.ops.arithmetic import AddDelta, TaskVector
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.plan import Request
 from graphmerge.testing.drawn_graphs import keep_largest, slerp

@@ -9,8 +9,8 @@ from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.execution.engine import execute
 from graphmerge.execution.events import Progress
 from graphmerge.graph import make_node
-from graphmerge.ops import LoadTensor
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.schedule import cost
 from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.executors import Kernels

@@ -14,8 +14,8 @@ from graphmerge.errors import GraphError
 from graphmerge.execution.made_reading import MadeReaders
 from graphmerge.execution.reading import FileReader
 from graphmerge.graph import Graph, Output, make_node
-from graphmerge.ops import GatherRows, LoadTensor, RowMap
-from graphmerge.ops.rows import COMBINED_ROW, NO_COMBINATIONS, Combinations
+from graphmerge.ops.rows import COMBINED_ROW, NO_COMBINATIONS, Combinations, GatherRows, RowMap
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.testing.evaluation import evaluate
 
 ROWS = (40, 25, 33)

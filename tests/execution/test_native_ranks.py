@@ -6,8 +6,8 @@ from guarded_memory import GUARD, aligned
 
 from graphmerge.kernels.ranked import ranked_mask
 from graphmerge.native import RankedRows
-from graphmerge.ops import MaskKey, RankedMask
-from graphmerge.ops.ranked import MASK_PADDING_BYTES, ranking_bytes
+from graphmerge.ops.ranked import MASK_PADDING_BYTES, RankedMask, ranking_bytes
+from graphmerge.ops.sparsify import MaskKey
 
 START = 65536 * 7
 

@@ -8,8 +8,10 @@ from graphmerge.execution.engine import execute
 from graphmerge.execution.events import Progress
 from graphmerge.execution.pool import BufferPool
 from graphmerge.graph import Graph, Output, make_node
-from graphmerge.ops import AddDelta, Cast, LoadTensor, Scale, SignConsensus, TaskVector
+from graphmerge.ops.arithmetic import AddDelta, Cast, Scale, TaskVector
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.ops.consensus import SignConsensus
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.schedule import cost
 from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.executors import Kernels

@@ -11,26 +11,12 @@ from graphmerge.errors import GraphError
 from graphmerge.graph import Graph, Output, make_node, postorder
 from graphmerge.graph import node as node_module
 from graphmerge.graph.verify import verify_graph
-from graphmerge.ops import (
-    AbsoluteSum,
-    AddDelta,
-    Cast,
-    Combine,
-    Gram,
-    KeepLargest,
-    MagnitudeDigits,
-    MaskKey,
-    RandomDrop,
-    Ratio,
-    RequireIdentical,
-    Rescale,
-    Scale,
-    SignConsensus,
-    SphericalCoefficients,
-    TaskVector,
-    TieCutoff,
-    WeightedSum,
-)
+from graphmerge.ops.arithmetic import AddDelta, Cast, Scale, TaskVector, WeightedSum
+from graphmerge.ops.consensus import SignConsensus
+from graphmerge.ops.rescale import AbsoluteSum, Ratio, Rescale
+from graphmerge.ops.sources import RequireIdentical
+from graphmerge.ops.sparsify import KeepLargest, MagnitudeDigits, MaskKey, RandomDrop, TieCutoff
+from graphmerge.ops.spherical import Combine, Gram, SphericalCoefficients
 from graphmerge.spec import DType
 from graphmerge.testing.drawn_graphs import keep_largest, slerp, stored
 

@@ -13,7 +13,7 @@ from graphmerge.graph import (
     pruned,
     shared_pattern,
 )
-from graphmerge.ops import AddDelta, Scale, TaskVector, WeightedSum
+from graphmerge.ops.arithmetic import AddDelta, Scale, TaskVector, WeightedSum
 from graphmerge.testing.drawn_graphs import stored
 
 SHAPE = (4, 3)

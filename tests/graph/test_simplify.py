@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.graph import Graph, Output, make_node, simplify
-from graphmerge.ops import Cast, LoadTensor, Scale, StackLayer, TaskVector, WeightedSum
+from graphmerge.ops.arithmetic import Cast, Scale, TaskVector, WeightedSum
+from graphmerge.ops.sources import LoadTensor, StackLayer
 from graphmerge.spec import DType
 from graphmerge.testing.drawn_graphs import drawn_graphs, stored
 from graphmerge.testing.evaluation import evaluate

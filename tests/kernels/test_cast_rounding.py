@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from graphmerge.kernels import Tile, kernel
 from graphmerge.kernels.dtypes import TORCH_DTYPES
-from graphmerge.ops import Cast
+from graphmerge.ops.arithmetic import Cast
 from graphmerge.spec import DType
 
 FRACTION_BITS = {DType.BF16: 7, DType.F16: 10, DType.F32: 23}

@@ -10,8 +10,9 @@ from hypothesis.extra import numpy as hnp
 from graphmerge.graph import Graph, Output, make_node
 from graphmerge.kernels import ReducedTile, Tile, kernel, update
 from graphmerge.kernels.dtypes import TORCH_DTYPES
-from graphmerge.ops import KeepLargest, TaskVector
+from graphmerge.ops.arithmetic import TaskVector
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.ops.sparsify import KeepLargest
 from graphmerge.spec import DType
 from graphmerge.statistics import reduction
 from graphmerge.testing.drawn_graphs import keep_largest, stored

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphmerge.kernels.random_drop import keep_mask
-from graphmerge.ops import MaskKey
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.ops.sparsify import MaskKey
 
 KEY = MaskKey(1, "model", "tensor")
 MANY = 1 << 21

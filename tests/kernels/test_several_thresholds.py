@@ -12,7 +12,7 @@ from graphmerge.kernels import ReducedTile, update
 from graphmerge.kernels.dtypes import TORCH_DTYPES
 from graphmerge.methods.order_statistics import kth_largest
 from graphmerge.native import PreparedCall, arguments_of, function_for
-from graphmerge.ops import TaskVector
+from graphmerge.ops.arithmetic import TaskVector
 from graphmerge.schedule.fusion import fused_layout
 from graphmerge.schedule.program import compile_program
 from graphmerge.spec import DType

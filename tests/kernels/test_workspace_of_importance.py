@@ -8,7 +8,7 @@ import torch
 
 from graphmerge.kernels.importance import importance, row_divergence
 from graphmerge.kernels.registry import ReducedTile, Tile
-from graphmerge.ops import Importance, RowDivergence
+from graphmerge.ops.importance import Importance, RowDivergence
 from graphmerge.spec import DType, TensorSpec
 
 ELEMENTS = 2**19

@@ -8,9 +8,9 @@ from torch.profiler import profile
 from graphmerge.kernels.matrices import merge_matrices
 from graphmerge.kernels.registry import Tile
 from graphmerge.kernels.regression import regress_by_grams
-from graphmerge.ops import MergeMatrices, RegressByGrams
-from graphmerge.ops.matrices import matrix_workspace
+from graphmerge.ops.matrices import MergeMatrices, matrix_workspace
 from graphmerge.ops.matrix_rules import ActMat, Cart, IsoC, IsoCts, Star, TsvM, Wudi
+from graphmerge.ops.regression import RegressByGrams
 from graphmerge.spec import DType, TensorSpec
 
 COUNT = 2

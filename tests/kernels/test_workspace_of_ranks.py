@@ -7,7 +7,7 @@ from test_workspace_of_importance import ELEMENTS, allocated
 from graphmerge.kernels.dtypes import TORCH_DTYPES
 from graphmerge.kernels.magnitude import magnitude_bits
 from graphmerge.kernels.ranked import ranked_mask
-from graphmerge.ops import RankedMask
+from graphmerge.ops.ranked import RankedMask
 from graphmerge.ops.sparsify import BITS_DTYPE, MaskKey
 from graphmerge.spec import DType, TensorSpec
 

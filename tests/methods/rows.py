@@ -12,7 +12,7 @@ from attrs import field, frozen
 from data_statistics import folder_of
 
 from graphmerge.kernels.random_drop import keep_mask
-from graphmerge.ops import MaskKey
+from graphmerge.ops.sparsify import MaskKey
 
 PLAIN = (0.5, 0.25, 1.0, 0.75, 0.375)
 NEGATIVE = (-0.5, 1.5, -0.25, 1.0, 0.5)

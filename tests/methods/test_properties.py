@@ -17,7 +17,8 @@ from graphmerge.graph import Graph, Output, make_node
 from graphmerge.methods.base import MergeInputs, ModelInput
 from graphmerge.methods.questions import Tensor
 from graphmerge.methods.registry import METHODS
-from graphmerge.ops import Cast, LoadTensor
+from graphmerge.ops.arithmetic import Cast
+from graphmerge.ops.sources import LoadTensor
 from graphmerge.recipe.signature import Required
 from graphmerge.spec import DType
 from graphmerge.testing.evaluation import evaluate

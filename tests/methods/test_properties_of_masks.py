@@ -11,7 +11,8 @@ from test_properties import SIZE, merged, values, weighted
 
 from graphmerge.kernels.ranked import ranked_mask
 from graphmerge.methods.registry import METHODS
-from graphmerge.ops import MaskKey, RankedMask
+from graphmerge.ops.ranked import RankedMask
+from graphmerge.ops.sparsify import MaskKey
 from graphmerge.testing.stored_models import same_bytes
 
 MASKS = (

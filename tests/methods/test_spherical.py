@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from graphmerge.errors import GraphmergeError
-from graphmerge.ops import (
+from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.ops.coefficients import (
     ArcCoefficients,
     DirectionCoefficients,
     KarcherCoefficients,
@@ -17,7 +18,6 @@ from graphmerge.ops import (
     PerpendicularCoefficients,
     StockCoefficients,
 )
-from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.schedule.executors import Kernels
 from graphmerge.statistics import small
 from graphmerge.testing.merging import merge

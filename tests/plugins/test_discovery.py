@@ -9,7 +9,8 @@ from plugin_recipes import recipe
 
 import graphmerge as gm
 from graphmerge.methods.registry import METHODS
-from graphmerge.plugins import installed_plugins, load_plugin_file, require_method
+from graphmerge.plugins.discovery import load_plugin_file, require_method
+from graphmerge.plugins.readers import installed_plugins
 from graphmerge.testing.stored_models import read_model
 
 NAME = "model.layers.0.mlp.weight"

@@ -9,7 +9,7 @@ from plugin_recipes import recipe
 import graphmerge as gm
 from graphmerge import compose
 from graphmerge.graph import make_node
-from graphmerge.ops import Cast
+from graphmerge.ops.arithmetic import Cast
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.schedule.executors import Executor, Kernels
 from graphmerge.spec import DType

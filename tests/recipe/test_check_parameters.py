@@ -30,7 +30,7 @@ ALL_NAMES = {parameter.name for parameter in TIES.parameters} | {"t", "density"}
 
 def check(text):
     recipe = parse_recipe(f"merge_method: ties\n{text}")
-    return check_parameters(recipe, TIES, all_names=ALL_NAMES)
+    return check_parameters(recipe, TIES, all_names=lambda: ALL_NAMES)
 
 
 def places(found):
@@ -124,7 +124,7 @@ def test_values_that_stand_for_booleans(value):
 
 def test_a_method_without_parameters():
     recipe = parse_recipe("merge_method: x\nmodels: [{model: a}]\nparameters: {t: 1}")
-    found = check_parameters(recipe, MethodSignature("arcee_fusion", ()), all_names=())
+    found = check_parameters(recipe, MethodSignature("arcee_fusion", ()), all_names=tuple)
     (problem,) = found.problems
     assert str(problem) == "arcee_fusion has no parameter 't' @ $.parameters.t"
 

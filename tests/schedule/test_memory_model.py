@@ -5,8 +5,9 @@ from attrs import evolve
 
 from graphmerge.errors import BudgetError
 from graphmerge.graph import Graph, Output, make_node
-from graphmerge.ops import AddDelta, Cast, SignConsensus, TaskVector, WeightedSum
+from graphmerge.ops.arithmetic import AddDelta, Cast, TaskVector, WeightedSum
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.ops.consensus import SignConsensus
 from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.executors import Kernels
 from graphmerge.schedule.memory import estimate, tile_memory

@@ -8,19 +8,11 @@ from hypothesis import strategies as st
 
 from graphmerge.errors import InputError
 from graphmerge.graph import Graph, Output, make_node
-from graphmerge.ops import (
-    AddDelta,
-    Cast,
-    Combine,
-    Gram,
-    Scale,
-    SignConsensus,
-    SphericalCoefficients,
-    StackLayer,
-    TaskVector,
-    WeightedSum,
-)
+from graphmerge.ops.arithmetic import AddDelta, Cast, Scale, TaskVector, WeightedSum
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.ops.consensus import SignConsensus
+from graphmerge.ops.sources import StackLayer
+from graphmerge.ops.spherical import Combine, Gram, SphericalCoefficients
 from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.plan import Request
 from graphmerge.spec import DType

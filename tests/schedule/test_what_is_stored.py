@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphmerge.graph import Graph, Output, make_node
-from graphmerge.ops import AddDelta, Cast, Scale, SignConsensus, TaskVector
+from graphmerge.ops.arithmetic import AddDelta, Cast, Scale, TaskVector
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.ops.consensus import SignConsensus
 from graphmerge.schedule import cost
 from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.executors import Kernels
