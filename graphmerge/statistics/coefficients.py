@@ -15,14 +15,11 @@ from graphmerge.ops.coefficients import (
     PerpendicularCoefficients,
     StockCoefficients,
 )
+from graphmerge.statistics.quiet import QUIET
 from graphmerge.statistics.registry import Statistic, register_small
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-_QUIET = np.errstate(invalid="ignore", over="ignore", divide="ignore")
-"""What is infinite or NaN in a model becomes NaN, without a warning."""
 
 
 def norms(gram: Statistic) -> Statistic:
@@ -42,7 +39,7 @@ def share(part: Statistic, whole: Statistic) -> Statistic:
 
 
 @register_small(ArcCoefficients)
-@_QUIET
+@QUIET
 def arc_coefficients(op: ArcCoefficients, statistics: Sequence[Statistic]) -> Statistic:
     """(sin((1-t)W), sin(tW)) / sin W, or (1-t, t)."""
     gram = statistics[0]
@@ -57,7 +54,7 @@ def arc_coefficients(op: ArcCoefficients, statistics: Sequence[Statistic]) -> St
 
 
 @register_small(DirectionCoefficients)
-@_QUIET
+@QUIET
 def direction_coefficients(op: DirectionCoefficients, statistics: Sequence[Statistic]) -> Statistic:
     """c_i = w_i L cos(eps) / (M (|x_i| + eps)), or w_i."""
     gram = statistics[0]
@@ -70,7 +67,7 @@ def direction_coefficients(op: DirectionCoefficients, statistics: Sequence[Stati
 
 
 @register_small(StockCoefficients)
-@_QUIET
+@QUIET
 def stock_coefficients(op: StockCoefficients, statistics: Sequence[Statistic]) -> Statistic:
     """t / n for each."""
     gram = statistics[0]
@@ -85,7 +82,7 @@ def stock_coefficients(op: StockCoefficients, statistics: Sequence[Statistic]) -
 
 
 @register_small(MedianCoefficients)
-@_QUIET
+@QUIET
 def median_coefficients(op: MedianCoefficients, statistics: Sequence[Statistic]) -> Statistic:
     """Weiszfeld's iteration on the Gram matrix of the differences to the first point."""
     gram = np.pad(statistics[0], ((1, 0), (1, 0)))  # the first point differs by nothing from itself
@@ -108,7 +105,7 @@ def _distances(gram: Statistic, shares: Statistic) -> Statistic:
 
 
 @register_small(PerpendicularCoefficients)
-@_QUIET
+@QUIET
 def perpendicular_coefficients(
     op: PerpendicularCoefficients, statistics: Sequence[Statistic]
 ) -> Statistic:

@@ -8,6 +8,7 @@ import numpy as np
 
 from graphmerge.ops.coefficients import LEAST_LENGTH, KarcherCoefficients
 from graphmerge.statistics.coefficients import length_of, norms
+from graphmerge.statistics.quiet import QUIET
 from graphmerge.statistics.registry import Statistic, register_small
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @register_small(KarcherCoefficients)
-@np.errstate(invalid="ignore", over="ignore")
+@QUIET
 def karcher_coefficients(op: KarcherCoefficients, statistics: Sequence[Statistic]) -> Statistic:
     """Coefficients of the mean; zero for vectors that have no direction."""
     gram = statistics[0]

@@ -8,6 +8,7 @@ import numpy as np
 
 from graphmerge.ops.variance import ZERO_BIN, EnergyShares, ShareDigits
 from graphmerge.statistics.magnitude import HistogramReduction, next_digit
+from graphmerge.statistics.quiet import QUIET
 from graphmerge.statistics.registry import Statistic, register_reduction, register_small
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ register_reduction(ShareDigits, ShareDigitsReduction())
 
 
 @register_small(EnergyShares)
+@QUIET
 def energy_shares(op: EnergyShares, statistics: Sequence[Statistic]) -> Statistic:
     """Squared norms over their sum."""
     energies = np.array([float(gram[0, 0]) for gram in statistics])

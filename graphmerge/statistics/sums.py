@@ -17,6 +17,7 @@ from graphmerge.ops.consensus import SignBalance
 from graphmerge.ops.rescale import AbsoluteSum, Ratio
 from graphmerge.ops.spherical import Gram
 from graphmerge.ops.task_masks import ListNumbers, NumberAt
+from graphmerge.statistics.quiet import QUIET
 from graphmerge.statistics.registry import (
     Partial,
     Reduction,
@@ -79,6 +80,7 @@ def draws_are_negative(balance: Statistic) -> bool:
     return float(balance.item()) < 0
 
 
+@QUIET
 def exact_sum(values: Statistic) -> float:
     """The correctly rounded sum; infinite or NaN where the plain sum is."""
     try:

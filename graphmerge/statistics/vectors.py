@@ -16,6 +16,7 @@ import numpy as np
 
 from graphmerge.ops.blocks import BLOCK_ELEMENTS, blocks
 from graphmerge.ops.vectors import ColumnGram, RowGram, pair_count
+from graphmerge.statistics.quiet import QUIET
 from graphmerge.statistics.registry import Partial, Reduction, Statistic, register_reduction
 from graphmerge.statistics.sums import BlockReduction, pairs
 
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from graphmerge.spec import TensorSpec
-
-
-_QUIET = np.errstate(invalid="ignore", over="ignore")
-"""What is infinite or NaN in a model becomes NaN, without a warning."""
 
 
 def partial_of(op: RowGram | ColumnGram, count: int, elements: int) -> Partial:
@@ -49,7 +46,7 @@ class RowGramReduction(BlockReduction):
         """Zeros."""
         return np.zeros((blocks(inputs[0]), pair_count(len(inputs)), op.slots))
 
-    @_QUIET
+    @QUIET
     def finish(self, op: RowGram, state: Statistic, statistics: Sequence[Statistic]) -> Statistic:
         """The parts of each row, block by block."""
         sums = np.zeros((state.shape[1], op.rows))
@@ -81,7 +78,7 @@ class ColumnTree:
             level, number, size = level + 1, number // 2, (size + 1) // 2
         self._sums[level, number] = sums
 
-    @_QUIET
+    @QUIET
     def take(self, block: int, partial: Partial) -> None:
         """Take in the slots of a block, pair by pair, at the columns that they are for."""
         columns = self._op.columns

@@ -19,6 +19,7 @@ from graphmerge.ops.whole_model import (
     SumOverTensors,
 )
 from graphmerge.statistics.magnitude import EVERYWHERE, HistogramReduction, next_digit
+from graphmerge.statistics.quiet import QUIET
 from graphmerge.statistics.registry import (
     Fold,
     Statistic,
@@ -114,6 +115,7 @@ def pick(op: Pick, statistics: Sequence[Statistic]) -> Statistic:
 
 
 @register_small(Shares)
+@QUIET
 def shares(op: Shares, statistics: Sequence[Statistic]) -> Statistic:
     """x_i / sum_j x_j."""
     values = statistics[0]
