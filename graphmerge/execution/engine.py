@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import evolve
 
-from graphmerge.errors import CheckpointError, GraphmergeError, Problem
+from graphmerge.errors import CheckpointError, GraphmergeError, Problem, RecipeError
 from graphmerge.execution.allocator import keep_freed_pages
 from graphmerge.execution.batches import Batch, take_batch
 from graphmerge.execution.made_reading import MadeReaders
@@ -339,6 +339,10 @@ def _run(worker: Worker, unit: RunningUnit, task: TileTask) -> TileResult:
     try:
         return worker.run(task)
     except GraphmergeError as error:
-        where = f"tensor {unit.plan.unit.name}"
-        located = (evolve(problem, where=problem.where or where) for problem in error.problems)
-        raise type(error)(*located) from error
+        tensor = f"tensor {unit.plan.unit.name}"
+        if isinstance(error, RecipeError):  # the place of a function, which knows no tensor
+            places = [", ".join(filter(None, (tensor, one.where))) for one in error.problems]
+        else:
+            places = [one.where or tensor for one in error.problems]
+        pairs = zip(error.problems, places, strict=True)
+        raise type(error)(*(evolve(one, where=where) for one, where in pairs)) from error

@@ -6,7 +6,7 @@ import torch
 
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.kernels.registry import Tile, register_kernel
-from graphmerge.ops.custom import CUSTOM_OPS, REPORT_IT, Custom, told
+from graphmerge.ops.custom import CUSTOM_OPS, REPORT_IT, Custom, place_of, told
 
 
 def custom(op: Custom, tile: Tile) -> None:
@@ -29,11 +29,12 @@ def result_of(op: Custom, tensors: list[torch.Tensor]) -> torch.Tensor:
         result = op.function(tensors, **arguments_of(op))
     except Exception as error:
         what = f"method {op.name} fails on tensors of shape {wanted}: {told(error)}"
-        raise RecipeError(Problem(what, hint=REPORT_IT)) from error
+        raise RecipeError(Problem(what, place_of(op.function, error), hint=REPORT_IT)) from error
     if not isinstance(result, torch.Tensor) or str(list(result.shape)) != wanted:
         got = list(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
         what = f"method {op.name} returns something else than a tensor of its inputs' shape"
-        raise RecipeError(Problem(what, got=str(got), wanted=wanted, hint=REPORT_IT))
+        where = place_of(op.function)
+        raise RecipeError(Problem(what, where, str(got), wanted, REPORT_IT))
     return result
 
 

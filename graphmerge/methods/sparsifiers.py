@@ -24,10 +24,19 @@ SPARSIFIERS: dict[str, Sparsifier] = {"magnitude": _magnitude, "random": random}
 
 
 def register_sparsifier(name: str, sparsifier: Sparsifier) -> None:
-    """Make a sparsifier known. Raises RecipeError where its name is taken."""
-    if name in SPARSIFIERS:
+    """Make a sparsifier known; the same function may be defined again, as in a notebook.
+
+    Raises:
+        RecipeError: the name is that of another one.
+    """
+    known = SPARSIFIERS.get(name)
+    if known is not None and _place(known) != _place(sparsifier):
         raise RecipeError(Problem(f"there is a sparsifier {name!r} already", hint="choose another"))
     SPARSIFIERS[name] = sparsifier
+
+
+def _place(sparsifier: Sparsifier) -> str:
+    return f"{sparsifier.__module__}.{sparsifier.__qualname__}"
 
 
 def find_sparsifier(name: str) -> Sparsifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from attrs import field
@@ -28,6 +29,22 @@ def told(error: BaseException) -> str:
     """What code that somebody else has written raised, in one line."""
     first = next(iter(str(error).strip().splitlines()), "")
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def place_of(function: object, error: BaseException | None = None) -> str:
+    """Where a function that somebody else has written is, for messages.
+
+    Args:
+        function: The function.
+        error: What it raised: then the line in its file is told, too.
+    """
+    name = getattr(function, "__qualname__", type(function).__name__)
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return f"function {name}"
+    frames = traceback.extract_tb(error.__traceback__) if error else []
+    lines = [frame.lineno for frame in frames if frame.filename == code.co_filename]
+    return f"function {name} in {code.co_filename}" + (f", line {lines[-1]}" if lines else "")
 
 
 @frozen(cache_hash=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.graph import Access
+from graphmerge.ops.custom import place_of
 
 if TYPE_CHECKING:
     import torch
@@ -43,10 +44,12 @@ def _check_access(op: Custom, count: int) -> None:
     whole = _called(op, tensors).clone()
     if not all(torch.equal(x, y) for x, y in zip(tensors, kept, strict=True)):
         what = f"method {op.name} writes to its inputs"
-        raise RecipeError(Problem(what, hint="copy a tensor before changing it"))
+        raise RecipeError(
+            Problem(what, place_of(op.function), hint="copy a tensor before changing it")
+        )
     if not _same(whole, _called(op, tensors)):
         what = f"method {op.name} gives another result when it is called again"
-        raise RecipeError(Problem(what, hint="draw random numbers from a seeded generator"))
+        raise RecipeError(Problem(what, place_of(op.function), hint="draw from a seeded generator"))
     if op.access is not Access.WHOLE:
         _check_pieces(op, tensors, whole)
 
@@ -72,6 +75,7 @@ def _check_pieces(op: Custom, tensors: list[torch.Tensor], whole: torch.Tensor) 
         raise RecipeError(
             Problem(
                 f"method {op.name} is not {op.access.value} as it says",
+                place_of(op.function),
                 got="another result for the pieces of a tensor than for the whole",
                 hint='declare access="rows" or access="whole", or let it look at single elements',
             )

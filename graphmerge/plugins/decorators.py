@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
-from attrs import evolve
-
-from graphmerge.errors import GraphmergeError, Problem, RecipeError
-from graphmerge.graph import Node, make_node
+from graphmerge.errors import Problem, RecipeError
+from graphmerge.graph import Node, Space, make_node
 from graphmerge.methods.base import BaseRule, MergeInputs, Method, ModelInput
 from graphmerge.methods.registry import METHODS, register_method
 from graphmerge.methods.sparsifiers import register_sparsifier
-from graphmerge.ops.custom import CUSTOM_OPS, REPORT_IT, told
+from graphmerge.ops.custom import CUSTOM_OPS, place_of
 from graphmerge.plugins.access import access_check
+from graphmerge.plugins.checks import (
+    check_bytes,
+    check_choices,
+    check_function,
+    check_name,
+    check_texts,
+)
+from graphmerge.plugins.composing import composed
 from graphmerge.plugins.signatures import Signature, signature_of
 from graphmerge.plugins.tracing import stated_workspace, traced_workspace
 
@@ -21,7 +28,6 @@ if TYPE_CHECKING:
 
 Base: TypeAlias = Literal["required", "none"]
 AccessName: TypeAlias = Literal["whole", "rows", "elementwise"]
-_CHOICES = {"base": get_args(Base), "access": get_args(AccessName)}
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
 
@@ -61,15 +67,19 @@ def merge_method(
         RecipeError: the name is taken, a parameter's annotation is not one that recipes know, or
             an argument is none of those above.
     """
-    _check_arguments(name, base=base, access=access)
+    check_name(name, "method")
+    check_choices(name, {"base": (base, get_args(Base)), "access": (access, get_args(AccessName))})
+    check_bytes(name, workspace_bytes_per_element=workspace_bytes_per_element)
+    check_texts(name, summary=summary, use_when=use_when, paper=paper)
 
     def decorate(function: Function) -> Function:
+        check_function(function, name)
         signature = signature_of(function)
         op_class = CUSTOM_OPS[access]
         workspace = (
             traced_workspace
             if workspace_bytes_per_element is None
-            else lambda op, inputs: stated_workspace(op, workspace_bytes_per_element)
+            else lambda op, inputs: stated_workspace(op, int(workspace_bytes_per_element))
         )
 
         def build(merge: MergeInputs) -> Node:
@@ -89,14 +99,23 @@ def sparsifier(name: str) -> Callable[[Function], Function]:
     """Make a function a way to thin task vectors: a `method` of `sparsify`.
 
     The function maps the merge (tensor name, seed), the model, its task vector as a node, and a
-    density from 0 to 1 to a sparser node, made of ops (see `graphmerge.compose`).
+    density from 0 to 1 to a sparser node, made of ops (see `graphmerge.compose`). It may be defined
+    again, as in a notebook.
 
     Raises:
-        RecipeError: the name is taken.
+        RecipeError: the name is taken or is no text, or this is no function.
     """
+    check_name(name, "sparsifier")
 
     def decorate(function: Function) -> Function:
-        register_sparsifier(name, function)
+        check_function(function, name)
+
+        @wraps(function)
+        def checked(merge: MergeInputs, model: ModelInput, delta: Node, density: float) -> Node:
+            called = partial(function, merge, model, delta, density)
+            return composed(f"sparsifier {name}", function, called, delta.spec)
+
+        register_sparsifier(name, checked)
         return function
 
     return decorate
@@ -120,9 +139,12 @@ def merge_graph(
         RecipeError: the name is taken, a parameter's annotation is not one that recipes know, or
             an argument is none of those above.
     """
-    _check_arguments(name, base=base)
+    check_name(name, "method")
+    check_choices(name, {"base": (base, get_args(Base))})
+    check_texts(name, summary=summary, use_when=use_when, paper=paper)
 
     def decorate(function: Function) -> Function:
+        check_function(function, name)
         signature = signature_of(function, MergeInputs)
 
         def build(merge: MergeInputs) -> Node:
@@ -130,49 +152,19 @@ def merge_graph(
             arguments = {key: _listed(value) for key, value in values.items()}
             if signature.context:
                 arguments[signature.context] = merge
-            return _composed(name, function, _ordered(merge, base), arguments)
+            nodes = _ordered(merge, base)
+            called = partial(function, list(nodes), **arguments)
+            made = composed(f"method {name}", function, called, nodes[0].spec)
+            if made.space is Space.DELTA and base == "required":
+                what = f"method {name} returns a task vector"
+                where, hint = place_of(function), "add it to the base"
+                raise RecipeError(Problem(what, where, wanted="a model", hint=hint))
+            return made
 
         _register(_method(name, function, build, signature, base, (summary, use_when, paper)))
         return function
 
     return decorate
-
-
-def _check_arguments(name: object, **choices: str) -> None:
-    """Refuse a decorator without its name, and words that mean nothing."""
-    if not isinstance(name, str):
-        hint = 'write the name in parentheses after the decorator: ("NAME")'
-        raise RecipeError(Problem("no name of a method", got=repr(name), hint=hint))
-    for argument, given in choices.items():
-        allowed = _CHOICES[argument]
-        if given not in allowed:
-            what, wanted = f"wrong {argument} of method {name!r}", f"one of {', '.join(allowed)}"
-            raise RecipeError(Problem(what, got=repr(given), wanted=wanted))
-
-
-def _composed(
-    name: str, function: Callable[..., Any], nodes: list[Node], arguments: dict[str, Any]
-) -> Node:
-    """The node that a function composes.
-
-    Raises:
-        RecipeError: the function fails, or returns something else than a node of its inputs' shape.
-    """
-    try:
-        made = function(list(nodes), **arguments)
-    except GraphmergeError as error:
-        places = (f"method {name}, {problem.where}".rstrip(", ") for problem in error.problems)
-        raise RecipeError(
-            *(evolve(problem, where=at) for problem, at in zip(error.problems, places, strict=True))
-        ) from error
-    except Exception as error:
-        what = f"method {name} fails: {told(error)}"
-        raise RecipeError(Problem(what, hint=REPORT_IT)) from error
-    if not isinstance(made, Node) or made.spec != nodes[0].spec:
-        got = str(made.spec) if isinstance(made, Node) else type(made).__name__
-        what = f"method {name} returns something else than a node of its inputs' shape"
-        raise RecipeError(Problem(what, got=got, wanted=str(nodes[0].spec), hint=REPORT_IT))
-    return made
 
 
 def _ordered(merge: MergeInputs, base: Base) -> list[Node]:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from graphmerge.checkpoint.reading import register_reader
 from graphmerge.checkpoint.values import Checkpoint
 from graphmerge.errors import CheckpointError, GraphmergeError, Problem
-from graphmerge.ops.custom import REPORT_IT, told
+from graphmerge.ops.custom import REPORT_IT, place_of, told
+from graphmerge.plugins.checks import check_function
+from graphmerge.recipe.cursor import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,11 +28,13 @@ def checkpoint_reader(suffix: str) -> Callable[[Reader], Reader]:
     Raises:
         CheckpointError: the suffix has a reader already, or no file has such a suffix.
     """
-    if not suffix.startswith(".") or suffix.count(".") > 1:
+    is_text = isinstance(suffix, str)
+    if not is_text or len(suffix) < 2 or not suffix.startswith(".") or suffix.count(".") > 1:
         what = "no suffix of a file"
-        raise CheckpointError(Problem(what, got=repr(suffix), wanted="one such as '.npt'"))
+        raise CheckpointError(Problem(what, got=show(suffix), wanted="one such as '.npt'"))
 
     def decorate(function: Reader) -> Reader:
+        check_function(function, suffix)
         register_reader(suffix, lambda path: _read(function, path))
         return function
 
@@ -43,15 +47,16 @@ def _read(function: Reader, path: Path) -> Checkpoint:
     Raises:
         CheckpointError: it fails, or returns something else than a checkpoint.
     """
-    where = f"{path}, read by {function.__module__}.{function.__qualname__}"
     try:
         found: object = function(path)
     except (GraphmergeError, OSError):  # names the file
         raise
     except Exception as error:
         what = f"the reader fails: {told(error)}"
+        where = f"{path}, read by {place_of(function, error)}"
         raise CheckpointError(Problem(what, where, hint=REPORT_IT)) from error
     if not isinstance(found, Checkpoint):
         what, got = "the reader returns no checkpoint", type(found).__name__
+        where = f"{path}, read by {place_of(function)}"
         raise CheckpointError(Problem(what, where, got, "Checkpoint", REPORT_IT))
     return found

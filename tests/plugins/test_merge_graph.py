@@ -178,15 +178,19 @@ def cancels(nodes):
 
 
 WRONG = {
-    fails: "method mine fails: ValueError: not enough values to unpack",
+    fails: "method mine fails: ValueError: not enough values to unpack (expected 4, got 3) @ "
+    f"tensor long, function fails in {__file__}, line ",
     adds_two_models: "a delta is added to a weight @ tensor long, method mine, add-delta(",
     returns_nothing: "method mine returns something else than a node of its inputs' shape @ tensor "
-    "long: got NoneType; wanted F32[131172]",
-    returns_a_delta: "an output must be a weight @ tensor long: got",
+    f"long, function returns_nothing in {__file__}: got NoneType; wanted F32[131172]",
+    returns_a_delta: "method mine returns a task vector @ tensor long, function returns_a_delta in",
     returns_another_dtype: "got BF16[131172]; wanted F32[131172]",
-    keeps_too_much: "density out of range @ tensor long, method mine: got 1.5; wanted 0 to 1",
-    drops_too_much: "density out of range @ tensor long, method mine: got -0.1; wanted 0 to 1",
-    cancels: "weights sum to zero, so they cannot be normalised @ tensor long, method mine: got",
+    keeps_too_much: "density out of range @ tensor long, method mine, function keeps_too_much in "
+    f"{__file__}: got 1.5; wanted 0 to 1",
+    drops_too_much: "density out of range @ tensor long, method mine, function drops_too_much in "
+    f"{__file__}: got -0.1; wanted 0 to 1",
+    cancels: "weights sum to zero, so they cannot be normalised @ tensor long, method mine, "
+    f"function cancels in {__file__}: got",
 }
 
 
