@@ -12,8 +12,8 @@ from graphmerge.errors import Problem, RecipeError
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.slerp import interpolated
 from graphmerge.methods.task_vectors import largest, random, restore_norm
-from graphmerge.ops.arithmetic import AddDelta, Scale, TaskVector, WeightedSum
-from graphmerge.ops.consensus import SignConsensus
+from graphmerge.ops.arithmetic import AddDelta, Scale, TaskVector, weighted
+from graphmerge.ops.consensus import elected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +42,7 @@ def weighted_sum(
     values: Sequence[Node], weights: Sequence[float], *, normalize: bool = False
 ) -> Node:
     """sum_i w_i x_i, divided by sum_i w_i if `normalize`. Raises GraphError for a sum of zero."""
-    divisor = sum(weights) if normalize else 1.0
-    return make_node(WeightedSum(tuple(weights), divisor), *values)
+    return make_node(weighted(tuple(weights), normalize=normalize), *values)
 
 
 def scale(value: Node, factor: float) -> Node:
@@ -76,7 +75,7 @@ def sign_consensus(
     deltas: Sequence[Node], weights: Sequence[float], *, normalize: bool = True
 ) -> Node:
     """The weighted entries that point where most of the weight points (TIES)."""
-    return make_node(SignConsensus(tuple(weights), normalize), *deltas)
+    return make_node(elected(tuple(weights), normalize=normalize), *deltas)
 
 
 def interpolate(first: Node, second: Node, t: float) -> Node:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
 from graphmerge.methods.parameters import WEIGHT, normalize
-from graphmerge.ops.arithmetic import WeightedSum
+from graphmerge.ops.arithmetic import weighted
 
 
 def build(merge: MergeInputs) -> Node:
     """sum_i w_i T_i, divided by sum_i w_i if `normalize`."""
     weights = tuple(model.number("weight") for model in merge.models)
-    divisor = sum(weights) if merge.flag("normalize") else 1.0
-    return make_node(WeightedSum(weights, divisor), *merge.nodes)
+    return make_node(weighted(weights, normalize=merge.flag("normalize")), *merge.nodes)
 
 
 METHOD = Method(

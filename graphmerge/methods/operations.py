@@ -15,8 +15,8 @@ from graphmerge.methods.ranges import out_of_range
 from graphmerge.methods.slerp import interpolated
 from graphmerge.methods.sparsifiers import find_sparsifier
 from graphmerge.methods.task_vectors import restore_norm
-from graphmerge.ops.arithmetic import AddDelta, Scale, TaskVector, WeightedSum
-from graphmerge.ops.consensus import SignConsensus
+from graphmerge.ops.arithmetic import AddDelta, Scale, TaskVector, weighted
+from graphmerge.ops.consensus import elected
 from graphmerge.recipe.signature import REQUIRED, ParameterSpec
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ def _task_vector(merge: MergeInputs) -> Node:
 
 def _weighted_sum(merge: MergeInputs) -> Node:
     weights = _weights(merge)
-    return make_node(
-        WeightedSum(weights, sum(weights) if merge.flag("normalize") else 1.0), *merge.nodes
-    )
+    return make_node(weighted(weights, normalize=merge.flag("normalize")), *merge.nodes)
 
 
 def _scale(merge: MergeInputs) -> Node:
@@ -55,7 +53,7 @@ def _sparsify(merge: MergeInputs) -> Node:
 
 
 def _sign_consensus(merge: MergeInputs) -> Node:
-    return make_node(SignConsensus(_weights(merge), merge.flag("normalize")), *merge.nodes)
+    return make_node(elected(_weights(merge), normalize=merge.flag("normalize")), *merge.nodes)
 
 
 def _interpolate(merge: MergeInputs) -> Node:

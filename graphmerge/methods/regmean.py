@@ -8,7 +8,7 @@ from graphmerge.graph import make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method, StatisticsRule
 from graphmerge.methods.parameters import WEIGHT_NOT_NEGATIVE, own
 from graphmerge.methods.ranges import fraction, number_above, weights_not_negative
-from graphmerge.ops.arithmetic import WeightedSum
+from graphmerge.ops.arithmetic import weighted
 from graphmerge.ops.regression import CollectMatrices, RegressByGrams
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def build(merge: MergeInputs) -> Node:
     given = (model.statistics for model in merge.models)
     grams = [gram for gram in given if gram is not None]
     if not grams:
-        return make_node(WeightedSum(weights, sum(weights)), *merge.nodes)
+        return make_node(weighted(weights, normalize=True), *merge.nodes)
     alpha = fraction(merge, "alpha")
     ridge = number_above(merge, "ridge", 0)
     collected = make_node(CollectMatrices(), *grams)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.order_statistics import cutoffs
 from graphmerge.methods.ranges import fraction_of
-from graphmerge.ops.arithmetic import AddDelta, Scale, TaskVector, WeightedSum
-from graphmerge.ops.consensus import SignConsensus
+from graphmerge.ops.arithmetic import AddDelta, Scale, TaskVector, weighted
+from graphmerge.ops.consensus import elected
 from graphmerge.ops.outliers import DropLargest
 from graphmerge.ops.rescale import AbsoluteSum, Ratio, Rescale
 from graphmerge.ops.sparsify import KeepLargest, RandomDrop
@@ -123,13 +123,13 @@ def add_weighted(merge: MergeInputs, deltas: tuple[Node, ...]) -> Node:
     weights = weights_of(merge)
     total = sum(weights)
     divides = merge.flag("normalize") and abs(total) >= LEAST_WEIGHT_SUM
-    return add_to_base(merge, make_node(WeightedSum(weights, total if divides else 1.0), *deltas))
+    return add_to_base(merge, make_node(weighted(weights, normalize=divides), *deltas))
 
 
 def add_elected(merge: MergeInputs, deltas: tuple[Node, ...]) -> Node:
     """B + lambda * the sign consensus of the deltas."""
     return add_to_base(
-        merge, make_node(SignConsensus(weights_of(merge), merge.flag("normalize")), *deltas)
+        merge, make_node(elected(weights_of(merge), normalize=merge.flag("normalize")), *deltas)
     )
 
 

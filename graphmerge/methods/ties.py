@@ -24,7 +24,8 @@ from graphmerge.methods.whole_model import (
     survey_thresholds,
     trimmed,
 )
-from graphmerge.ops.consensus import SignBalance, SignConsensus
+from graphmerge.ops.checks import within_float32
+from graphmerge.ops.consensus import SignBalance, elected
 from graphmerge.ops.rescale import Rescale
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def survey(merges: tuple[MergeInputs, ...]) -> Survey:
         ]
         found["factors"] = norm_ratios(tensors, pairs)
     balances = [
-        [make_node(SignBalance(weights_of(merge)), *_sparse(merge, found))] for merge in tensors
+        [make_node(SignBalance(within_float32(weights_of(merge))), *_sparse(merge, found))]
+        for merge in tensors
     ]
     return found | {"balance": (sums_over_tensors(tensors, balances),)}
 
@@ -53,7 +55,7 @@ def build(merge: MergeInputs) -> Node:
     """Trim each task vector to its largest entries, elect signs, merge the entries that agree."""
     if merge.parameters["scope"] == "tensor":
         return add_elected(merge, sparse_task_vectors(merge, keep_largest))
-    consensus = SignConsensus(weights_of(merge), merge.flag("normalize"), has_balance=True)
+    consensus = elected(weights_of(merge), normalize=merge.flag("normalize"), has_balance=True)
     sparse = _sparse(merge, merge.survey)
     return add_to_base(merge, make_node(consensus, *sparse, *merge.survey["balance"]))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.graph import Node, make_node
 from graphmerge.methods.base import BaseRule, Group, MergeInputs, Method
-from graphmerge.ops.arithmetic import WeightedSum
+from graphmerge.ops.arithmetic import weighted
 from graphmerge.recipe.signature import ParameterSpec
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def build(merge: MergeInputs) -> Node:
     shape = SHAPES[str(merge.parameters["decay"])]
     rates = [1.0, *(shape(step / count) for step in range(1, count)), 0.0]
     weights = tuple(rate - following for rate, following in pairwise(rates))
-    return make_node(WeightedSum(weights, sum(weights)), *merge.nodes)
+    return make_node(weighted(weights, normalize=True), *merge.nodes)
 
 
 METHOD = Method(

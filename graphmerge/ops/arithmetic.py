@@ -9,7 +9,7 @@ from attrs import field
 from graphmerge.errors import GraphError, Problem
 from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access, Fusion, Node, Op, Space, make_node
-from graphmerge.ops.checks import all_in, require_divisor, shared_space
+from graphmerge.ops.checks import all_in, require_divisor, shared_space, within_float32
 from graphmerge.ops.elementwise import AbstractEntrywise
 from graphmerge.ops.wording import listed
 from graphmerge.spec import DType, TensorSpec
@@ -69,6 +69,15 @@ class Cast(Op):
     def settings(self) -> str:
         """Target dtype."""
         return self.dtype.value
+
+
+def weighted(weights: tuple[float, ...], *, normalize: bool) -> WeightedSum:
+    """sum_i w_i x_i, divided by sum_i w_i if `normalize`. Raises GraphError where that is zero."""
+    if not normalize:
+        return WeightedSum(weights)
+    require_divisor(weights, sum(weights), setting="normalize")
+    scaled = within_float32(weights)
+    return WeightedSum(scaled, sum(scaled))
 
 
 def in_dtype(dtype: DType, node: Node) -> Node:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from graphmerge.errors import GraphError, Problem
 from graphmerge.graph import Space
 from graphmerge.spec import DType, TensorSpec
@@ -10,6 +12,9 @@ COMPUTE_DTYPES = (DType.F32, DType.F64)
 """Dtypes that arithmetic happens in; everything else is cast first."""
 _CANCELLED = 1e-12
 """A sum of weights below this share of their sizes is zero but for rounding: 0.1 + 0.2 - 0.3."""
+
+_LEAST = 2.0**-64
+"""Weights may be so small, or its reciprocal large, without a thought for float32."""
 
 
 def same_compute_spec(inputs: tuple[TensorSpec, ...]) -> TensorSpec:
@@ -47,6 +52,18 @@ def require_divisor(weights: tuple[float, ...], divisor: float, *, setting: str)
         what = "weights sum to zero, so they cannot be normalised"
         hint = f"set {setting}: false or other weights"
         raise GraphError(Problem(what, got=str(list(weights)), hint=hint))
+
+
+def within_float32(weights: tuple[float, ...]) -> tuple[float, ...]:
+    """Weights times a power of two, where float32 would lose all of them or has no room for sums.
+
+    For sums that are divided by the sum of the weights, which such a factor does not change.
+    """
+    largest = max(map(abs, weights), default=0.0)
+    if largest == 0 or _LEAST <= largest <= 1 / _LEAST:
+        return weights
+    _, exponent = math.frexp(largest)
+    return tuple(math.ldexp(weight, -exponent) for weight in weights)
 
 
 def normalised(weights: tuple[float, ...], *, setting: str) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access, Fusion, Op, Space
 from graphmerge.ops.block_sums import AbstractBlockSums
-from graphmerge.ops.checks import all_in, same_compute_spec
+from graphmerge.ops.checks import all_in, same_compute_spec, within_float32
 from graphmerge.ops.elementwise import OfDeltas
 from graphmerge.ops.rescale import SCALAR
 from graphmerge.ops.wording import listed
@@ -65,6 +65,14 @@ class SignConsensus(Op):
         """Weights and normalisation."""
         text = listed(self.weights)
         return f"{text}; normalize" if self.normalize else text
+
+
+def elected(
+    weights: tuple[float, ...], *, normalize: bool, has_balance: bool = False
+) -> SignConsensus:
+    """The sign consensus by weights that float32 has room for, if they are divided away."""
+    scaled = within_float32(weights) if normalize else weights
+    return SignConsensus(scaled, normalize, has_balance)
 
 
 @frozen(cache_hash=True)

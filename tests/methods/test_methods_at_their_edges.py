@@ -10,6 +10,7 @@ from table import ONE_EACH, TABLE
 from graphmerge.errors import GraphmergeError
 from graphmerge.methods.registry import METHODS
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.schedule.executors import Kernels
 from graphmerge.testing.merging import merge
 from graphmerge.testing.stored_models import read_model, same_bytes, write_model
 
@@ -181,6 +182,37 @@ def test_weights_that_sum_to_zero_cannot_be_normalised(tmp_path):
         "parameters": {"normalize": False},
     }
     assert not merge(unnormalised, tmp_path / "out").tensors()["x"].any()
+
+
+@pytest.mark.parametrize("kernels", [Kernels.AUTO, Kernels.TORCH])
+@pytest.mark.parametrize("power", [-155, 123])
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("linear", {}),
+        ("ties", {"density": 0.5}),
+        ("ties", {"density": 0.5, "scope": "model"}),
+        ("dare_ties", {"normalize": True}),
+    ],
+)
+def test_weights_that_float32_would_lose_are_what_they_are_to_each_other(
+    tmp_path, method, more, power, kernels
+):
+    """w and 2^k w give the same bytes where the sum of weights is divided away."""
+    random = torch.Generator().manual_seed(0)
+    for name in ("base", "a", "b"):
+        write_model(tmp_path / name, {"x": torch.randn(70_000, generator=random)})
+    found = []
+    for number, factor in enumerate((1.0, 2.0**power)):
+        given = (("a", 9 * factor), ("b", -5 * factor))
+        models = [{"model": name, "parameters": {"weight": weight}} for name, weight in given]
+        recipe = {"merge_method": method, "models": models, "parameters": more}
+        recipe |= {} if method == "linear" else {"base_model": "base"}
+        merged = merge(recipe, tmp_path / f"out{number}", kernels=kernels)
+        found.append(merged.tensors()["x"])
+    assert found[0].isfinite().all()
+    assert not torch.equal(found[0], read_model(tmp_path / "base")["x"])
+    assert torch.equal(*found)
 
 
 def test_emr_restores_the_task_that_is_asked_for(tmp_path):
