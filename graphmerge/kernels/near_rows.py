@@ -47,16 +47,14 @@ def near_divergences(
     _less_one(change, value, other)
     whole = _sums(power)
     with_change = _sums(np.multiply(power, change, out=value))
+    tuned = whole + with_change
+    ratio = 2.0 * (tuned / whole)
     change -= _column(with_change / whole)
-    share, twice = 1.0 / (whole + with_change), 2.0 / whole
-    np.multiply(power, _column(share), out=value)
-    change *= value
-    power *= _column(twice)
-    power += TWICE_FLOOR
-    found = _sums(_terms(change, power, value, other))
-    share /= share.astype(np.float32)
-    twice /= twice.astype(np.float32)
-    return found * (share * share / twice), is_near
+    change *= power
+    power *= _column(ratio)
+    power += _column(TWICE_FLOOR * tuned)
+    total = _sums(_terms(change, power, value, other))
+    return total / tuned * (ratio.astype(np.float32) / ratio), is_near
 
 
 def _exp(x: Singles, out: Singles, whole: Singles, value: Singles, rest: Singles) -> None:

@@ -101,24 +101,26 @@ class _NearRow:
         return [folded(builder, builder.load(place, typ=_DOUBLES)) for place in lanes]
 
     def is_far(self) -> Value:
-        """Whether an entry or a change is too large, or no number."""
+        """Whether an entry or the square of a change is too large, or no number.
+
+        Bits are compared, which are ordered like numbers that are not below 0, NaN above all.
+        """
         builder = self.builder
         above = [
             builder.icmp_unsigned(
                 ">", builder.load(place, typ=_BITS), builder.bitcast(splat(most, FLOAT), _BITS)
             )
-            for place, most in zip(self._largest, (LARGEST, CHANGE), strict=True)
+            for place, most in zip(self._largest, (LARGEST, CHANGE**2), strict=True)
         ]
         return any_set(builder, builder.or_(*above))
 
     def second_loop(self, whole: Value, with_change: Value) -> Value:
         """The divergence, given both sums."""
         builder = self.builder
-        numbers = (
-            builder.fdiv(DOUBLE(1.0), builder.fadd(whole, with_change)),
-            builder.fdiv(DOUBLE(2.0), whole),
-            builder.fdiv(with_change, whole),
-        )
+        tuned = builder.fadd(whole, with_change)
+        ratio = builder.fmul(DOUBLE(2.0), builder.fdiv(tuned, whole))
+        floor = builder.fmul(DOUBLE(TWICE_FLOOR), tuned)
+        numbers = (ratio, floor, builder.fdiv(with_change, whole))
         rounded = [builder.fptrunc(number, FLOAT) for number in numbers]
         spreads = [spread(builder, number) for number in rounded]
         lanes = [variable(builder, _DOUBLES(None))]
@@ -133,11 +135,8 @@ class _NearRow:
             )
             self._add(sums[0], self._term(power, change, *spreads))
         total = folded(builder, builder.load(lanes[0], typ=_DOUBLES))
-        share, twice = (
-            builder.fdiv(number, builder.fpext(single, DOUBLE))
-            for number, single in zip(numbers[:2], rounded, strict=False)
-        )
-        return builder.fmul(total, builder.fdiv(builder.fmul(share, share), twice))
+        undone = builder.fdiv(builder.fpext(rounded[0], DOUBLE), ratio)
+        return builder.fmul(builder.fdiv(total, tuned), undone)
 
     @contextmanager
     def _segments(
@@ -181,12 +180,13 @@ class _NearRow:
             for vector, dtype in zip(stored, self._dtypes, strict=True)
         )
         change = builder.fsub(first, second)
-        for place, x in zip(self._largest, (second, change), strict=True):
-            bits = builder.and_(builder.bitcast(x, _BITS), splat(_ALL_BUT_SIGN, INT32))
+        square = builder.fmul(change, change)
+        size = builder.and_(builder.bitcast(second, _BITS), splat(_ALL_BUT_SIGN, INT32))
+        for place, bits in zip(self._largest, (size, builder.bitcast(square, _BITS)), strict=True):
             held = builder.load(place, typ=_BITS)
             larger = builder.icmp_unsigned(">", bits, held)
             builder.store(builder.select(larger, bits, held), place)
-        power, change = _exp(builder, second), _less_one(builder, change)
+        power, change = _exp(builder, second), _less_one(builder, change, square)
         if inside is not None:
             power = builder.select(inside, power, _number(0.0))
         for place, x in ((self._powers, power), (self._changes, change)):
@@ -194,11 +194,11 @@ class _NearRow:
         self._add(sums[0], power)
         self._add(sums[1], builder.fmul(power, change))
 
-    def _term(self, power: Value, change: Value, share: Value, twice: Value, mean: Value) -> Value:
+    def _term(self, power: Value, change: Value, ratio: Value, floor: Value, mean: Value) -> Value:
         """What a vector adds to the divergence."""
         builder = self.builder
-        moved = builder.fmul(builder.fmul(power, share), builder.fsub(change, mean))
-        both = builder.fadd(builder.fmul(power, twice), _number(TWICE_FLOOR))
+        moved = builder.fmul(power, builder.fsub(change, mean))
+        both = builder.fadd(builder.fmul(power, ratio), floor)
         part = builder.fdiv(moved, builder.fadd(both, moved))
         square = builder.fmul(part, part)
         value = _polynomial(builder, LOG_COEFFICIENTS, square)
@@ -222,10 +222,10 @@ def _exp(builder: ir.IRBuilder, x: Value) -> Value:
     return builder.fmul(builder.fadd(value, _number(1.0)), builder.bitcast(bits, _SINGLES))
 
 
-def _less_one(builder: ir.IRBuilder, change: Value) -> Value:
+def _less_one(builder: ir.IRBuilder, change: Value, square: Value) -> Value:
     """e^d - 1."""
     value = _polynomial(builder, CHANGE_COEFFICIENTS, change)
-    return builder.fadd(builder.fmul(value, builder.fmul(change, change)), change)
+    return builder.fadd(builder.fmul(value, square), change)
 
 
 def _polynomial(builder: ir.IRBuilder, coefficients: tuple[float, ...], x: Value) -> Value:

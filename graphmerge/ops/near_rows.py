@@ -4,22 +4,22 @@ With d = x - y and Q = e^y, e^x is Q (1 + g), where g = e^d - 1 is small and rig
 last bits, however small it is. So is what follows from it, and no log is taken of a number that
 has been rounded to nearly 1:
 
-    S = sum Q,  T = sum Q g,  p - q = c = Q / (S + T) (g - T / S),  q = Q / S + FLOOR,
-    s = (p - q) / (p + q),  p log(p / q) - (p - q) = c s (1 + (s + s s) w(s s))
+    S = sum Q,  T = sum Q g,  R = S + T,  p - q = Q (g - T / S) / R,  q = Q / S + FLOOR,
+    s = (p - q) / (p + q),  p log(p / q) - (p - q) = (p - q) s (1 + (s + s s) w(s s))
 
-The last line is log(p / q) = 2 atanh(s), with w(z) = (atanh(s) / s - 1) / z. Each operation is
-rounded to float32 on its own, in the order of the text, and none is fused with another:
+The last line is log(p / q) = 2 atanh(s), with w(z) = (atanh(s) / s - 1) / z. p and q are taken R
+times as large. Each operation is rounded to float32 on its own, in the order of the text, and none
+is fused with another:
 
     k = round(y LOG2_E),  r = (y - k LN2_HIGH) - k LN2_LOW,  Q = 2^k (1 + (r + (r r) e(r)))
     g = d + (d d) v(d)
-    c = (Q share_x) (g - mean),  u = Q twice_y + TWICE_FLOOR,  s = c / (u + c),  z = s s
+    c = Q (g - mean),  u = Q ratio + floor,  s = c / (u + c),  z = s s
     term = c s + (c s) ((s + z) w(z))
 
 Polynomials go by Horner's rule. Sums (of Q, of Q g and of the terms) are those of the lanes of
 `graphmerge.ops.importance`: in float32 over SEGMENT_ELEMENTS entries of a row, then in float64 over
-segments. In float64, then rounded to float32: share_x = 1 / (S + T), twice_y = 2 / S, mean = T / S.
-The sum of the terms is multiplied by what rounding has changed, a a / b for shares a and b before
-over after, in float64.
+segments. In float64, then rounded to float32: ratio = 2 (R / S), floor = TWICE_FLOOR R,
+mean = T / S. The divergence is (sum of terms / R) (ratio rounded / ratio), in float64.
 
 Rows are near if |y| <= LARGEST and |d| <= CHANGE everywhere, which those of a model and its
 fine-tune nearly always are. Errors of terms are random, and one in T has no effect to first order.
@@ -39,8 +39,8 @@ CHANGE = 0.125
 """Of a difference."""
 SEGMENT_ELEMENTS = 256
 """Changing it changes results in the last bit."""
-TWICE_FLOOR = float.fromhex("0x1.5798eep-26")
-"""2e-8, as float32 has it: a floor below p and one below q."""
+TWICE_FLOOR = 2e-8
+"""A floor below p and one below q."""
 
 LOG2_E = float.fromhex("0x1.715476p+0")
 """1 / ln 2."""
