@@ -9,11 +9,10 @@ from graphmerge.native.types import (
     ELEMENT_TYPES,
     EXPONENT_BITS,
     INT1,
+    among_first,
     any_set,
     bits_type,
-    lane_numbers,
     splat,
-    spread,
     vector_type,
 )
 
@@ -57,8 +56,7 @@ class LoopBody:
     def begin(self, index: Value) -> None:
         """Begin the body, at a vector of the chunk."""
         self.index = index
-        local = self.builder.add(spread(self.builder, index), lane_numbers())
-        self.inside = self.builder.icmp_unsigned("<", local, spread(self.builder, self._count))
+        self.inside = among_first(self.builder, self.builder.sub(self._count, index))
 
     def value(self, number: int) -> Value:
         """The vector of a value."""

@@ -159,8 +159,12 @@ def lane_numbers(element: ir.IntType = INT64) -> ir.Constant:
 
 
 def among_first(builder: ir.IRBuilder, count: Value) -> Value:
-    """Which elements of a vector are among the first `count`."""
-    return builder.icmp_unsigned("<", lane_numbers(), spread(builder, count))
+    """Which elements of a vector are among the first `count`: none below 0; of at most 31 bits.
+
+    Of 64 bits a comparison takes twice as many instructions.
+    """
+    narrow = builder.trunc(count, INT32)
+    return builder.icmp_signed("<", lane_numbers(INT32), spread(builder, narrow))
 
 
 def folded(
