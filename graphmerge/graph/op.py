@@ -70,6 +70,8 @@ class Fusion:
 
     reads_chunk: bool = False
     """Whether it looks at its input's whole chunk before its result can be used."""
+    chunk_value: bool = False
+    """Whether it works out an integer for each chunk before its result can be used."""
     mask: int = 0
     """Bytes per element of the chunk of what it makes first, such as a mask."""
     sum_columns: int = 0

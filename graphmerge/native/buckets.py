@@ -19,6 +19,7 @@ from graphmerge.native.types import (
     INT32,
     INT64,
     VECTOR_ELEMENTS,
+    running_sums,
     splat,
     spread,
     vector_type,
@@ -212,7 +213,7 @@ class Buckets:
             places = [at(builder, self._numbers(i), index, INT32) for i in range(_PARTS)]
             counts = [builder.load(place, align=64, typ=_NARROW) for place in places]
             both = builder.add(builder.add(*counts[:2]), builder.add(*counts[2:]))
-            until = _running_sums(builder, both)
+            until = running_sums(builder, both)
             until = builder.add(until, spread(builder, builder.load(total, typ=INT32)))
             first = cursor = builder.sub(until, both)
             builder.store(first, at(builder, self.begins, index, INT32), align=64)
@@ -277,20 +278,6 @@ def _byte_limit(builder: ir.IRBuilder, rank: Value, slope: Sequence[Value], marg
         bound = splat(limit, FLOAT)
         moved = builder.select(builder.fcmp_ordered(when, moved, bound), bound, moved)
     return builder.fptoui(moved, _NARROW)
-
-
-def _running_sums(builder: ir.IRBuilder, counts: Value) -> Value:
-    """Each element and all before it."""
-    zero = _NARROW(None)
-    step = 1
-    while step < VECTOR_ELEMENTS:
-        lanes = [
-            INT32(lane - step if lane >= step else VECTOR_ELEMENTS)
-            for lane in range(VECTOR_ELEMENTS)
-        ]
-        counts = builder.add(counts, builder.shuffle_vector(counts, zero, _NARROW(lanes)))
-        step *= 2
-    return counts
 
 
 def _usual_range(builder: ir.IRBuilder, values: Value, row: Value) -> tuple[Value, Value, Value]:

@@ -69,7 +69,7 @@ class ChunkEmitter:
         self._chunk_values = {
             step.number: variable(self._builder, integer(0))
             for step in layout.steps
-            if step.needs.reads_chunk
+            if step.needs.chunk_value
         }
 
     def emit(self) -> ir.Function:
@@ -209,6 +209,7 @@ class ChunkEmitter:
             lanes=self._at(lanes) if lanes is not None else None,
             mask_bytes=self._mask(step),
             chunk_value=chunk_value,
+            memory=self._at(self._scratch.memory_of[step.number]),
             spread=self._spread(step),
             fail=lambda condition: body.fail(step.number, condition),
         )

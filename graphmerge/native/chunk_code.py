@@ -55,7 +55,7 @@ class ChunkCode:
     mask_bytes: Value
     """Where the instruction's mask goes: a byte per element, 0 or 1, or what it asked for."""
     chunk_value: Value
-    """Memory of an integer that the instruction's vector code is given."""
+    """Memory of an integer that the instruction's vector code is given, if the op asks for it."""
     memory: Value
     """Memory of an integer that lasts from chunk to chunk, zero before a tile's first."""
 

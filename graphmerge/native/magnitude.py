@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.native.loops import at, each_set_bit, integer, loop
+from graphmerge.native.loops import at, each_set_bit, integer, loop, variable
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
 from graphmerge.native.types import (
     DOUBLE,
@@ -12,7 +12,7 @@ from graphmerge.native.types import (
     INT32,
     INT64,
     VECTOR_ELEMENTS,
-    lane_numbers,
+    running_sums,
     spread,
     vector_type,
 )
@@ -20,7 +20,6 @@ from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.ops.outliers import DropLargest
 from graphmerge.ops.sparsify import DIGIT_BITS, KeepLargest, MagnitudeDigits, TieCutoff
 from graphmerge.ops.whole_model import DigitHistogram
-from graphmerge.schedule.fusion import CHUNK_ELEMENTS
 from graphmerge.statistics.magnitude import first_with_bits
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from graphmerge.statistics import Statistic
 
 
+_COUNTS_TIES = 1 << 63
 _NEVER = (1 << 64) - 1
 """Digits with which no magnitude begins."""
 
@@ -100,21 +100,20 @@ def _spread_word(code: VectorCode, word: Value, like: Value) -> Value:
     return spread(code.builder, narrow)
 
 
-def _end_of_ties(op: KeepLargest | DropLargest, code: ChunkCode) -> None:
-    """Index in the chunk up to which ties are kept; remembers the ties seen in the last block."""
+def _least_dropped(op: KeepLargest | DropLargest, code: ChunkCode) -> None:
+    """Leave the largest magnitude that is none of the k largest, whatever its place in the chunk.
+
+    With a bit above all magnitudes, if ties at the threshold have to be counted in this chunk.
+    """
     builder = code.builder
-    bits, first, wanted = code.words
-    after = builder.add(first, integer(BLOCK_ELEMENTS))
+    bits, first, _ = code.words
     is_before = builder.icmp_unsigned("<", code.start, first)
-    builder.store(builder.select(is_before, integer(CHUNK_ELEMENTS), integer(0)), code.chunk_value)
+    after = builder.add(first, integer(BLOCK_ELEMENTS))
     in_block = builder.and_(builder.not_(is_before), builder.icmp_unsigned("<", code.start, after))
-    with builder.if_then(in_block, likely=False), loop(builder, code.count) as index:
-        seen = builder.load(code.memory, typ=INT64)
-        is_tie = builder.icmp_unsigned("==", code.magnitude(index), bits)
-        kept = builder.and_(is_tie, builder.icmp_unsigned("<", seen, wanted))
-        with builder.if_then(kept):
-            builder.store(builder.add(seen, integer(1)), code.memory)
-            builder.store(builder.add(index, integer(1)), code.chunk_value)
+    not_zero = builder.icmp_unsigned("!=", bits, integer(0))  # no zero is kept
+    keeps_ties = builder.zext(builder.and_(is_before, not_zero), INT64)
+    counts = builder.select(in_block, integer(_COUNTS_TIES), integer(0))
+    builder.store(builder.or_(builder.sub(bits, keeps_ties), counts), code.chunk_value)
 
 
 def _keep_largest(op: KeepLargest, code: VectorCode) -> Value:
@@ -131,21 +130,26 @@ def _is_largest(code: VectorCode) -> Value:
     """Which entries are above the threshold, or ties before the end; no zero is."""
     builder = code.builder
     bits = code.magnitude_bits(code.inputs[0])
-    threshold = _spread_word(code, code.words[0], bits)
-    above = builder.icmp_unsigned(">", bits, threshold)
-    end = builder.select(
-        builder.icmp_unsigned(">", code.chunk_value, code.index),
-        builder.sub(code.chunk_value, code.index),
-        integer(0),
-    )
-    early = builder.icmp_unsigned(
-        "<", lane_numbers(INT32), spread(builder, builder.trunc(end, INT32))
-    )
+    least = builder.and_(code.chunk_value, integer(_COUNTS_TIES - 1))
+    kept = variable(builder, builder.icmp_unsigned(">", bits, _spread_word(code, least, bits)))
+    counts = builder.icmp_signed("<", code.chunk_value, integer(0))
+    with builder.if_then(counts, likely=False):
+        above = builder.load(kept, typ=vector_type(INT1))
+        builder.store(builder.or_(above, _early_ties(code, bits)), kept)
+    return builder.load(kept, typ=vector_type(INT1))
+
+
+def _early_ties(code: VectorCode, bits: Value) -> Value:
+    """Which entries are ties before the end; remembers the ties seen in the block."""
+    builder = code.builder
     not_zero = builder.icmp_unsigned("!=", bits, bits.type(None))
-    tie = builder.and_(builder.icmp_unsigned("==", bits, threshold), not_zero)
-    kept = builder.or_(above, builder.and_(tie, early))
-    assert kept.type.element == INT1
-    return kept
+    tie = builder.and_(_equal(code, bits), not_zero)
+    until = running_sums(builder, builder.zext(tie, vector_type(INT32)))
+    seen = builder.load(code.memory, typ=INT64)
+    found = builder.extract_element(until, INT32(VECTOR_ELEMENTS - 1))
+    builder.store(builder.add(seen, builder.zext(found, INT64)), code.memory)
+    wanted = builder.trunc(builder.sub(code.words[2], seen), INT32)
+    return builder.and_(tie, builder.icmp_signed("<=", until, spread(builder, wanted)))
 
 
 def _cutoff(op: KeepLargest | DropLargest, statistics: Sequence[Statistic]) -> Arguments:
@@ -157,5 +161,5 @@ def _cutoff(op: KeepLargest | DropLargest, statistics: Sequence[Statistic]) -> A
 register_lowering(MagnitudeDigits, Lowering(chunk=count_digits, arguments=digits_so_far))
 register_lowering(DigitHistogram, Lowering(chunk=count_digits, arguments=_digits_of_model))
 register_lowering(TieCutoff, Lowering(_count_ties, arguments=_bits_of_cutoff))
-register_lowering(KeepLargest, Lowering(_keep_largest, _end_of_ties, _cutoff))
-register_lowering(DropLargest, Lowering(_drop_largest, _end_of_ties, _cutoff))
+register_lowering(KeepLargest, Lowering(_keep_largest, _least_dropped, _cutoff))
+register_lowering(DropLargest, Lowering(_drop_largest, _least_dropped, _cutoff))

@@ -183,3 +183,16 @@ def folded(
         lanes = join(builder, low, high)
         half //= 2
     return builder.extract_element(lanes, INT32(0))
+
+
+def running_sums(builder: ir.IRBuilder, vector: Value) -> Value:
+    """Each element of a vector of 32-bit integers and all before it."""
+    zero, step = vector.type(None), 1
+    while step < VECTOR_ELEMENTS:
+        lanes = [
+            lane - step if lane >= step else VECTOR_ELEMENTS for lane in range(VECTOR_ELEMENTS)
+        ]
+        moved = builder.shuffle_vector(vector, zero, vector_type(INT32)(list(map(INT32, lanes))))
+        vector = builder.add(vector, moved)
+        step *= 2
+    return vector

@@ -52,7 +52,9 @@ class VectorCode:
     mask_bytes: Value
     """The instruction's mask: a byte per element of the chunk, 0 or 1."""
     chunk_value: Value
-    """What the instruction's chunk code has left, an integer."""
+    """What the instruction's chunk code has left, an integer, if the op asks for it."""
+    memory: Value
+    """Memory of an integer that lasts from chunk to chunk, zero before a tile's first."""
     spread: Sequence[Value]
     """The instruction's arrays of a number per element of the chunk."""
     fail: Callable[[Value], None]

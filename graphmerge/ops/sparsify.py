@@ -170,8 +170,8 @@ class AbstractByCutoff(Op):
         return same_compute_spec(inputs[:1])
 
     def fusion(self, inputs: tuple[TensorSpec, ...]) -> Fusion | None:
-        """The end of the ties is looked for in a chunk at a time."""
-        return Fusion(reads_chunk=True)
+        """What is kept is the same for all ties of a chunk, but for those of one block."""
+        return Fusion(chunk_value=True)
 
     def space(self, inputs: tuple[Space, ...]) -> Space:
         """A delta."""

@@ -102,5 +102,5 @@ def _factor(node: Node) -> int:
     if node.op.access is Access.WHOLE or looks_at_rows(node):
         return SLOW_FACTOR
     needs = node.op.fusion(tuple(value.spec for value in node.inputs))
-    chooses = needs is not None and (needs.mask or needs.reads_chunk)
+    chooses = needs is not None and (needs.mask or needs.reads_chunk or needs.chunk_value)
     return CHOOSING_FACTOR if chooses else 1
