@@ -21,6 +21,7 @@ from graphmerge.native.types import (
     spread,
 )
 from graphmerge.native.vector_code import VectorCode
+from graphmerge.ops.blocks import SUM_LANES
 from graphmerge.schedule.fusion import CHUNK_ELEMENTS
 
 if TYPE_CHECKING:
@@ -187,6 +188,8 @@ class ChunkEmitter:
                 self._flag(_FLAG_OUTPUT, seen, 1)
         for number, failed in body.failures():
             self._flag(_FLAG_FAILED, failed, 1 << number)
+        for number, column, count in body.counts():
+            self._add_count(self._scratch.lanes_of[number] + 8 * SUM_LANES * column, count)
 
     def _dtypes(self) -> dict[int, DType]:
         loads = {-1 - i: load.spec.dtype for i, load in enumerate(self._program.loads)}
@@ -211,11 +214,19 @@ class ChunkEmitter:
             chunk_value=chunk_value,
             memory=self._at(self._scratch.memory_of[step.number]),
             spread=self._spread(step),
+            add_count=lambda column, which: body.count(step.number, column, which),
             fail=lambda condition: body.fail(step.number, condition),
         )
         result = emit(op, code)
         if result is not None:
             body.set(step.number, result)
+
+    def _add_count(self, offset: int, count: Value) -> None:
+        """Add what was counted in a chunk to the first lane of a sum: exactly, as any order is."""
+        place = self._at(offset)
+        held = self._builder.load(place, typ=DOUBLE)
+        more = self._builder.uitofp(count, DOUBLE)
+        self._builder.store(self._builder.fadd(held, more), place)
 
     def _flag(self, index: int, condition: Value, bits: int) -> None:
         """Set bits of a flag where a truth value is set."""

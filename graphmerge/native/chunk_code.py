@@ -16,6 +16,7 @@ from graphmerge.native.types import (
     bits_type,
     splat,
     spread,
+    spread_over,
     vector_type,
 )
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from graphmerge.native.registry import Value
     from graphmerge.spec import DType
+
+COMPARED = 64
+"""Elements that are compared at once where few of them are looked for."""
 
 
 @frozen(eq=False)
@@ -106,20 +110,24 @@ class ChunkCode:
         found = builder.and_(inside, builder.and_(low, high))
         return builder.bitcast(found, ir.IntType(VECTOR_ELEMENTS))
 
-    def beginning_with(self, index: Value, words: Sequence[Value], below: int) -> Value:
-        """Which |bits| of the vector at an index are, without the lowest `below`, one of the words.
+    def beginning_with(self, index: Value, words: Sequence[Value], below: int) -> list[Value]:
+        """Which |bits| from an index on are, without the lowest `below`, one of the words.
 
-        A bit for each element and word, those of a word after those of the one before.
+        For each word a bit for each of COMPARED elements.
         """
         builder = self.builder
-        shifted = builder.lshr(self._magnitudes(index), splat(below, self.integer))
-        inside = among_first(builder, builder.sub(self.count, index))
-        found = ir.Constant(ir.IntType(VECTOR_ELEMENTS * len(words)), 0)
-        for number, word in enumerate(words):
-            alike = builder.and_(inside, builder.icmp_unsigned("==", shifted, self._spread(word)))
-            wide = builder.zext(builder.bitcast(alike, ir.IntType(VECTOR_ELEMENTS)), found.type)
-            found = builder.or_(found, builder.shl(wide, found.type(VECTOR_ELEMENTS * number)))
-        return found
+        kind = ir.VectorType(self.integer, COMPARED)
+        bits = builder.load(at(builder, self.buffers[0], index, self.integer), align=64, typ=kind)
+        all_but_sign, shift = (1 << (self.integer.width - 1)) - 1, self.integer(below)
+        sizes = builder.and_(bits, kind([self.integer(all_but_sign)] * COMPARED))
+        shifted = builder.lshr(sizes, kind([shift] * COMPARED))
+        left = least(builder, builder.sub(self.count, index), integer(COMPARED))
+        inside = builder.lshr(integer(-1), builder.sub(integer(COMPARED), left))
+        alike = (
+            builder.icmp_unsigned("==", shifted, spread_over(builder, self._narrow(word), kind))
+            for word in words
+        )
+        return [builder.and_(builder.bitcast(one, INT64), inside) for one in alike]
 
     def _magnitudes(self, index: Value) -> Value:
         """The bits of |x| of the vector at an index."""
@@ -129,5 +137,7 @@ class ChunkCode:
         return self.builder.and_(bits, splat((1 << (self.integer.width - 1)) - 1, self.integer))
 
     def _spread(self, word: Value) -> Value:
-        narrow = word if self.integer == INT64 else self.builder.trunc(word, self.integer)
-        return spread(self.builder, narrow)
+        return spread(self.builder, self._narrow(word))
+
+    def _narrow(self, word: Value) -> Value:
+        return word if self.integer == INT64 else self.builder.trunc(word, self.integer)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llvmlite import ir
+
 from graphmerge.native.loops import at
 from graphmerge.native.types import (
     ELEMENT_TYPES,
     EXPONENT_BITS,
     INT1,
+    INT32,
+    VECTOR_ELEMENTS,
     among_first,
     any_set,
     bits_type,
@@ -18,8 +22,6 @@ from graphmerge.native.types import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from llvmlite import ir
 
     from graphmerge.native.registry import Value
     from graphmerge.spec import DType
@@ -52,6 +54,7 @@ class LoopBody:
         self._values: dict[int, Value] = {}
         self._seen: dict[int, Value] = {}
         self._failed: dict[int, Value] = {}
+        self._counts: dict[tuple[int, int], Value] = {}
 
     def begin(self, index: Value) -> None:
         """Begin the body, at a vector of the chunk."""
@@ -89,6 +92,19 @@ class LoopBody:
             self._failed[step] = self._outside(INT1(0))
         place = self._failed[step]
         self.builder.store(self.builder.or_(self.builder.load(place, typ=INT1), condition), place)
+
+    def count(self, step: int, column: int, which: Value) -> None:
+        """Count the elements where a truth value is set, for a column of an instruction's sums."""
+        builder = self.builder
+        place = self._counts[step, column] = self._outside(INT32(0))
+        bits = builder.bitcast(which, ir.IntType(VECTOR_ELEMENTS))
+        found = builder.zext(builder.ctpop(bits), INT32)
+        builder.store(builder.add(builder.load(place, typ=INT32), found), place)
+
+    def counts(self) -> Iterator[tuple[int, int, Value]]:
+        """After the loop: instructions, columns, and what was counted."""
+        for (step, column), place in self._counts.items():
+            yield step, column, self.builder.load(place, typ=INT32)
 
     def failures(self) -> Iterator[tuple[int, Value]]:
         """After the loop: instructions and whether they have failed."""

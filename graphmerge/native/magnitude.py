@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from graphmerge.native.chunk_code import COMPARED
 from graphmerge.native.loops import at, each_set_bit, integer, loop, variable
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
 from graphmerge.native.types import (
-    DOUBLE,
     INT1,
     INT32,
     INT64,
@@ -46,16 +46,13 @@ def count_digits(op: MagnitudeDigits | ShareDigits | DigitHistogram, code: Chunk
         with loop(code.builder, code.count) as index:
             count_in(code, code.builder.lshr(code.magnitude(index), integer(below)))
         return
-    with loop(code.builder, code.count, VECTOR_ELEMENTS) as start:
-        found = code.beginning_with(start, code.words, width + below)
-        with each_set_bit(code.builder, found) as place:
-            offset = code.builder.urem(place, integer(VECTOR_ELEMENTS))
-            bits = code.magnitude(code.builder.add(start, offset))
-            rest = code.builder.lshr(bits, integer(below))
-            digit = code.builder.and_(rest, integer((1 << width) - 1))
-            before = code.builder.udiv(place, integer(VECTOR_ELEMENTS))
-            histogram = code.builder.shl(before, integer(width))
-            count_in(code, code.builder.or_(histogram, digit))
+    with loop(code.builder, code.count, COMPARED) as start:
+        for number, found in enumerate(code.beginning_with(start, code.words, width + below)):
+            with each_set_bit(code.builder, found) as offset:
+                bits = code.magnitude(code.builder.add(start, offset))
+                rest = code.builder.lshr(bits, integer(below))
+                digit = code.builder.and_(rest, integer((1 << width) - 1))
+                count_in(code, code.builder.or_(integer(number << width), digit))
 
 
 def count_in(code: ChunkCode, digit: Value) -> None:
@@ -81,7 +78,7 @@ def _digits_of_model(op: DigitHistogram, statistics: Sequence[Statistic]) -> Arg
 def _count_ties(op: Op, code: VectorCode) -> None:
     """1 for each tie, into the block's sum."""
     is_tie = _equal(code, code.magnitude_bits(code.inputs[0]))
-    code.accumulate(0, code.only_inside(code.builder.uitofp(is_tie, vector_type(DOUBLE))))
+    code.add_count(0, code.builder.and_(is_tie, code.inside))
 
 
 def _bits_of_cutoff(op: TieCutoff, statistics: Sequence[Statistic]) -> Arguments:

@@ -8,7 +8,7 @@ from llvmlite import ir
 
 from graphmerge.native.loops import at, each_set_bit, integer, loop
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
-from graphmerge.native.types import INT8, INT32, INT64
+from graphmerge.native.types import INT8, INT64, spread_over
 from graphmerge.ops.masks import INCREMENT, MIXING, WORD_ELEMENTS, mask_parameters
 from graphmerge.ops.sparsify import RandomDrop
 
@@ -78,13 +78,6 @@ def _output(builder: ir.IRBuilder, state: Value) -> Value:
     for shift, factor in MIXING:
         z = builder.mul(builder.xor(z, builder.lshr(z, constant(shift))), constant(factor))
     return builder.xor(z, builder.lshr(z, constant(31)))
-
-
-def spread_over(builder: ir.IRBuilder, scalar: Value, kind: ir.VectorType) -> Value:
-    """A scalar in every element of a vector."""
-    empty = ir.Constant(kind, ir.Undefined)
-    first = builder.insert_element(empty, scalar, INT32(0))
-    return builder.shuffle_vector(first, empty, ir.VectorType(INT32, kind.count)(None))
 
 
 def _random_drop(op: RandomDrop, code: VectorCode) -> Value:

@@ -8,7 +8,6 @@ from llvmlite import ir
 
 from graphmerge.frozen_classes import frozen
 from graphmerge.native.loops import at, integer, least, load_element, loop, variable
-from graphmerge.native.random_drop import spread_over
 from graphmerge.native.sorting import emit_sort, magnitude_of, reduced
 from graphmerge.native.types import (
     INT1,
@@ -18,9 +17,9 @@ from graphmerge.native.types import (
     VECTOR_ELEMENTS,
     among_first,
     any_set,
-    lane_numbers,
     splat,
     spread,
+    spread_over,
     vector_type,
 )
 
@@ -108,10 +107,10 @@ def _in_bucket(module: ir.Module) -> ir.Function:
     with loop(builder, builder.sub(end, first), VECTOR_ELEMENTS) as offset:
         index = builder.add(first, offset)
         found = builder.load(at(builder, keys, index, INT32), align=4, typ=_NARROW)
-        is_before = _among(builder, builder.sub(position, index))
+        is_before = among_first(builder, builder.sub(position, index))
         limit = builder.sub(own, builder.sext(is_before, _NARROW))
         smaller = builder.icmp_signed("<", found, limit)
-        inside = _among(builder, builder.sub(end, index))
+        inside = among_first(builder, builder.sub(end, index))
         _count(builder, sums, builder.and_(smaller, inside))
     count = reduced(builder, "add", builder.load(sums, typ=_NARROW))
     builder.ret(builder.add(first, builder.zext(count, INT64)))
@@ -140,8 +139,3 @@ def _count(builder: ir.IRBuilder, sums: Value, which: Value) -> None:
     """Add 1 to the sums of lanes where a truth value is set."""
     ones = builder.sext(which, _NARROW)
     builder.store(builder.sub(builder.load(sums, typ=_NARROW), ones), sums)
-
-
-def _among(builder: ir.IRBuilder, count: Value) -> Value:
-    """Which elements of a vector are among the first `count`, which may be negative."""
-    return builder.icmp_signed("<", lane_numbers(), spread(builder, count))

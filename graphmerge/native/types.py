@@ -69,6 +69,13 @@ def spread(builder: ir.IRBuilder, scalar: Value) -> Value:
     return builder.shuffle_vector(first, empty, zeros)
 
 
+def spread_over(builder: ir.IRBuilder, scalar: Value, kind: ir.VectorType) -> Value:
+    """A scalar in every element of a vector."""
+    empty = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(empty, scalar, INT32(0))
+    return builder.shuffle_vector(first, empty, ir.VectorType(INT32, kind.count)(None))
+
+
 def convert(builder: ir.IRBuilder, value: Value, source: DType, target: DType) -> Value:
     """A vector in another dtype, rounded once to nearest even.
 

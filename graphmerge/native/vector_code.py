@@ -57,6 +57,8 @@ class VectorCode:
     """Memory of an integer that lasts from chunk to chunk, zero before a tile's first."""
     spread: Sequence[Value]
     """The instruction's arrays of a number per element of the chunk."""
+    add_count: Callable[[int, Value], None]
+    """Adds the number of elements where a truth value is set to a column of the sums."""
     fail: Callable[[Value], None]
     """Reports the instruction as failed where a truth value is set."""
 
