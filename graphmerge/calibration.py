@@ -41,7 +41,7 @@ def assumed(executor: Executor) -> Reserved:
 def _cached(executor: Executor) -> Reserved | None:
     """What was measured in this environment before; None if nothing was."""
     try:
-        content = json.loads(_cache_file(executor).read_text())
+        content = json.loads(_file_of(executor).read_text())
         return Reserved(int(content["base_bytes"]), int(content["worker_bytes"]), calibrated=True)
     except (OSError, ValueError, KeyError):
         return None
@@ -84,15 +84,19 @@ def _peak_of_process(executor: Executor, *, workers: int) -> int:
 def _remember(executor: Executor, reserved: Reserved) -> None:
     """Write the cache; a cache that cannot be written is measured again next time."""
     content = {"base_bytes": reserved.base_bytes, "worker_bytes": reserved.worker_bytes}
-    keep(_cache_file(executor), json.dumps(content).encode())
+    keep(_file_of(executor), json.dumps(content).encode())
 
 
-def _cache_file(executor: Executor) -> Path:
-    """One file per executor, interpreter, machine and versions of packages."""
+def _file_of(executor: Executor) -> Path:
+    return cache_file(f"reserved-{executor.value}")
+
+
+def cache_file(kind: str) -> Path:
+    """One file for what is measured, per interpreter, machine and versions of packages."""
     packages = [f"{name}=={installed_version(name)}" for name in _PACKAGES]
     system = os.uname()
     libc = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else ""
     machine = [system.sysname, system.release, system.machine, libc or ""]
     identity = [sys.version, sys.prefix, *machine, *packages]
     digest = xxhash.xxh3_64_hexdigest("\0".join(identity).encode())
-    return cache_folder() / f"reserved-{executor.value}-{digest}.json"
+    return cache_folder() / f"{kind}-{digest}.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 from contextlib import suppress
@@ -62,6 +63,13 @@ def keep(file: Path, content: bytes) -> None:
 def default_workers() -> int:
     """One worker per core that this process may use, at most eight."""
     return min(len(os.sched_getaffinity(0)), 8)
+
+
+def return_freed_memory() -> None:
+    """Return to the kernel what the C library keeps of freed memory; only glibc does that."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def auto_budget_bytes() -> int:

@@ -39,7 +39,7 @@ from graphmerge.schedule.report import input_reports
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from graphmerge.schedule.plan import Plan, Request
+    from graphmerge.schedule.plan import Plan, Request, ReservedFor
     from graphmerge.schedule.report_values import InputReport
 
 __all__ = [
@@ -59,20 +59,27 @@ DEFAULT_SHARD_BYTES = 5 * 10**9
 
 
 @paused_collection()
-def make_plan(compiled: Compiled, request: Request, *, calibrate: bool) -> Plan:
+def make_plan(
+    compiled: Compiled,
+    request: Request,
+    *,
+    calibrate: bool,
+    reserved_for: ReservedFor | None = None,
+) -> Plan:
     """The plan of a compiled recipe.
 
     Args:
         compiled: From `compile_recipe`.
         request: What the plan may take.
         calibrate: Measure this environment if that was never done; otherwise a default serves.
+        reserved_for: What the process takes; None is one that does nothing else.
 
     Raises:
         MachineError: calibration failed.
     """
-    reserved_for = calibration.calibrated if calibrate else calibration.assumed
+    alone = calibration.calibrated if calibrate else calibration.assumed
     loaded = frozenset({Executor.TORCH} if plugins_loaded_torch() else ())
-    return schedule(compiled.build.graph, request, reserved_for, loaded=loaded)
+    return schedule(compiled.build.graph, request, reserved_for or alone, loaded=loaded)
 
 
 def download(

@@ -7,11 +7,21 @@ from pathlib import Path
 from graphmerge.errors import MachineError
 
 _STATUS = Path("/proc/self/status")
+_CLEAR_REFS, _RESET_PEAK = Path("/proc/self/clear_refs"), "5"
 
 
 def measured_peak_bytes() -> int:
     """High-water mark of the resident set of this process. Raises MachineError outside Linux."""
     return _field("VmHWM")
+
+
+def begin_new_peak() -> bool:
+    """Have the high-water mark start from what is resident now; False where Linux forbids it."""
+    try:
+        _CLEAR_REFS.write_text(_RESET_PEAK)
+    except OSError:
+        return False
+    return True
 
 
 def resident_bytes() -> int:

@@ -206,9 +206,9 @@ class Expression:
         """How it would be computed, and the memory that takes; reads no weights.
 
         Args:
-            memory_budget: Most resident memory of a process that does nothing else: bytes, a size
-                such as "2GiB", or "auto" for 80% of what is free. What the calling program holds
-                beside, such as arrays, or torch where it is imported, comes on top.
+            memory_budget: Most resident memory of the process, with all that the calling program
+                holds: bytes, a size such as "2GiB", or "auto" for what is held and 80% of what is
+                free. What is held is measured now.
             workers: Most worker threads; None takes one per core, at most 8.
             device: Where the arithmetic runs: `cpu`, `cuda` or `cuda:N`.
             seed: Seed of random masks.

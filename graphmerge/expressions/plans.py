@@ -11,6 +11,7 @@ from attrs import evolve
 
 from graphmerge.compilation import Compiled, compile_graph, with_chat_template
 from graphmerge.errors import GraphError, InputError, Problem, RecipeError
+from graphmerge.execution.peak import begin_new_peak, measured_peak_bytes
 from graphmerge.expressions.arguments import (
     as_flag,
     as_integer,
@@ -22,6 +23,7 @@ from graphmerge.expressions.arguments import (
 )
 from graphmerge.expressions.conversion import recipe_graph, stored_models
 from graphmerge.expressions.loading import as_expression
+from graphmerge.expressions.process import held_bytes, reserved_beside
 from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Graph
 from graphmerge.machine import MOST_WORKERS, auto_budget_bytes, check_device, default_workers
@@ -66,7 +68,7 @@ class MergePlan:
 
     @property
     def predicted_peak_bytes(self) -> int:
-        """The most resident memory that the process will have."""
+        """The most resident memory that the process will have, with what it held when planned."""
         return self._plan.memory.predicted_peak_bytes
 
     @property
@@ -134,6 +136,8 @@ class MergePlan:
             plan = evolve(plan, graph=evolve(plan.graph, warnings=told))
         plan.validate()
         check_output(compiled, folder, overwrite=options.overwrite)
+        if not begin_new_peak() and measured_peak_bytes() > plan.memory.predicted_peak_bytes:
+            _Warnings().warned("the measured peak will be that of the process before this run")
         return run(compiled, plan, folder, options, _Warnings())
 
 
@@ -163,14 +167,19 @@ def plan_of(
         wanted = f"an integer from 1 to {MOST_WORKERS}"
         raise InputError(Problem("not a number of workers", "workers", show(workers), wanted))
     compiled = _compiled(value, seed)
-    request = Request(_budget_bytes(memory_budget), most, device)
-    return MergePlan(compiled, make_plan(compiled, request, calibrate=True))
+    held = held_bytes()
+    request = Request(_budget_bytes(memory_budget, held), most, device)
+    reserved_for = reserved_beside(held)
+    return MergePlan(
+        compiled, make_plan(compiled, request, calibrate=True, reserved_for=reserved_for)
+    )
 
 
-def _budget_bytes(memory_budget: object) -> int:
+def _budget_bytes(memory_budget: object, held: int) -> int:
+    """The bound of a process that holds so many bytes already; `auto` takes of what is free."""
     size = plain(memory_budget)
     if isinstance(size, str) and size == "auto":
-        return auto_budget_bytes()
+        return held + auto_budget_bytes()
     if isinstance(size, str) or is_number(size):
         with suppress(InputError):
             return parse_bytes(size)

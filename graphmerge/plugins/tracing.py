@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from contextlib import contextmanager
 from functools import lru_cache
@@ -12,6 +11,7 @@ from attrs import evolve
 
 from graphmerge.errors import RecipeError
 from graphmerge.graph import Access, Workspace
+from graphmerge.machine import return_freed_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,13 +122,10 @@ def _trial() -> Iterator[None]:
     """Let collections look at new objects only, and give back the memory of what was freed.
 
     The graph of a large model has many objects; and a run would have that memory beside its own.
-    Other C libraries than glibc have no malloc_trim.
     """
     gc.freeze()
     try:
         yield
     finally:
         gc.unfreeze()
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+        return_freed_memory()
