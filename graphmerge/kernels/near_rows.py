@@ -15,6 +15,7 @@ from graphmerge.ops.near_rows import (
     EXP_COEFFICIENTS,
     EXPONENT_SHIFT,
     LARGEST,
+    LEAST,
     LN2_HIGH,
     LN2_LOW,
     LOG2_E,
@@ -49,12 +50,15 @@ def near_divergences(
     with_change = _sums(np.multiply(power, change, out=value))
     tuned = whole + with_change
     ratio = 2.0 * (tuned / whole)
-    change -= _column(with_change / whole)
+    mean = with_change / whole
+    change -= _column(mean)
     change *= power
     power *= _column(ratio)
     power += _column(TWICE_FLOOR * tuned)
     total = _sums(_terms(change, power, value, other))
-    return total / tuned * (ratio.astype(np.float32) / ratio), is_near
+    found = total / tuned * (ratio.astype(np.float32) / ratio)
+    found[found < LEAST * (mean * mean)] = 0.0
+    return found, is_near
 
 
 def _exp(x: Singles, out: Singles, whole: Singles, value: Singles, rest: Singles) -> None:

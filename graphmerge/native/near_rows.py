@@ -36,6 +36,7 @@ from graphmerge.ops.near_rows import (
     EXP_COEFFICIENTS,
     EXPONENT_SHIFT,
     LARGEST,
+    LEAST,
     LN2_HIGH,
     LN2_LOW,
     LOG2_E,
@@ -120,8 +121,8 @@ class _NearRow:
         tuned = builder.fadd(whole, with_change)
         ratio = builder.fmul(DOUBLE(2.0), builder.fdiv(tuned, whole))
         floor = builder.fmul(DOUBLE(TWICE_FLOOR), tuned)
-        numbers = (ratio, floor, builder.fdiv(with_change, whole))
-        rounded = [builder.fptrunc(number, FLOAT) for number in numbers]
+        mean = builder.fdiv(with_change, whole)
+        rounded = [builder.fptrunc(number, FLOAT) for number in (ratio, floor, mean)]
         spreads = [spread(builder, number) for number in rounded]
         lanes = [variable(builder, _DOUBLES(None))]
         with (
@@ -136,7 +137,10 @@ class _NearRow:
             self._add(sums[0], self._term(power, change, *spreads))
         total = folded(builder, builder.load(lanes[0], typ=_DOUBLES))
         undone = builder.fdiv(builder.fpext(rounded[0], DOUBLE), ratio)
-        return builder.fmul(builder.fdiv(total, tuned), undone)
+        found = builder.fmul(builder.fdiv(total, tuned), undone)
+        least = builder.fmul(DOUBLE(LEAST), builder.fmul(mean, mean))
+        is_noise = builder.fcmp_ordered("<", found, least)
+        return builder.select(is_noise, DOUBLE(0.0), found)
 
     @contextmanager
     def _segments(

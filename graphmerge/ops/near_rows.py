@@ -19,11 +19,12 @@ is fused with another:
 Polynomials go by Horner's rule. Sums (of Q, of Q g and of the terms) are those of the lanes of
 `graphmerge.ops.importance`: in float32 over SEGMENT_ELEMENTS entries of a row, then in float64 over
 segments. In float64, then rounded to float32: ratio = 2 (R / S), floor = TWICE_FLOOR R,
-mean = T / S. The divergence is (sum of terms / R) (ratio rounded / ratio), in float64.
+mean = T / S. The divergence is (sum of terms / R) (ratio rounded / ratio), in float64, and 0 below
+LEAST (T / S)^2: that is what rounding leaves where all d are the same, as in rows of one entry.
 
 Rows are near if |y| <= LARGEST and |d| <= CHANGE everywhere, which those of a model and its
 fine-tune nearly always are. Errors of terms are random, and one in T has no effect to first order.
-With D the divergence and e = 2e-7 times the largest |d|, that of D is below
+With D the divergence and e = 2.5e-7 times the largest |d|, that of D is below
 
     4e-7 D + e sqrt(2 D) + e e,
 
@@ -37,6 +38,8 @@ LARGEST = 32.0
 """Of an entry: with it, e^y needs no common factor."""
 CHANGE = 0.125
 """Of a difference."""
+LEAST = 2.0**-44
+"""Of a divergence, over the square of the mean change."""
 SEGMENT_ELEMENTS = 256
 """Changing it changes results in the last bit."""
 TWICE_FLOOR = 2e-8
