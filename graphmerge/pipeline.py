@@ -34,13 +34,13 @@ from graphmerge.output import (
 from graphmerge.plugins.discovery import plugins_loaded_torch
 from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.executors import Executor
-from graphmerge.schedule.report import input_reports
+from graphmerge.schedule.input_reports import input_reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from graphmerge.schedule.input_reports import InputReport
     from graphmerge.schedule.plan import Plan, Request, ReservedFor
-    from graphmerge.schedule.report_values import InputReport
 
 __all__ = [
     "Compiled",

@@ -25,7 +25,7 @@ from graphmerge.pipeline import run as run_plan
 from graphmerge.places import HubUse
 from graphmerge.reporting.wording import counted, shard_count
 from graphmerge.schedule.executors import Kernels
-from graphmerge.schedule.report import input_reports
+from graphmerge.schedule.input_reports import input_reports
 from graphmerge.units import format_bytes
 
 if TYPE_CHECKING:

@@ -17,24 +17,9 @@ from graphmerge.schedule.made_late import MadeLate
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from graphmerge.schedule.input_reports import InputReport
     from graphmerge.schedule.order import Member
     from graphmerge.schedule.simulate import Timeline
-
-
-@frozen
-class InputReport:
-    """What is read of one model."""
-
-    model: str
-    """The model as the recipe refers to it."""
-    files: tuple[str, ...]
-    """Its files that are read."""
-    tensors: int
-    """Stored tensors that are read."""
-    read_bytes: int
-    """Bytes that are read; a tensor that is read twice counts twice."""
-    dtypes: tuple[str, ...]
-    """Stored dtypes, as safetensors names them."""
 
 
 @frozen

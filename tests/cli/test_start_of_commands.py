@@ -60,6 +60,7 @@ def test_a_merge_loads_its_own_method_and_what_that_needs(folder):
         ("ops", {"consensus", "sparsify"}, {"matrix_rules", "competition", "variance"}),
         ("native", {"consensus", "magnitude"}, {"competition", "variance"}),
         ("statistics", {"magnitude", "sums"}, {"competition", "karcher", "whole_model"}),
+        ("schedule", {"input_reports"}, {"report", "report_values", "simulate"}),
     ):
         assert {f"graphmerge.{part}.{name}" for name in used} <= found
         assert not {f"graphmerge.{part}.{name}" for name in not_used} & found
