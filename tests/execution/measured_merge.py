@@ -6,6 +6,7 @@ beside what the op declares.
 
 import atexit
 import sys
+from importlib import import_module
 
 import numpy as np
 from attrs import evolve
@@ -33,11 +34,10 @@ def waste_in_torch(waste):
 
 
 def waste_in_native_code(waste):
-    from graphmerge.native import (
-        chunk,  # noqa: F401 - registers native code
-        registry,
-    )
+    from graphmerge.native import registry
 
+    for module in registry._MODULES:
+        import_module(f"graphmerge.native.{module}")
     for op, code in registry._LOWERINGS.items():
         registry._LOWERINGS[op] = evolve(code, arguments=wasteful(code.arguments, waste))
 
