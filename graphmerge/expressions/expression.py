@@ -20,6 +20,7 @@ from graphmerge.methods.registry import find_operation
 from graphmerge.plugins.discovery import require_method_of
 from graphmerge.recipe.cursor import in_one_line, show
 from graphmerge.recipe.parse import dtype_named
+from graphmerge.recipe.suggestions import suggest
 from graphmerge.recipe.values import (
     Conditional,
     Entry,
@@ -89,7 +90,7 @@ class Expression:
         """
         found = self._model.find(as_text(tensor, "tensor of spec"))
         if found is None:
-            raise GraphError(Problem(f"no tensor {tensor}", repr(self)))
+            raise no_tensor(tensor, self)
         return found.pattern.root.spec.with_dtype(found.stored)
 
     @property
@@ -309,6 +310,12 @@ def _operation_recipe(
     sources = tuple(Source(placeholder(index), None, values) for index, values in enumerate(given))
     module = Module(None, (Slice(sources),), is_whole_model=True)
     return Recipe(kind, (module,), parameters=parameters, is_operation=True)
+
+
+def no_tensor(name: str, value: Expression) -> GraphError:
+    """What is said of a tensor that an expression has not."""
+    hint = suggest(name, value.tensor_names)
+    return GraphError(Problem(f"no tensor {name}", repr(value), hint=hint))
 
 
 def _check_operand(value: object, operator: str, text: str) -> None:

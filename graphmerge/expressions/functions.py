@@ -84,7 +84,8 @@ def sign_consensus(
     """
     inputs = as_expressions(deltas, "deltas of sign_consensus")
     given = _weights(inputs, weights, "weights of sign_consensus")
-    text = f"sign_consensus({inputs!r}, weights={shown_parameter(given)})"
+    told = "" if normalize is True else f", normalize={shown_parameter(normalize)}"
+    text = f"sign_consensus({inputs!r}, weights={shown_parameter(given)}{told})"
     _check_weights(inputs, given, text)
     return weighted("sign-consensus", inputs, given, text, normalize=normalize)
 
@@ -107,7 +108,8 @@ def weighted_sum(
     """
     inputs = as_expressions(values, "values of weighted_sum")
     given = _weights(inputs, weights, "weights of weighted_sum")
-    text = f"weighted_sum({inputs!r}, weights={shown_parameter(given)})"
+    told = "" if normalize is False else f", normalize={shown_parameter(normalize)}"
+    text = f"weighted_sum({inputs!r}, weights={shown_parameter(given)}{told})"
     _check_weights(inputs, given, text)
     return weighted("weighted-sum", inputs, given, text, normalize=normalize)
 

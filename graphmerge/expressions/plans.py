@@ -22,8 +22,9 @@ from graphmerge.expressions.arguments import (
     wrong_argument,
 )
 from graphmerge.expressions.conversion import recipe_graph, stored_models
+from graphmerge.expressions.expression import no_tensor
 from graphmerge.expressions.loading import as_expression
-from graphmerge.expressions.process import held_bytes, reserved_beside
+from graphmerge.expressions.process import held_bytes, others_bytes, reserved_beside
 from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Graph
 from graphmerge.machine import MOST_WORKERS, auto_budget_bytes, check_device, default_workers
@@ -41,7 +42,7 @@ from graphmerge.reporting.plan_text import plan_lines
 from graphmerge.reporting.wording import shard_count
 from graphmerge.schedule.plan import Request
 from graphmerge.schedule.report import report
-from graphmerge.units import parse_bytes
+from graphmerge.units import MIB, format_bytes, parse_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,12 +60,18 @@ if TYPE_CHECKING:
     from graphmerge.schedule.report_values import PlanReport
 
 
+_WORTH_A_NOTE_BYTES = 64 * MIB
+"""Less than that is held by any interpreter with a few modules more."""
+
+
 @frozen(eq=False)
 class MergePlan:
     """How an expression would be computed; `print` it, or pass it to `save`."""
 
     _compiled: Compiled
     _plan: Plan
+    _others_bytes: int
+    """What the process held beside graphmerge when the plan was made."""
 
     @property
     def predicted_peak_bytes(self) -> int:
@@ -93,7 +100,12 @@ class MergePlan:
 
     def report(self) -> PlanReport:
         """Everything that `graphmerge plan` prints, as values."""
-        return report(self._plan, shards=shard_count(self._plan, DEFAULT_SHARD_BYTES))
+        made = report(self._plan, shards=shard_count(self._plan, DEFAULT_SHARD_BYTES))
+        if self._others_bytes < _WORTH_A_NOTE_BYTES:
+            return made
+        held = format_bytes(self._others_bytes)
+        note = f"{held} of what is reserved are held by this process already, beside graphmerge"
+        return evolve(made, notes=(*made.notes, note))
 
     def __str__(self) -> str:
         lines = plan_lines(self._compiled, self.report(), verbose=False)
@@ -169,10 +181,8 @@ def plan_of(
     compiled = _compiled(value, seed)
     held = held_bytes()
     request = Request(_budget_bytes(memory_budget, held), most, device)
-    reserved_for = reserved_beside(held)
-    return MergePlan(
-        compiled, make_plan(compiled, request, calibrate=True, reserved_for=reserved_for)
-    )
+    plan = make_plan(compiled, request, calibrate=True, reserved_for=reserved_beside(held))
+    return MergePlan(compiled, plan, others_bytes(held))
 
 
 def _budget_bytes(memory_budget: object, held: int) -> int:
@@ -211,7 +221,7 @@ def single_tensor(value: Expression, name: str, *, seed: int) -> torch.Tensor:
     graph = compiled.build.graph
     outputs = tuple(output for output in graph.outputs if output.name == name)
     if not outputs:
-        raise GraphError(Problem(f"no tensor {name}", repr(value)))
+        raise no_tensor(name, value)
     alone = evolve(compiled, build=evolve(compiled.build, graph=Graph(outputs)))
     request = Request(auto_budget_bytes(), default_workers())
     plan = make_plan(alone, request, calibrate=False)

@@ -53,10 +53,15 @@ def reserved_beside(held: int) -> ReservedFor:
     def reserved(executor: Executor) -> Reserved:
         known = calibrated(executor)
         has_torch = executor is Executor.TORCH and "torch" in sys.modules
-        others = max(held - _loaded_bytes(with_torch=has_torch), 0)
+        others = others_bytes(held, with_torch=has_torch)
         return evolve(known, base_bytes=known.base_bytes + others)
 
     return reserved
+
+
+def others_bytes(held: int, *, with_torch: bool = False) -> int:
+    """What a process holds of so many bytes beside graphmerge's libraries, or them and torch."""
+    return max(held - _loaded_bytes(with_torch=with_torch), 0)
 
 
 def _loaded_bytes(*, with_torch: bool) -> int:

@@ -181,6 +181,15 @@ def test_expressions_are_values(models):
         delta.note = "x"
 
 
+def test_an_expression_shows_whether_it_is_normalised(models):
+    base, math, code = models
+    deltas = [math - base, code - base]
+    elect, add = gm.sign_consensus, gm.weighted_sum
+    shown = [repr(function(deltas, normalize=flag)) for function in (elect, add) for flag in (0, 1)]
+    assert len(set(shown)) == 4
+    assert "normalize" not in repr(elect(deltas)) + repr(add(deltas))
+
+
 def test_long_expressions_stay_short_to_read(models):
     base, math, _ = models
     average = base
@@ -704,7 +713,7 @@ SHOWN = {
     "weights that cancel": (
         lambda base, math, code: gm.weighted_sum([math, code], weights=[1, -1], normalize=True),
         gm.GraphError,
-        r"weights sum to zero.*, in weighted_sum\(\[math, code\], weights=\[1\.0, -1\.0\]\)",
+        r"weights sum to zero.*, in weighted_sum\(\[math, code\], weights=\[1\.0, -1\.0\], norm",
     ),
     "nothing to add up": (
         lambda base, math, code: gm.weighted_sum([]),
@@ -775,6 +784,11 @@ SHOWN = {
         lambda base, math, code: (base + (math - base)).tensor("norm"),
         gm.GraphError,
         r"no tensor norm @ base \+ math - base",
+    ),
+    "part of a tensor's name": (
+        lambda base, math, code: base.tensor("model.norm"),
+        gm.GraphError,
+        r"no tensor model\.norm @ base \(did you mean 'model\.norm\.weight'\?\)",
     ),
     "no checkpoint": (
         lambda *_: gm.load("bsae"),

@@ -80,6 +80,14 @@ def test_auto_allows_what_the_process_holds_beside_what_is_free(folder, monkeypa
     assert plan.budget_bytes == HELD + 100 * MIB
 
 
+def test_a_plan_says_what_is_held_where_that_is_much(folder, monkeypatch):
+    halved = gm.load("base") / 2
+    for held, is_told in ((40 * MIB, False), (2 * HELD, True)):
+        monkeypatch.setattr(plans, "held_bytes", lambda held=held: held)
+        plan = halved.plan(memory_budget="4GiB")
+        assert ("are held by this process already" in str(plan)) is is_told
+
+
 def test_the_least_budget_of_one_plan_is_enough_for_the_next(folder):
     merged = gm.load("base") / 2
     merged.plan(memory_budget="4GiB")  # loads what plans need
