@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from graphmerge.errors import MachineError, Problem
-from graphmerge.installed import installed_version
-from graphmerge.machine import cache_folder, keep
+from graphmerge.machine import cache_folder, installed_version, keep
 from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.plan import Reserved
 from graphmerge.units import MIB

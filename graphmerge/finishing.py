@@ -13,8 +13,7 @@ from graphmerge.checkpoint.values import component_of
 from graphmerge.checkpoint.vocabulary import find_embeddings, stored_head, untied, vocabulary_rows
 from graphmerge.describing import card_of
 from graphmerge.frozen_classes import frozen
-from graphmerge.installed import installed_version
-from graphmerge.machine import installed_versions
+from graphmerge.machine import installed_version, installed_versions
 from graphmerge.output import (
     Manifest,
     ShardLayout,

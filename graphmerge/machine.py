@@ -6,11 +6,12 @@ import ctypes
 import os
 import re
 from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
 
 from graphmerge.errors import InputError, Problem
-from graphmerge.installed import installed_version
 from graphmerge.units import GIB
 
 AUTO_BUDGET_SHARE = 0.8
@@ -33,6 +34,15 @@ def check_device(device: str, where: str) -> None:
     """
     if not _DEVICE.fullmatch(device):
         raise InputError(Problem("unknown device", where, device, "cpu, cuda or cuda:N"))
+
+
+@cache
+def installed_version(package: str) -> str:
+    """The version of a package; `none` where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
 
 
 def installed_versions() -> dict[str, str]:

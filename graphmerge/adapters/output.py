@@ -25,8 +25,7 @@ from graphmerge.execution.peak import measured_peak_bytes
 from graphmerge.execution.stored_bytes import pieces
 from graphmerge.execution.stored_values import all_finite
 from graphmerge.frozen_classes import frozen
-from graphmerge.installed import installed_version
-from graphmerge.machine import installed_versions
+from graphmerge.machine import installed_version, installed_versions
 from graphmerge.output import (
     CheckpointSink,
     Manifest,

@@ -8,6 +8,7 @@ import os
 import sys
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,7 +19,6 @@ from graphmerge.cli.say import SayingHandler, say
 from graphmerge.cli.streams import prepare_streams, write_nowhere
 from graphmerge.collection import paused_collection
 from graphmerge.errors import GraphmergeError, shortened
-from graphmerge.installed import installed_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +114,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        say(f"graphmerge {installed_version('graphmerge')}")
+        say(f"graphmerge {version('graphmerge')}")
         raise typer.Exit
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections import defaultdict
+from importlib.metadata import EntryPoint, entry_points
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,11 @@ from attrs import evolve
 
 from graphmerge.errors import GraphmergeError, Problem, RecipeError
 from graphmerge.frozen_classes import frozen
-from graphmerge.installed import entry_points
 from graphmerge.methods.registry import BUILT_IN, METHODS, find_method, find_operation
 from graphmerge.ops.custom import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from importlib.metadata import EntryPoint
     from pathlib import Path
 
     from graphmerge.methods.base import Method
@@ -160,7 +159,7 @@ def installed_methods() -> tuple[PluginReport, ...]:
 def points_by_name(group: str) -> dict[str, list[EntryPoint]]:
     """What installed packages bring in an entry point group, by name."""
     found: dict[str, list[EntryPoint]] = defaultdict(list)
-    for point in entry_points(group):
+    for point in entry_points(group=group):
         if point not in found[point.name]:
             found[point.name].append(point)
     return dict(found)
