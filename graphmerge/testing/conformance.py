@@ -115,7 +115,7 @@ def check_memory(
     parameters: Mapping[str, Any] | None = None,
     with_base: bool = False,
     models: int = 3,
-    least_share: float = 0.85,
+    least_share: float = 0.8,
 ) -> None:
     """Check, in a process of its own, that a merge takes the memory that its plan predicts.
 
@@ -125,7 +125,8 @@ def check_memory(
         parameters: Parameters of the recipe.
         with_base: Whether the first model is the base.
         models: How many models are merged, the base included.
-        least_share: How much of the prediction must really be taken.
+        least_share: How much of the prediction must really be taken. A merge by one method loads
+            less than what is reserved for any, some 20 MiB of the 170 that are predicted here.
 
     Raises:
         AssertionError: the run fails, or takes more than predicted, or much less.
