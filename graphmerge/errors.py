@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 @frozen
@@ -44,6 +44,12 @@ def shortened(problems: Iterable[Problem], *, most: int) -> list[Problem]:
     left = len(every) - most
     more = [Problem(f"{left} more problem{'s' if left > 1 else ''}")] if left > 0 else []
     return [*every[:most], *more]
+
+
+def some(names: Sequence[str], *, most: int = 3) -> str:
+    """The first names, at most so many, and how many there are beside."""
+    left = len(names) - most
+    return ", ".join(names[:most]) + (f" and {left} more" if left > 0 else "")
 
 
 class GraphmergeError(ValueError):

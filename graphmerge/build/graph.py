@@ -15,8 +15,8 @@ from graphmerge.build.filters import idle_filters
 from graphmerge.build.integers import rounded_integers
 from graphmerge.build.lift import NO_SUCH_TENSOR, Lifted, common_kind, lift
 from graphmerge.build.vocabularies import align
-from graphmerge.build.wording import some
-from graphmerge.errors import InputError, Problem, RecipeError
+from graphmerge.build.wording import they_are
+from graphmerge.errors import InputError, Problem, RecipeError, some
 from graphmerge.frozen_classes import frozen
 from graphmerge.graph import (
     Graph,
@@ -239,7 +239,7 @@ def _without_place(omissions: Iterable[Omission]) -> Iterator[str]:
         if omission.reason == NO_SUCH_TENSOR:
             names.setdefault(omission.model, []).append(omission.name)
     for model, own in names.items():
-        count = "1 tensor is" if len(own) == 1 else f"{len(own)} tensors are"
+        count = they_are(own, "tensor")
         yield f"{model}: {count} left out, as {NO_SUCH_TENSOR}: {some(own)}"
 
 

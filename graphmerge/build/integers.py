@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.build.wording import some
+from graphmerge.build.wording import they_are
+from graphmerge.errors import some
 from graphmerge.graph import postorder
 from graphmerge.ops.arithmetic import Cast
 from graphmerge.spec import DType
@@ -32,7 +33,7 @@ def rounded_integers(tensors: Mapping[str, ModelTensor]) -> Iterator[str]:
         if dtype is not None:
             names.setdefault(dtype, []).append(name)
     for dtype, own in names.items():
-        count = "1 integer tensor is" if len(own) == 1 else f"{len(own)} integer tensors are"
+        count = they_are(own, "integer tensor")
         yield (
             f"{count} cast to {dtype.torch_name}, which has every integer up to "
             f"{2 ** _EXACT_BITS[dtype]:,} only: {some(own)} (with out_dtype in place of dtype "

@@ -1,17 +1,13 @@
-"""How messages about a build name tensors."""
+"""How messages about a build count tensors."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-SHOWN_NAMES = 3
-"""Names that a message shows of many."""
+    from collections.abc import Sized
 
 
-def some(names: Sequence[str]) -> str:
-    """The first few names, and how many there are beside."""
-    rest = len(names) - SHOWN_NAMES
-    return ", ".join(names[:SHOWN_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+def they_are(names: Sized, noun: str) -> str:
+    """`1 tensor is`, `3 tensors are`."""
+    return f"1 {noun} is" if len(names) == 1 else f"{len(names)} {noun}s are"

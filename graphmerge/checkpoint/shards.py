@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from attrs import evolve
 
 from graphmerge.checkpoint.access import parse_json_object, read_bytes
-from graphmerge.errors import CheckpointError, Problem
+from graphmerge.errors import CheckpointError, Problem, some
 from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _find_torch(folder: Path, names: Sequence[str], files: Sequence[str]) -> Sha
     numbered = all(_TORCH_NUMBERED.fullmatch(name) for name in files)
     if len(files) > 1 and not numbered:
         what, hint = "several torch files", "name the file that is the model"
-        raise CheckpointError(Problem(what, str(folder), _listed(files), "one", hint))
+        raise CheckpointError(Problem(what, str(folder), some(files, most=10), "one", hint))
     _refuse_incomplete(folder, files)
     return Shards(tuple(folder / name for name in files), None)
 
@@ -227,10 +227,5 @@ def _refuse_incomplete(folder: Path, weights: Sequence[str]) -> None:
 
 def _nothing_found(folder: Path, names: Sequence[str]) -> Problem:
     return Problem(
-        "no safetensors or torch files", str(folder), _listed(names) or "an empty folder"
+        "no safetensors or torch files", str(folder), some(names, most=10) or "an empty folder"
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return ", ".join(names[:10]) + more

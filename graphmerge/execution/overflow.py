@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmerge.errors import CheckpointError, Problem
+from graphmerge.errors import CheckpointError, Problem, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from graphmerge.graph import Output
     from graphmerge.spec import DType
 
-_NAMED = 3
-"""So many are named; a weight that is too large by far spoils every tensor."""
 _HINT = "the arithmetic gives numbers that are too large: look at weights and other parameters"
 
 
@@ -44,7 +42,6 @@ class Overflows:
 
 
 def _problem(dtypes: Mapping[str, DType], names: Sequence[str]) -> Problem:
-    named = ", ".join(f"tensor {name} ({dtypes[name].value})" for name in names[:_NAMED])
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    where = some([f"tensor {name} ({dtypes[name].value})" for name in names])
     what = "the output has NaN or infinity where no input has"
-    return Problem(what, named + more, hint=_HINT)
+    return Problem(what, where, hint=_HINT)

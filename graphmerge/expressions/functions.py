@@ -83,11 +83,7 @@ def sign_consensus(
         GraphError: one of them is no task vector, or there is not one weight for each.
     """
     inputs = as_expressions(deltas, "deltas of sign_consensus")
-    given = _weights(inputs, weights, "weights of sign_consensus")
-    told = "" if normalize is True else f", normalize={shown_parameter(normalize)}"
-    text = f"sign_consensus({inputs!r}, weights={shown_parameter(given)}{told})"
-    _check_weights(inputs, given, text)
-    return weighted("sign-consensus", inputs, given, text, normalize=normalize)
+    return _weighted("sign-consensus", inputs, weights, normalize=normalize, usual=True)
 
 
 def weighted_sum(
@@ -107,11 +103,24 @@ def weighted_sum(
         GraphError: models and task vectors are mixed, or there is not one weight for each.
     """
     inputs = as_expressions(values, "values of weighted_sum")
-    given = _weights(inputs, weights, "weights of weighted_sum")
-    told = "" if normalize is False else f", normalize={shown_parameter(normalize)}"
-    text = f"weighted_sum({inputs!r}, weights={shown_parameter(given)}{told})"
+    return _weighted("weighted-sum", inputs, weights, normalize=normalize, usual=False)
+
+
+def _weighted(
+    kind: str,
+    inputs: Sequence[Expression],
+    weights: Iterable[Parameter] | None,
+    *,
+    normalize: bool,
+    usual: bool,
+) -> Expression:
+    """An operation of the function of its name; what is as usual is not shown."""
+    name = kind.replace("-", "_")
+    given = _weights(inputs, weights, f"weights of {name}")
+    told = "" if normalize is usual else f", normalize={shown_parameter(normalize)}"
+    text = f"{name}({inputs!r}, weights={shown_parameter(given)}{told})"
     _check_weights(inputs, given, text)
-    return weighted("weighted-sum", inputs, given, text, normalize=normalize)
+    return weighted(kind, inputs, given, text, normalize=normalize)
 
 
 def interpolate(first: Input, second: Input, t: Parameter) -> Expression:

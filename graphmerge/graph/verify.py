@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from graphmerge.errors import GraphError, Problem
+from graphmerge.errors import GraphError, Problem, some
 from graphmerge.graph.op import Space
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ def verify_graph(graph: Graph) -> None:
 
 def _no_weight(outputs: Sequence[Output]) -> Problem:
     """One problem for all: an operation on a model is the same in each of its tensors."""
-    first, more = outputs[0], len(outputs) - 1
+    first = outputs[0]
     return Problem(
         "an output must be a weight",
-        f"tensor {first.name}" + (f" and {more} more" if more else ""),
+        some([f"tensor {output.name}" for output in outputs], most=1),
         f"{first.node!r}, a {first.value.space.value}",
         hint="add the delta to a base",
     )

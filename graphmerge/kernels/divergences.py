@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -13,50 +13,55 @@ from graphmerge.kernels.near_rows import BUFFERS, near_divergences
 from graphmerge.ops.importance import FLOOR, GROUP_ELEMENTS, NUMPY_BUFFERS, ROW_LANES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from graphmerge.kernels.elementary import Doubles
+    from graphmerge.kernels.elementary import Doubles, Floats
     from graphmerge.kernels.near_rows import Singles
-
-    Rows: TypeAlias = "np.ndarray[Any, np.dtype[np.floating[Any]]]"
 
 assert max(EXP_BUFFERS, LOG_BUFFERS) + 2 == NUMPY_BUFFERS
 assert BUFFERS <= 2 * NUMPY_BUFFERS, "those of near rows are in float32"
 
 
-def divergences(first: Rows, second: Rows) -> Doubles:
+def divergences(first: Floats, second: Floats) -> Doubles:
     """KL of each row's softmax, both plus FLOOR. Shape (rows) of two of (rows, row)."""
-    rows, row = first.shape
-    step = max(1, GROUP_ELEMENTS // max(row, ROW_LANES))
-    buffers = np.empty((NUMPY_BUFFERS, min(step, rows), row))
-    found = np.empty(rows)
-    with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity give NaN
-        for begin in range(0, rows, step):
-            group = slice(begin, begin + step)
-            count = len(first[group])
-            p, q, *others = buffers[:, :count]
-            p[...], q[...] = first[group], second[group]
-            found[group] = _divergences(p, q, others)
-    return found
+    return _by_groups(_in_doubles, first, second)
 
 
 def single_divergences(first: Singles, second: Singles) -> Doubles:
     """The same of float32, in which rows near each other are computed."""
+    return _by_groups(_in_singles_where_near, first, second)
+
+
+def _by_groups(
+    of_group: Callable[[Floats, Floats, Doubles], Doubles], first: Floats, second: Floats
+) -> Doubles:
+    """Divergences of a few rows at a time, in the same buffers."""
     rows, row = first.shape
     step = max(1, GROUP_ELEMENTS // max(row, ROW_LANES))
     memory = np.empty((NUMPY_BUFFERS, min(step, rows), row))
     found = np.empty(rows)
-    with np.errstate(all="ignore"):  # of rows that are not near
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity give NaN
         for begin in range(0, rows, step):
-            a, b = first[begin : begin + step], second[begin : begin + step]
-            singles = memory.reshape(-1).view(np.float32)[: BUFFERS * a.size]
-            near, is_near = near_divergences(a, b, list(singles.reshape(BUFFERS, *a.shape)))
-            (far,) = np.nonzero(~is_near)
-            if far.size:
-                p, q, *others = memory[:, : far.size]
-                p[...], q[...] = a[far], b[far]
-                near[far] = _divergences(p, q, others)
-            found[begin : begin + step] = near
+            group = slice(begin, begin + step)
+            found[group] = of_group(first[group], second[group], memory)
+    return found
+
+
+def _in_doubles(first: Floats, second: Floats, memory: Doubles) -> Doubles:
+    p, q, *others = memory[:, : len(first)]
+    p[...], q[...] = first, second
+    return _divergences(p, q, others)
+
+
+def _in_singles_where_near(first: Singles, second: Singles, memory: Doubles) -> Doubles:
+    singles = memory.reshape(-1).view(np.float32)[: BUFFERS * first.size]
+    with np.errstate(all="ignore"):  # of rows that are not near
+        found, is_near = near_divergences(
+            first, second, list(singles.reshape(BUFFERS, *first.shape))
+        )
+    (far,) = np.nonzero(~is_near)
+    if far.size:
+        found[far] = _in_doubles(first[far], second[far], memory)
     return found
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Doubles: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
+Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.floating[Any]]]"
 Truths: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
 
 EXP_BUFFERS, LOG_BUFFERS = 3, 4
@@ -62,7 +63,7 @@ def _reduced(x: Doubles, vanishes: Truths, buffers: Sequence[Doubles]) -> tuple[
     x -= value
     rest *= LN2_LOW
     x -= rest
-    _polynomial(EXP_COEFFICIENTS, x, out=value)
+    polynomial(EXP_COEFFICIENTS, x, out=value)
     np.multiply(x, x, out=rest)
     value *= rest
     value += x
@@ -86,7 +87,7 @@ def log_of_ratio(a: Doubles, b: Doubles, buffers: Sequence[Doubles]) -> Doubles:
     value += a
     share /= value
     np.multiply(share, share, out=square)
-    _polynomial(LOG_COEFFICIENTS, square, out=value)
+    polynomial(LOG_COEFFICIENTS, square, out=value)
     value *= square
     share += share
     value *= share
@@ -98,7 +99,7 @@ def log_of_ratio(a: Doubles, b: Doubles, buffers: Sequence[Doubles]) -> Doubles:
     return value
 
 
-def _polynomial(coefficients: tuple[float, ...], x: Doubles, *, out: Doubles) -> None:
+def polynomial(coefficients: tuple[float, ...], x: Floats, *, out: Floats) -> None:
     """By Horner's rule, highest power first."""
     out.fill(coefficients[0])
     for coefficient in coefficients[1:]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from graphmerge.kernels.elementary import polynomial
 from graphmerge.kernels.lanes import folded
 from graphmerge.ops.importance import ROW_LANES
 from graphmerge.ops.near_rows import (
@@ -72,7 +73,7 @@ def _exp(x: Singles, out: Singles, whole: Singles, value: Singles, rest: Singles
     np.subtract(x, value, out=rest)
     whole *= LN2_LOW
     rest -= whole
-    _polynomial(EXP_COEFFICIENTS, rest, out=value)
+    polynomial(EXP_COEFFICIENTS, rest, out=value)
     value *= np.multiply(rest, rest, out=whole)
     value += rest
     value += 1.0
@@ -82,7 +83,7 @@ def _exp(x: Singles, out: Singles, whole: Singles, value: Singles, rest: Singles
 def _less_one(change: Singles, square: Singles, value: Singles) -> None:
     """e^d - 1 in the place of d."""
     np.multiply(change, change, out=square)
-    _polynomial(CHANGE_COEFFICIENTS, change, out=value)
+    polynomial(CHANGE_COEFFICIENTS, change, out=value)
     value *= square
     change += value
 
@@ -92,7 +93,7 @@ def _terms(change: Singles, share: Singles, square: Singles, value: Singles) -> 
     share += change
     np.divide(change, share, out=share)
     np.multiply(share, share, out=square)
-    _polynomial(LOG_COEFFICIENTS, square, out=value)
+    polynomial(LOG_COEFFICIENTS, square, out=value)
     square += share
     value *= square
     change *= share
@@ -123,14 +124,6 @@ def _last_segment(x: Singles) -> Singles:
     lanes: Singles = np.add.reduce(as_strided(x, (rows, count, ROW_LANES), strides), axis=1)
     lanes[:, :rest] += x[:, entries - rest :]
     return lanes
-
-
-def _polynomial(coefficients: tuple[float, ...], x: Singles, *, out: Singles) -> None:
-    """By Horner's rule, highest power first."""
-    out.fill(coefficients[0])
-    for coefficient in coefficients[1:]:
-        out *= x
-        out += coefficient
 
 
 def _column(numbers: Doubles) -> Singles:

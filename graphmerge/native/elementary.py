@@ -49,7 +49,7 @@ def _reduced(builder: ir.IRBuilder, x: Value) -> tuple[Value, Value]:
     whole = builder.fsub(shifted, _number(ROUNDING))
     rest = builder.fsub(x, builder.fmul(whole, _number(LN2_HIGH)))
     rest = builder.fsub(rest, builder.fmul(whole, _number(LN2_LOW)))
-    value = _polynomial(builder, EXP_COEFFICIENTS, rest)
+    value = polynomial(builder, EXP_COEFFICIENTS, rest)
     value = builder.fadd(builder.fmul(value, builder.fmul(rest, rest)), rest)
     bits = builder.shl(builder.bitcast(shifted, _INTEGERS), _integer(EXPONENT_SHIFT))
     return builder.bitcast(bits, _DOUBLES), value
@@ -70,18 +70,18 @@ def log_of_ratio(builder: ir.IRBuilder, a: Value, b: Value) -> Value:
     scaled = builder.fmul(b, scale)
     share = builder.fdiv(builder.fsub(a, scaled), builder.fadd(scaled, a))
     square = builder.fmul(share, share)
-    value = builder.fmul(_polynomial(builder, LOG_COEFFICIENTS, square), square)
+    value = builder.fmul(polynomial(builder, LOG_COEFFICIENTS, square), square)
     twice = builder.fadd(share, share)
     value = builder.fadd(builder.fmul(value, twice), builder.fmul(power, _number(LN2_LOW)))
     value = builder.fadd(value, twice)
     return builder.fadd(value, builder.fmul(power, _number(LN2_HIGH)))
 
 
-def _polynomial(builder: ir.IRBuilder, coefficients: tuple[float, ...], x: Value) -> Value:
-    """By Horner's rule, highest power first."""
-    value = _number(coefficients[0])
-    for coefficient in coefficients[1:]:
-        value = builder.fadd(builder.fmul(value, x), _number(coefficient))
+def polynomial(builder: ir.IRBuilder, coefficients: tuple[float, ...], x: Value) -> Value:
+    """By Horner's rule, highest power first, of a vector of any kind of numbers."""
+    value, *others = (splat(coefficient, x.type.element) for coefficient in coefficients)
+    for other in others:
+        value = builder.fadd(builder.fmul(value, x), other)
     return value
 
 

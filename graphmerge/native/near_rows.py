@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
+from graphmerge.native.elementary import polynomial
 from graphmerge.native.loops import at, integer, least, load_element, loop, variable
 from graphmerge.native.types import (
     DOUBLE,
@@ -205,7 +206,7 @@ class _NearRow:
         both = builder.fadd(builder.fmul(power, ratio), floor)
         part = builder.fdiv(moved, builder.fadd(both, moved))
         square = builder.fmul(part, part)
-        value = _polynomial(builder, LOG_COEFFICIENTS, square)
+        value = polynomial(builder, LOG_COEFFICIENTS, square)
         value = builder.fmul(value, builder.fadd(square, part))
         term = builder.fmul(moved, part)
         return builder.fadd(term, builder.fmul(value, term))
@@ -220,7 +221,7 @@ def _exp(builder: ir.IRBuilder, x: Value) -> Value:
     whole = builder.fsub(shifted, _number(ROUNDING))
     rest = builder.fsub(x, builder.fmul(whole, _number(LN2_HIGH)))
     rest = builder.fsub(rest, builder.fmul(whole, _number(LN2_LOW)))
-    value = _polynomial(builder, EXP_COEFFICIENTS, rest)
+    value = polynomial(builder, EXP_COEFFICIENTS, rest)
     value = builder.fadd(builder.fmul(value, builder.fmul(rest, rest)), rest)
     bits = builder.shl(builder.bitcast(shifted, _BITS), splat(EXPONENT_SHIFT, INT32))
     return builder.fmul(builder.fadd(value, _number(1.0)), builder.bitcast(bits, _SINGLES))
@@ -228,16 +229,8 @@ def _exp(builder: ir.IRBuilder, x: Value) -> Value:
 
 def _less_one(builder: ir.IRBuilder, change: Value, square: Value) -> Value:
     """e^d - 1."""
-    value = _polynomial(builder, CHANGE_COEFFICIENTS, change)
+    value = polynomial(builder, CHANGE_COEFFICIENTS, change)
     return builder.fadd(builder.fmul(value, square), change)
-
-
-def _polynomial(builder: ir.IRBuilder, coefficients: tuple[float, ...], x: Value) -> Value:
-    """By Horner's rule, highest power first."""
-    value = _number(coefficients[0])
-    for coefficient in coefficients[1:]:
-        value = builder.fadd(builder.fmul(value, x), _number(coefficient))
-    return value
 
 
 def _number(value: float) -> Value:

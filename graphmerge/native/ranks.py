@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from llvmlite import ir
@@ -24,6 +25,8 @@ from graphmerge.native.types import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from graphmerge.native.registry import Value
 
 _NARROW = vector_type(INT32)
@@ -104,13 +107,10 @@ def _in_bucket(module: ir.Module) -> ir.Function:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     own = spread(builder, load_element(builder, keys, position, INT32))
     sums = variable(builder, _NARROW(None))
-    with loop(builder, builder.sub(end, first), VECTOR_ELEMENTS) as offset:
-        index = builder.add(first, offset)
-        found = builder.load(at(builder, keys, index, INT32), align=4, typ=_NARROW)
+    with _keys_between(builder, keys, first, end) as (index, found, inside):
         is_before = among_first(builder, builder.sub(position, index))
         limit = builder.sub(own, builder.sext(is_before, _NARROW))
         smaller = builder.icmp_signed("<", found, limit)
-        inside = among_first(builder, builder.sub(end, index))
         _count(builder, sums, builder.and_(smaller, inside))
     count = reduced(builder, "add", builder.load(sums, typ=_NARROW))
     builder.ret(builder.add(first, builder.zext(count, INT64)))
@@ -124,15 +124,23 @@ def _is_mixed(module: ir.Module) -> ir.Function:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     own = spread(builder, load_element(builder, keys, first, INT32))
     bits = variable(builder, _NARROW(None))
-    with loop(builder, builder.sub(end, first), VECTOR_ELEMENTS) as offset:
-        index = builder.add(first, offset)
-        found = builder.load(at(builder, keys, index, INT32), align=4, typ=_NARROW)
-        inside = among_first(builder, builder.sub(end, index))
+    with _keys_between(builder, keys, first, end) as (_, found, inside):
         other = builder.select(inside, builder.xor(found, own), _NARROW(None))
         builder.store(builder.or_(builder.load(bits, typ=_NARROW), other), bits)
     differ = builder.icmp_unsigned("!=", builder.load(bits, typ=_NARROW), splat(0, INT32))
     builder.ret(any_set(builder, differ))
     return function
+
+
+@contextmanager
+def _keys_between(
+    builder: ir.IRBuilder, keys: Value, first: Value, end: Value
+) -> Iterator[tuple[Value, Value, Value]]:
+    """A loop over vectors of keys; gives a place, the keys from there, and which are before end."""
+    with loop(builder, builder.sub(end, first), VECTOR_ELEMENTS) as offset:
+        index = builder.add(first, offset)
+        found = builder.load(at(builder, keys, index, INT32), align=4, typ=_NARROW)
+        yield index, found, among_first(builder, builder.sub(end, index))
 
 
 def _count(builder: ir.IRBuilder, sums: Value, which: Value) -> None:
