@@ -6,6 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_OPEN_FILES = 64
-"""Far below the usual limit of 1,024 per process, and more than any number of workers."""
+"""Far below the usual limit of 1,024 per process. More are open only while more are in use: by each
+worker the files that a tile is made from."""
 
 
 @define(eq=False)
@@ -49,21 +51,24 @@ class DescriptorPool:
         self._open: OrderedDict[Path, _OpenFile] = OrderedDict()
 
     @contextmanager
-    def borrow(self, path: Path) -> Iterator[int]:
-        """Descriptor of a file, kept open during the block.
+    def borrow(self, *paths: Path) -> Iterator[list[int]]:
+        """Descriptors of files, which may be the same, kept open during the block.
 
         Raises:
-            OSError: the file cannot be opened; or what the pool makes of that.
+            OSError: a file cannot be opened; or what the pool makes of that.
         """
-        with self._lock:
-            file = self._open.get(path) or self._opened(path)
-            self._open.move_to_end(path)
-            file.users += 1
+        files: list[_OpenFile] = []
         try:
-            yield file.descriptor
+            with self._lock:
+                for path in paths:
+                    files.append(file := self._open.get(path) or self._opened(path))
+                    self._open.move_to_end(path)
+                    file.users += 1
+            yield [file.descriptor for file in files]
         finally:
             with self._lock:
-                file.users -= 1
+                for file in files:
+                    file.users -= 1
 
     def close(self) -> None:
         """Close all files."""
@@ -79,8 +84,8 @@ class DescriptorPool:
 
     def _close_idle(self) -> None:
         """Make room for one more file; where all are in use the bound is passed for a moment."""
-        if len(self._open) < self._max_open_files:
-            return
-        idle = next((path for path, file in self._open.items() if not file.users), None)
-        if idle is not None:
-            os.close(self._open.pop(idle).descriptor)
+        excess = len(self._open) + 1 - self._max_open_files
+        if excess > 0:
+            idle = (path for path, file in self._open.items() if not file.users)
+            for path in tuple(islice(idle, excess)):
+                os.close(self._open.pop(path).descriptor)

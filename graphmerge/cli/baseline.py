@@ -27,9 +27,9 @@ from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.output import ShardWriter, layout_shards
 from graphmerge.pipeline import RunOptions, compile_recipe, make_plan, run
 from graphmerge.recipe.signature import REQUIRED
-from graphmerge.schedule.choose import CPU_TILE_BLOCKS
 from graphmerge.schedule.executors import Executor, Kernels
 from graphmerge.schedule.plan import Request
+from graphmerge.schedule.tiling import MOST_READ_ELEMENTS
 from graphmerge.spec import DType, TensorSpec
 from graphmerge.units import GIB
 
@@ -46,7 +46,7 @@ _TRIED = {
 """Methods that load what others need: sums, inner products, order statistics, masks, and the
 linear algebra of torch. None of the native ones needs torch."""
 _MODELS = ("base", "first", "second")
-_TILE_ELEMENTS = max(CPU_TILE_BLOCKS) * BLOCK_ELEMENTS
+_TILE_ELEMENTS = MOST_READ_ELEMENTS
 _MATRIX = (96, 128)
 """Shape of a matrix that is factorised: large enough that linear algebra takes its usual paths."""
 _NEUTRAL_DEFAULTS = ("density",)

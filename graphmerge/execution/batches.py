@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from graphmerge.execution.tiles import TileTask
 from graphmerge.frozen_classes import frozen
 from graphmerge.ops.sources import LoadTensor
-from graphmerge.schedule.batching import MOST_TENSORS, has_names, is_small
+from graphmerge.schedule.batching import MOST_TENSORS, batch_elements, has_names, is_small
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node, Output
@@ -40,7 +40,8 @@ class Batch:
 
 
 def take_batch(waiting: list[UnitPlan], tile_elements: int) -> Batch | None:
-    """Take small tensors off the end of the list, a tile of them at most; None if there is none."""
+    """Take small tensors off the end of the list, as many as a batch has; None if there is none."""
+    most = batch_elements(tile_elements)
     alike: dict[int, list[Unit]] = {}
     count = elements = 0
     work, numel, is_named = None, 0, False
@@ -51,7 +52,7 @@ def take_batch(waiting: list[UnitPlan], tile_elements: int) -> Batch | None:
             if not is_small(work, tile_elements):
                 break
             numel, is_named = work.passes[0].numel, has_names(work)
-        if count and elements + numel > tile_elements:
+        if count and elements + numel > most:
             break
         waiting.pop()
         if is_named:
@@ -65,7 +66,7 @@ def take_batch(waiting: list[UnitPlan], tile_elements: int) -> Batch | None:
 def _stack(units: list[Unit]) -> Stack:
     (part,) = units[0].work.passes
     loads = part.program.loads
-    task = TileTask(part, 0, part.numel, frozenset(loads), {}, {}, len(units))
+    task = TileTask(part, 0, part.numel, frozenset(loads), {}, {}, len(units), is_stack=True)
     pattern = next((unit.value.pattern for unit in units if unit.value), None)
     places = {leaf: place for place, leaf in enumerate(pattern.leaves if pattern else ())}
     return Stack(

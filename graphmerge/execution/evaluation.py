@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from graphmerge.execution.reading import Bytes
     from graphmerge.execution.tiles import TileTask
     from graphmerge.graph import Node
+    from graphmerge.native import FilePlace
     from graphmerge.schedule.program import Instruction, Program
     from graphmerge.spec import DType
     from graphmerge.statistics import Partial
@@ -51,12 +52,10 @@ class TorchTiles:
         """Take a program of the same structure, whose registers are the same."""
         self._program = task.part.program
 
-    def run(self, task: TileTask, stored: Mapping[Node, Bytes]) -> TileOutcome:
-        """Run every instruction on one tile.
-
-        Raises:
-            CheckpointError: inputs that must be identical differ.
-        """
+    def run(
+        self, task: TileTask, stored: Mapping[Node, Bytes], files: Mapping[Node, FilePlace]
+    ) -> TileOutcome:
+        """Run every instruction on one tile, all of which is in memory: `files` has nothing."""
         program = self._program
         bad = not_finite(task, stored)
         loads = [_as_tensor(stored[load], load, self._device) for load in program.loads]

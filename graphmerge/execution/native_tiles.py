@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from graphmerge.execution.finite import is_finite
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from graphmerge.execution.reading import Bytes
     from graphmerge.execution.tiles import TileTask
     from graphmerge.graph import Node
+    from graphmerge.native import FilePlace
     from graphmerge.schedule.program import Program
     from graphmerge.statistics import Statistic
+
+_IN_MEMORY: Mapping[Node, FilePlace] = MappingProxyType({})
 
 
 class BoundCall:
@@ -31,12 +35,15 @@ class BoundCall:
         scratch: Bytes,
         elements: int,
         tensors: int = 1,
+        *,
+        looks: bool,
     ) -> None:
+        """Prepare; it `looks` for NaN and infinity in loads, or not."""
         assert program.fused is not None, "only programs with a layout are run as native code"
         self._program = program
         self._output = output
         given = arguments_of(program, statistics)
-        function = function_for(program, given)
+        function = function_for(program, given, looks=looks)
         self._call = PreparedCall(
             function, program.fused, given, output, scratch, elements, tensors
         )
@@ -46,14 +53,22 @@ class BoundCall:
         self._program = program
         self._call.give(arguments_of(program, statistics))
 
-    def run(self, stored: Mapping[Node, Bytes], start: int) -> TileOutcome:
-        """Run the program on one tile.
+    def run(
+        self,
+        stored: Mapping[Node, Bytes],
+        start: int,
+        files: Mapping[Node, FilePlace] = _IN_MEMORY,
+    ) -> TileOutcome:
+        """Run the program on one tile; `files` as in `Tiles.run`.
 
         Raises:
             CheckpointError: inputs that must be identical differ.
         """
         loads = self._program.loads
-        outcome = self._call([stored[load] for load in loads], start)
+        places = [files.get(load) for load in loads] if files else ()
+        outcome = self._call([stored[load] for load in loads], start, places)
+        if outcome.unread is not None:
+            return TileOutcome({}, None, (), unread=loads[outcome.unread])
         instructions = self._program.instructions
         for number in outcome.failed:
             op = instructions[number].node.op
@@ -83,16 +98,22 @@ class NativeTiles:
             bits = task.part.result.spec.dtype.bits
             output = arena.take(task.tensors * elements * bits // 8)
         scratch = arena.take(program.fused.scratch_bytes)
-        self._call = BoundCall(program, task.statistics, output, scratch, elements, task.tensors)
+        self._call = BoundCall(
+            program,
+            task.statistics,
+            output,
+            scratch,
+            elements,
+            task.tensors,
+            looks=task.looks,
+        )
 
     def bind(self, task: TileTask) -> None:
         """Take the program of another unit of the same structure, with its arguments."""
         self._call.bind(task.part.program, task.statistics)
 
-    def run(self, task: TileTask, stored: Mapping[Node, Bytes]) -> TileOutcome:
-        """Run the program on one tile.
-
-        Raises:
-            CheckpointError: inputs that must be identical differ.
-        """
-        return self._call.run(stored, task.start)
+    def run(
+        self, task: TileTask, stored: Mapping[Node, Bytes], files: Mapping[Node, FilePlace]
+    ) -> TileOutcome:
+        """Run the program on one tile; the inputs that are in files are read block by block."""
+        return self._call.run(stored, task.start, files)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphmerge.descriptors import DescriptorPool
@@ -11,7 +11,8 @@ from graphmerge.errors import CheckpointError, MachineError, Problem
 from graphmerge.neighbours import neighbours
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import numpy as np
 
@@ -24,7 +25,7 @@ class FileReader:
     """Input files, shared by all workers, of which a bounded number is open at a time."""
 
     def __init__(self) -> None:
-        self._files = DescriptorPool(os.O_RDONLY, nullcontext)
+        self._files = DescriptorPool(os.O_RDONLY, _open_errors)
 
     def __enter__(self) -> FileReader:
         return self
@@ -39,10 +40,10 @@ class FileReader:
             CheckpointError: the file ends early.
             MachineError: the file cannot be opened or read.
         """
-        position = entry.offset + start_element * entry.spec.dtype.bits // 8
+        position = _position(entry, start_element)
         view = buffer.data
         try:
-            with self._files.borrow(entry.file) as descriptor:
+            with self._files.borrow(entry.file) as (descriptor,):
                 while view:
                     count = os.preadv(descriptor, [view], position)
                     if count == 0:
@@ -53,6 +54,21 @@ class FileReader:
         except OSError as error:
             what = f"cannot read: {error.strerror}"
             raise MachineError(Problem(what, f"{entry.file}, tensor {entry.name}")) from error
+
+    @contextmanager
+    def places(
+        self, entries: Sequence[TensorEntry], start_element: int
+    ) -> Iterator[list[tuple[int, int]]]:
+        """Descriptor and position of an element of every tensor; files stay open during the block.
+
+        Raises:
+            MachineError: a file cannot be opened.
+        """
+        with self._files.borrow(*(entry.file for entry in entries)) as descriptors:
+            yield [
+                (descriptor, _position(entry, start_element))
+                for descriptor, entry in zip(descriptors, entries, strict=True)
+            ]
 
     def read_whole(self, entries: Sequence[TensorEntry], buffer: Bytes) -> None:
         """Fill the buffer with tensors of one size, one behind the other, neighbours at once.
@@ -73,7 +89,21 @@ class FileReader:
     def _read_at_once(self, entry: TensorEntry, wanted: memoryview) -> bool:
         """Whether as many bytes as wanted could be read from the beginning of a tensor on."""
         try:
-            with self._files.borrow(entry.file) as descriptor:
+            with self._files.borrow(entry.file) as (descriptor,):
                 return os.preadv(descriptor, [wanted], entry.offset) == len(wanted)
         except OSError:
             return False
+
+
+def _position(entry: TensorEntry, element: int) -> int:
+    """Where in its file an element of a tensor begins."""
+    return entry.offset + element * entry.spec.dtype.bits // 8
+
+
+@contextmanager
+def _open_errors(path: Path) -> Iterator[None]:
+    """Report a file that cannot be opened."""
+    try:
+        yield
+    except OSError as error:
+        raise MachineError(Problem(f"cannot open: {error.strerror}", str(path))) from error

@@ -30,7 +30,7 @@ class StageValues:
         left = iter(buffers)
         self._made = [next(left) if computed else None for computed in stage.is_computed]
         self._calls = [
-            BoundCall(program, task.statistics, made, scratch, elements)
+            BoundCall(program, task.statistics, made, scratch, elements, looks=task.looks)
             if made is not None
             else None
             for program, made in zip(stage.values, self._made, strict=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from graphmerge.execution.reading import Bytes
     from graphmerge.execution.tiles import TileTask
     from graphmerge.graph import Node
+    from graphmerge.native import FilePlace
     from graphmerge.schedule.staging import Staged
     from graphmerge.statistics import Partial
 
@@ -39,7 +40,9 @@ class StagedTiles:
             if staged.rest.result_node is not None:
                 size_bytes = elements * staged.rest.result_node.spec.dtype.bits // 8
                 self._output = arena.take(size_bytes)
-            self._rest = BoundCall(staged.rest, task.statistics, self._output, scratch, elements)
+            self._rest = BoundCall(
+                staged.rest, task.statistics, self._output, scratch, elements, looks=task.looks
+            )
         self.bind(task)
 
     def bind(self, task: TileTask) -> None:
@@ -50,12 +53,10 @@ class StagedTiles:
         if self._rest is not None and staged.rest is not None:
             self._rest.bind(staged.rest, task.statistics)
 
-    def run(self, task: TileTask, stored: Mapping[Node, Bytes]) -> TileOutcome:
-        """Run the program on one tile.
-
-        Raises:
-            CheckpointError: inputs that must be identical differ.
-        """
+    def run(
+        self, task: TileTask, stored: Mapping[Node, Bytes], files: Mapping[Node, FilePlace]
+    ) -> TileOutcome:
+        """Run the program on one tile, all of which is in memory: `files` has nothing."""
         known = dict(stored)
         bad: list[Node] = []
         partials: dict[Node, Partial] = {}

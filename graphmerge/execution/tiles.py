@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from graphmerge.execution.reading import Bytes
     from graphmerge.graph import Node
+    from graphmerge.native import FilePlace
     from graphmerge.schedule.units import Pass
     from graphmerge.statistics import Partial, Statistic
 
@@ -33,6 +34,13 @@ class TileTask:
     """Tensors that are not read into a buffer of the worker."""
     tensors: int = 1
     """Tensors that one call works on: several small ones lie one behind the other, whole."""
+    is_stack: bool = False
+    """Whether it is small tensors, even if just one: those are read before the call."""
+
+    @property
+    def looks(self) -> bool:
+        """Whether to look for NaN and infinity in loads: no pass before has."""
+        return bool(self.first_reads)
 
 
 @frozen(eq=False)
@@ -47,6 +55,8 @@ class TileOutcome:
     """Loads in which NaN or infinity was seen."""
     is_finite: bool = True
     """Whether what was computed of the output has neither; copies are what was read."""
+    unread: Node | None = None
+    """A load that native code could not read: then there is nothing else."""
 
 
 class Tiles(Protocol):
@@ -55,5 +65,16 @@ class Tiles(Protocol):
     def bind(self, task: TileTask) -> None:
         """Go on to the program of another task, which has the same fused layout."""
 
-    def run(self, task: TileTask, stored: Mapping[Node, Bytes]) -> TileOutcome:
-        """Run the program on a tile, given the stored bytes of every load."""
+    def run(
+        self, task: TileTask, stored: Mapping[Node, Bytes], files: Mapping[Node, FilePlace]
+    ) -> TileOutcome:
+        """Run the program on a tile.
+
+        Args:
+            task: The tile.
+            stored: The stored bytes of every load, or room for what is in a file.
+            files: Where the tile begins in the files of loads that native code reads itself.
+
+        Raises:
+            CheckpointError: inputs that must be identical differ.
+        """

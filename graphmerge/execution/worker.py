@@ -7,24 +7,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import define
 
+from graphmerge.errors import MachineError, Problem
 from graphmerge.execution.buffers import Arena
 from graphmerge.execution.finite import is_finite, not_finite
 from graphmerge.execution.nan_sources import sources_of_nan
 from graphmerge.execution.tiles import TileOutcome
 from graphmerge.ops.sources import LoadTensor
 from graphmerge.schedule.executors import Executor
-from graphmerge.schedule.tiling import tile_bytes
+from graphmerge.schedule.tiling import buffer_bytes, reads_itself, tile_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from graphmerge.checkpoint.values import TensorEntry
     from graphmerge.execution.batches import Stack
     from graphmerge.execution.made_reading import MadeReaders
     from graphmerge.execution.reading import Bytes, FileReader
     from graphmerge.execution.tiles import Tiles, TileTask
     from graphmerge.graph import Node
+    from graphmerge.native import FilePlace
     from graphmerge.schedule.program import Program
     from graphmerge.spec import DType
+
+_MOST_READS = 4
+"""How often native code tries to read what Python can read."""
 
 
 @define
@@ -37,11 +43,17 @@ class _Views:
     tiles: Tiles
     buffers: tuple[Bytes | None, ...]
     """Of every load; None for those in memory."""
+    is_stack: bool
+    """Whether they have room for what small tensors are made from."""
+    looks: bool
+    """Whether the executor looks for NaN in loads."""
 
     def suits(self, task: TileTask) -> bool:
         """Whether a tile can be run as it is, or after `bind`."""
         program = task.part.program
         if self.elements != task.stop - task.start or self.tensors != task.tensors:
+            return False
+        if self.is_stack != task.is_stack or self.looks != task.looks:
             return False
         if self.program is program:
             return True
@@ -89,8 +101,8 @@ class Worker:
             GraphmergeError: an input cannot be read or does not hold what its header says.
         """
         views = self._views_for(task)
-        stored, read_bytes = self._load(task, views)
-        outcome = views.tiles.run(task, stored)
+        stored, unread, read_bytes = self._load(task, views)
+        outcome = self._compute(task, views, stored, unread)
         bad = [
             source
             for load in outcome.not_finite
@@ -112,7 +124,7 @@ class Worker:
             assert buffer is not None, "no load of a small tensor is in memory"
             self._reader.read_whole([source.entry for source in sources], buffer)
             stored[load] = buffer
-        outcome = views.tiles.run(task, stored)
+        outcome = views.tiles.run(task, stored, {})
         read_bytes = sum(buffer.nbytes for buffer in stored.values())
         bad: list[LoadTensor] = []
         spoilt: set[int] = set()
@@ -126,6 +138,36 @@ class Worker:
             overflowed = _not_finite(outcome.output, task.tensors, task.part.result.spec.dtype)
         alone = tuple(number for number in overflowed if number not in spoilt)
         return TileResult(outcome, read_bytes, tuple(bad), alone)
+
+    def _compute(
+        self,
+        task: TileTask,
+        views: _Views,
+        stored: Mapping[Node, Bytes],
+        unread: Mapping[Node, TensorEntry],
+    ) -> TileOutcome:
+        """Run the program on a tile; what native code cannot read is read here, which says why."""
+        if not unread:
+            return views.tiles.run(task, stored, {})
+        for _ in range(_MOST_READS):
+            with self._reader.places(tuple(unread.values()), task.start) as places:
+                files = dict(zip(unread, places, strict=True))
+                outcome = views.tiles.run(task, stored, files)
+            if outcome.unread is None:
+                return outcome
+            entry = unread[outcome.unread]
+            self._read_again(entry, task, stored[outcome.unread])
+        where = f"{entry.file}, tensor {entry.name}"
+        hint = "run the same command again: it resumes"
+        raise MachineError(Problem("reading fails now and then", where, hint=hint))
+
+    def _read_again(self, entry: TensorEntry, task: TileTask, buffer: Bytes) -> None:
+        """Read what native code could not: mostly the file has ended, or cannot be read."""
+        bits = entry.spec.dtype.bits
+        step = buffer.nbytes * 8 // bits
+        for start in range(task.start, task.stop, step):
+            count = min(step, task.stop - start)
+            self._reader.read(entry, start, buffer[: count * bits // 8])
 
     def _sources(self, load: Node) -> tuple[LoadTensor, ...]:
         """The stored tensors by which a load has NaN or infinity, looked for once."""
@@ -146,29 +188,41 @@ class Worker:
     def _carve(self, task: TileTask) -> _Views:
         program, elements = task.part.program, task.stop - task.start
         tiles = _tiles(task, elements, self._arena)
-        sizes = {load: tile_bytes(load, task.part, elements) for load in program.loads}
+        every = task.tensors * elements
         buffers = tuple(
-            None if load in task.in_memory else self._arena.take(task.tensors * size)
-            for load, size in sizes.items()
+            None
+            if load in task.in_memory
+            else self._arena.take(buffer_bytes(load, task.part, every, is_stack=task.is_stack))
+            for load in program.loads
         )
-        return _Views(program, elements, task.tensors, tiles, buffers)
+        return _Views(program, elements, task.tensors, tiles, buffers, task.is_stack, task.looks)
 
-    def _load(self, task: TileTask, views: _Views) -> tuple[dict[Node, Bytes], int]:
-        """The stored bytes of every load, read where they are not in memory."""
+    def _load(
+        self, task: TileTask, views: _Views
+    ) -> tuple[dict[Node, Bytes], dict[Node, TensorEntry], int]:
+        """The stored bytes of every load, or room for them; what native code is to read; its size.
+
+        What is neither in memory nor for native code to read has been read.
+        """
         stored: dict[Node, Bytes] = {}
+        unread: dict[Node, TensorEntry] = {}
         read_bytes = 0
         for load, own in zip(task.part.program.loads, views.buffers, strict=True):
+            size = tile_bytes(load, task.part, views.elements)
             if own is not None:
                 buffer, wanted = own, True
             else:
-                held, size = task.in_memory[load], tile_bytes(load, task.part, views.elements)
                 first = task.start * load.spec.dtype.bits // 8
-                buffer, wanted = held[first : first + size], load in task.first_reads
+                buffer = task.in_memory[load][first : first + size]
+                wanted = load in task.first_reads
             if wanted:
-                self._read(load, task.start, buffer)
-                read_bytes += buffer.nbytes
+                read_bytes += size
+                if isinstance(load.op, LoadTensor) and reads_itself(task.part.program, load):
+                    unread[load] = load.op.entry
+                else:
+                    self._read(load, task.start, buffer)
             stored[load] = buffer
-        return stored, read_bytes
+        return stored, unread, read_bytes
 
     def _read(self, load: Node, start: int, buffer: Bytes) -> None:
         if isinstance(load.op, LoadTensor):
@@ -183,7 +237,9 @@ class _CopiedTiles:
     def bind(self, task: TileTask) -> None:
         """Nothing: a copy holds nothing of its program."""
 
-    def run(self, task: TileTask, stored: Mapping[Node, Bytes]) -> TileOutcome:
+    def run(
+        self, task: TileTask, stored: Mapping[Node, Bytes], files: Mapping[Node, FilePlace]
+    ) -> TileOutcome:
         program = task.part.program
         output = None
         if program.result is not None:

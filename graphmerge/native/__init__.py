@@ -3,7 +3,14 @@
 The same results as the torch kernels, bit for bit (NaN payloads aside), without torch.
 """
 
-from graphmerge.native.functions import PreparedCall, arguments_of, function_for
+from graphmerge.native.functions import FilePlace, PreparedCall, arguments_of, function_for
 from graphmerge.native.rows import DivergentRows, RankedRows
 
-__all__ = ["DivergentRows", "PreparedCall", "RankedRows", "arguments_of", "function_for"]
+__all__ = [
+    "DivergentRows",
+    "FilePlace",
+    "PreparedCall",
+    "RankedRows",
+    "arguments_of",
+    "function_for",
+]

@@ -73,9 +73,9 @@ class ChunkEmitter:
             if step.needs.chunk_value
         }
 
-    def emit(self) -> ir.Function:
-        """Emit the function."""
-        unchecked = set(self._places)
+    def emit(self, *, looks: bool) -> ir.Function:
+        """Emit the function, which `looks` for NaN and infinity in loads or not."""
+        unchecked = set(self._places) if looks else set()
         for number in range(max(self._layout.loop_of) + 1):
             steps = [
                 step for step in self._layout.steps if self._layout.loop_of[step.number] == number

@@ -6,11 +6,12 @@ import ctypes
 import threading
 from functools import cache
 from operator import is_not
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from graphmerge.frozen_classes import frozen
+from graphmerge.native.file_reading import FILE_COLUMNS
 from graphmerge.native.machine_code import loaded
 from graphmerge.native.region import emit_region
 from graphmerge.native.registry import lowering
@@ -29,7 +30,11 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 
-_SIGNATURE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 7, *[ctypes.c_int64] * 3)
+FilePlace: TypeAlias = tuple[int, int]
+"""The descriptor of an open file, and a position in it."""
+_IN_MEMORY: FilePlace = (-1, 0)
+
+_SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 8, *[ctypes.c_int64] * 3)
 _lock = threading.Lock()
 _functions: dict[Hashable, NativeFunction] = {}
 
@@ -47,14 +52,20 @@ class Outcome:
     is_finite: bool
     """Whether no NaN or infinity was seen in the output; where there are, they may lie beyond it:
     the last vectors are computed whole."""
+    unread: int | None = None
+    """Number of a load that could not be read, for the caller to find out why; there is nothing
+    else then."""
 
 
 class NativeFunction:
     """A compiled program; many threads may call it, and none holds the interpreter's lock."""
 
-    def __init__(self, program: Program, layout: FusedLayout, given: Sequence[Arguments]) -> None:
+    def __init__(
+        self, program: Program, layout: FusedLayout, given: Sequence[Arguments], *, looks: bool
+    ) -> None:
         self.layout = layout
-        self._engine = loaded(str(emit_region(program, layout, given)))
+        self.load_bits = tuple(load.spec.dtype.bits for load in program.loads)
+        self._engine = loaded(str(emit_region(program, layout, given, looks=looks)))
         self.call = _SIGNATURE(self._engine.get_function_address("region"))
 
 
@@ -98,9 +109,12 @@ class PreparedCall:
         self._places = np.array(
             [_address(data) for data in self._partials.values()], dtype=np.uint64
         )
+        self._memory = output, scratch  # else it could be gone before the call
         held = (self._places, self._numbers, self._words, scratch, self._flags)
         self._inputs: list[Bytes] = []
         self._pointers: ctypes.Array[ctypes.c_void_p] = (ctypes.c_void_p * 0)()
+        self._sizes = [bits * count // 8 for bits in function.load_bits]
+        self._files = (ctypes.c_int64 * (FILE_COLUMNS * len(self._sizes)))()
         self._addresses = (
             _address(output) if output is not None else None,
             *(_address(array) for array in held),
@@ -111,18 +125,28 @@ class PreparedCall:
         self._numbers[:] = [x for one in given for x in one.numbers]
         self._words[:] = [x for one in given for x in one.words]
 
-    def __call__(self, inputs: Sequence[Bytes], start: int) -> Outcome:
+    def __call__(
+        self, inputs: Sequence[Bytes], start: int, files: Sequence[FilePlace | None] = ()
+    ) -> Outcome:
         """Run the program on one tile.
 
         Args:
-            inputs: Stored bytes of every load, for this tile, or for all of the tensors.
+            inputs: Stored bytes of every load, for this tile, or for all of the tensors; for what
+                is in a file room for them, or for a block of them.
             start: Flat index of the tile's first element, a multiple of the numerics block.
+            files: For every load where in a file the tile begins, None for one that is in memory;
+                nothing where all are.
         """
         for address, size_bytes in self._cleared:
             ctypes.memset(address, 0, size_bytes)  # six times as fast as numpy's fill
         self._flags.fill(0)
         self._point_to(inputs)
-        self._function.call(self._pointers, *self._addresses, start, self._count, self._tensors)
+        self._read_from(files or [None] * len(inputs))
+        unread = self._function.call(
+            self._pointers, self._files, *self._addresses, start, self._count, self._tensors
+        )
+        if unread:
+            return Outcome({}, (), (), is_finite=True, unread=unread - 1)
         seen, failed, spoilt = self._flags.tolist()
         return Outcome(self._partials, _set_bits(seen), _set_bits(failed), not spoilt)
 
@@ -132,6 +156,13 @@ class PreparedCall:
         if len(known) != len(inputs) or any(map(is_not, known, inputs)):
             self._inputs = list(inputs)
             self._pointers = (ctypes.c_void_p * len(inputs))(*map(_address, inputs))
+
+    def _read_from(self, files: Sequence[FilePlace | None]) -> None:
+        """Take the places of loads in files."""
+        columns: list[ctypes.c_int64 | int] = []
+        for place, size, held in zip(files, self._sizes, self._inputs, strict=True):
+            columns += (*(place or _IN_MEMORY), held.nbytes >= size)
+        self._files[:] = columns
 
 
 def _partials(layout: FusedLayout, count: int) -> dict[int, Partial]:
@@ -158,19 +189,24 @@ def arguments_of(program: Program, statistics: Mapping[Node, Statistic]) -> list
     ]
 
 
-def function_for(program: Program, given: Sequence[Arguments]) -> NativeFunction:
+def function_for(
+    program: Program, given: Sequence[Arguments], *, looks: bool = True
+) -> NativeFunction:
     """The function of a program that has a fused layout; compiled if it is the first of its kind.
 
     Args:
         program: The program.
         given: Its arguments; the function is good for any others.
+        looks: Whether it looks for NaN and infinity in loads: once is enough, in the first pass
+            that reads them.
     """
     layout = program.fused
     assert layout is not None, "the plan runs only programs with a layout as native code"
     with _lock:
-        if layout.signature not in _functions:
-            _functions[layout.signature] = NativeFunction(program, layout, given)
-        return _functions[layout.signature]
+        key = layout.signature, looks
+        if key not in _functions:
+            _functions[key] = NativeFunction(program, layout, given, looks=looks)
+        return _functions[key]
 
 
 def _set_bits(word: int) -> tuple[int, ...]:

@@ -1,11 +1,15 @@
 """Emit the function of a program: chunks of a tile, loops over vectors, sums of blocks.
 
-    void region(inputs, output, partials, numbers, words, scratch, flags, start, count, tensors)
+    int64 region(
+        inputs, files, output, partials, numbers, words, scratch, flags, start, count, tensors
+    )
 
-`inputs` and `partials` are arrays of addresses, `numbers` float64, `words` 64-bit integers. `flags`
-are three sets of 64 bits: the loads with NaN or infinity, the instructions whose check failed, and
-the lowest bit where the output has NaN or infinity, or what is beyond its end has.
-Several tensors of `count` elements lie one behind the other; only where nothing is reduced.
+`inputs` and `partials` are arrays of addresses, `files` says which inputs are read first, block by
+block, `numbers` are float64, `words` 64-bit integers. The result is 0, or 1 and the number of the
+load that could not be read. `flags` are three sets of 64 bits: the loads with NaN or infinity, the
+instructions whose check failed, and the lowest bit where the output has NaN or infinity, or what is
+beyond its end has. Several tensors of `count` elements lie one behind the other, all in memory;
+only where nothing is reduced.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import TYPE_CHECKING
 from llvmlite import ir
 
 from graphmerge.native.chunk import ChunkEmitter
+from graphmerge.native.file_reading import FILE_COLUMNS, emit_read
 from graphmerge.native.loops import at, integer, least, load_element, loop
 from graphmerge.native.memory import Scratch
 from graphmerge.native.types import (
@@ -40,11 +45,16 @@ if TYPE_CHECKING:
 _VOID = ir.VoidType()
 
 
-def emit_region(program: Program, layout: FusedLayout, given: Sequence[Arguments]) -> ir.Module:
-    """The module with the function of a program, whose instructions take arguments like these."""
+def emit_region(
+    program: Program, layout: FusedLayout, given: Sequence[Arguments], *, looks: bool
+) -> ir.Module:
+    """The module with the function of a program, whose instructions take arguments like these.
+
+    It `looks` for NaN and infinity in loads, or not; in the output in any case.
+    """
     module = ir.Module("region")
     copy = _intrinsic(module, "llvm.memcpy.p0.p0.i64", [POINTER, POINTER, INT64, INT1])
-    chunk = ChunkEmitter(module, program, layout, given, copy).emit()
+    chunk = ChunkEmitter(module, program, layout, given, copy).emit(looks=looks)
     _RegionEmitter(module, program, layout, chunk, copy).emit()
     return module
 
@@ -64,13 +74,14 @@ class _RegionEmitter:
         self._layout = layout
         self._chunk = chunk
         self._scratch = Scratch.of(program, layout)
-        function_type = ir.FunctionType(_VOID, [POINTER] * 7 + [INT64] * 3)
+        function_type = ir.FunctionType(INT64, [POINTER] * 8 + [INT64] * 3)
         function = ir.Function(module, function_type, "region")
-        self._inputs, self._outputs, self._partials = function.args[:3]
-        self._numbers, self._words, self._memory, self._flags = function.args[3:7]
-        self._start, self._count, self._tensors = function.args[7:]
+        self._inputs, self._files, self._outputs, self._partials = function.args[:4]
+        self._numbers, self._words, self._memory, self._flags = function.args[4:8]
+        self._start, self._count, self._tensors = function.args[8:]
         self._builder = ir.IRBuilder(function.append_basic_block("entry"))
         self._fold = _emit_fold(module)
+        self._read = emit_read(module)
         self._copy = copy
         self._set = _intrinsic(module, "llvm.memset.p0.i64", [POINTER, INT8, INT64, INT1])
 
@@ -83,7 +94,7 @@ class _RegionEmitter:
         builder = self._builder
         with loop(builder, self._tensors) as tensor:
             self._tensor(builder.mul(tensor, self._count))
-        builder.ret_void()
+        builder.ret(integer(0))
 
     def _tensor(self, before: Value) -> None:
         """One tensor, or a tile of one, with so many elements before it."""
@@ -102,28 +113,50 @@ class _RegionEmitter:
             self._clear(self._scratch.lanes, self._scratch.lanes_bytes)
             left = builder.sub(self._count, block)
             in_block = least(builder, left, integer(BLOCK_ELEMENTS))
+            sources = [
+                self._source(number, pointer, block, in_block)
+                for number, pointer in enumerate(loads)
+            ]
             whole = builder.and_(in_block, integer(-CHUNK_ELEMENTS))
             with loop(builder, whole, CHUNK_ELEMENTS) as offset:
                 first = builder.add(block, offset)
-                pointers = [
-                    self._element(pointer, dtype, first)
-                    for pointer, dtype in zip(loads, self._loads, strict=True)
-                ]
+                pointers = self._within(sources, offset)
                 self._call(pointers, self._output_at(first), first, integer(CHUNK_ELEMENTS))
             rest = builder.sub(in_block, whole)
             with builder.if_then(builder.icmp_unsigned("!=", rest, integer(0)), likely=False):
-                self._staged(loads, builder.add(block, whole), rest)
+                self._staged(self._within(sources, whole), builder.add(block, whole), rest)
             self._store_sums(builder.udiv(block, integer(BLOCK_ELEMENTS)))
 
-    def _staged(self, loads: list[Value], first: Value, count: Value) -> None:
+    def _source(self, number: int, pointer: Value, block: Value, count: Value) -> Value:
+        """Where a block of a load is, once it has been read if it was not in memory yet."""
+        builder, size = self._builder, integer(self._loads[number].bits // 8)
+        descriptor, position, moves = (
+            load_element(builder, self._files, integer(FILE_COLUMNS * number + column), INT64)
+            for column in range(FILE_COLUMNS)
+        )
+        before = builder.mul(block, size)
+        place = at(builder, pointer, builder.mul(before, moves))
+        is_in_file = builder.icmp_signed(">=", descriptor, integer(0))
+        with builder.if_then(is_in_file):
+            given = [descriptor, place, builder.mul(count, size), builder.add(position, before)]
+            is_read = builder.call(self._read, given)
+            with builder.if_then(builder.not_(is_read), likely=False):
+                builder.ret(integer(1 + number))
+        return place
+
+    def _within(self, sources: list[Value], index: Value) -> list[Value]:
+        """Where an element of a block is in every load."""
+        pairs = zip(sources, self._loads, strict=True)
+        return [self._element(source, dtype, index) for source, dtype in pairs]
+
+    def _staged(self, sources: list[Value], first: Value, count: Value) -> None:
         """The last chunk, copied to where a whole chunk may be read and written."""
         builder = self._builder
         staging = self._scratch.staging
         places = [self._at(offset) for offset in staging]
-        for pointer, place, dtype in zip(loads, places, self._loads, strict=False):
+        for source, place, dtype in zip(sources, places, self._loads, strict=False):
             size = dtype.bits // 8
             self._fill(place, size * CHUNK_ELEMENTS)
-            source = self._element(pointer, dtype, first)
             bytes_held = builder.mul(count, integer(size))
             builder.call(self._copy, [place, source, bytes_held, INT1(0)])
         self._call(places[:-1], places[-1], first, count)

@@ -68,7 +68,7 @@ def intact_tensors(
         for name, checksum in finished.items():
             slot = layout.slots[name]
             path = paths[slot.shard]
-            with files.borrow(path) as descriptor, machine_errors(path):
+            with files.borrow(path) as (descriptor,), machine_errors(path):
                 found = checksum_on_disk(descriptor, slot.offset, slot.spec, buffer=buffer)
             if found == checksum:
                 intact[name] = checksum

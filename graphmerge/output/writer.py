@@ -102,7 +102,7 @@ class ShardWriter:
         while self._unsynced:
             number = self._unsynced.pop()
             path = self._paths[number]
-            with self._files.borrow(path) as descriptor, write_errors(path):
+            with self._files.borrow(path) as (descriptor,), write_errors(path):
                 os.fsync(descriptor)
 
     def _create(self, number: int) -> None:
@@ -111,7 +111,7 @@ class ShardWriter:
             with write_errors(path.parent):
                 path.parent.mkdir(exist_ok=True)
         with (
-            self._files.borrow(path) as descriptor,
+            self._files.borrow(path) as (descriptor,),
             write_errors(path, needed_bytes=shard.size_bytes),
         ):
             _reserve(descriptor, shard.size_bytes)
@@ -120,7 +120,7 @@ class ShardWriter:
     def _write(self, number: int, position: int, view: memoryview) -> None:
         path = self._paths[number]
         with (
-            self._files.borrow(path) as descriptor,
+            self._files.borrow(path) as (descriptor,),
             write_errors(path, needed_bytes=view.nbytes),
             # file systems let one thread at a time write to a file, and one that waits for its turn
             # in the kernel burns its core: measured 13% of the CPU time of a linear merge

@@ -1,6 +1,6 @@
 """Small tensors are worked on many at once: those of one work lie one behind the other in memory.
 
-A tensor that fits one tile and needs nothing but files has no state between tiles, and mostly all
+A tensor that fits one batch and needs nothing but files has no state between tiles, and mostly all
 that tells it from the next of the same work is where it is read and written.
 """
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from graphmerge.graph import Op
 from graphmerge.ops.sources import LoadTensor
 from graphmerge.schedule.executors import Executor
+from graphmerge.schedule.tiling import MOST_READ_ELEMENTS
 
 if TYPE_CHECKING:
     from graphmerge.schedule.units import Work
@@ -20,13 +21,18 @@ MOST_TENSORS = 64
 run that is killed loses no more than this many per worker."""
 
 
+def batch_elements(tile_elements: int) -> int:
+    """Most elements of a batch, where tiles have so many: its inputs are read as a whole."""
+    return min(tile_elements, MOST_READ_ELEMENTS)
+
+
 def is_small(work: Work, tile_elements: int) -> bool:
     """Whether one tile of one pass makes the outputs from files, and nothing else."""
     if len(work.passes) != 1 or work.needs or work.makes:
         return False
     (part,) = work.passes
     return (
-        0 < part.numel <= part.tile_elements(tile_elements)
+        0 < part.numel <= part.tile_elements(batch_elements(tile_elements))
         and (part.executor is Executor.COPY or part.program.fused is not None)
         and part.result is not None
         and not part.reductions
@@ -42,7 +48,8 @@ def has_names(work: Work) -> bool:
 
 
 def most_at_once(work: Work, tile_elements: int) -> int:
-    """Most tensors of a work that lie one behind the other: no more elements than a tile has."""
+    """Most tensors of a work that lie one behind the other: no more elements than a batch has."""
     if has_names(work) or not is_small(work, tile_elements):
         return 1
-    return max(1, min(MOST_TENSORS, tile_elements // work.passes[0].numel))
+    most = batch_elements(tile_elements) // work.passes[0].numel
+    return max(1, min(MOST_TENSORS, most))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from graphmerge.frozen_classes import frozen
-from graphmerge.schedule.batching import most_at_once
+from graphmerge.schedule.batching import is_small, most_at_once
 from graphmerge.schedule.plan import Memory, Reserved, UnitPlan
 from graphmerge.schedule.program import is_read
-from graphmerge.schedule.tiling import tile_bytes
+from graphmerge.schedule.tiling import buffer_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -57,32 +57,35 @@ class TileMemory:
 
 
 def tile_memory(
-    part: Pass, in_memory: Iterable[Node], tile_elements: int, tensors: int = 1
+    part: Pass, in_memory: Iterable[Node], tile_elements: int, stacked: int = 0
 ) -> TileMemory:
     """What a worker needs for one tile of a pass, with these loads in memory.
 
-    Several tensors that fit one tile each may lie one behind the other.
+    Small tensors lie one behind the other, `stacked` of them.
     """
-    elements = tensors * min(part.tile_elements(tile_elements), part.numel)
+    elements = max(1, stacked) * min(part.tile_elements(tile_elements), part.numel)
     program, held = part.program, set(in_memory)
-    buffers = [tile_bytes(load, part, elements) for load in program.loads if load not in held]
-    buffer_bytes = sum(buffers)
+    buffers = [
+        buffer_bytes(load, part, elements, is_stack=stacked > 0)
+        for load in program.loads
+        if load not in held
+    ]
     reading = max(map(_reading_bytes, program.loads), default=0)
     output = part.result.spec.dtype.bits * elements // 8 if part.result else 0
     if program.staged is not None:
         working = output + program.staged.working_bytes(elements) + len(buffers) * ALIGNMENT
         partials = program.staged.partial_bytes(elements)
-        return TileMemory(working + ALIGNMENT, max(partials, reading), buffer_bytes)
+        return TileMemory(working + ALIGNMENT, max(partials, reading), sum(buffers))
     if program.fused is not None:
         working = output + program.fused.scratch_bytes + (2 + len(buffers)) * ALIGNMENT
         return TileMemory(
-            working, max(program.fused.partial_bytes(elements), reading), buffer_bytes
+            working, max(program.fused.partial_bytes(elements), reading), sum(buffers)
         )
     slots = len(program.registers) + len(buffers)
     return TileMemory(
         program.register_bytes_per_element * elements + slots * ALIGNMENT,
         max((reading, *(need.at(elements) for need in program.workspaces))),
-        buffer_bytes,
+        sum(buffers),
         max((need.shared_bytes for need in program.workspaces), default=0),
     )
 
@@ -155,7 +158,8 @@ def largest(
 def unit_memory(plan: UnitPlan, tile_elements: int, count: int) -> list[TileMemory]:
     """What a worker needs for one tile of each pass of a unit, of which there are so many alike."""
     bound = plan.of_first().bound()
-    tensors = min(count, most_at_once(plan.unit.work, tile_elements))
+    work = plan.unit.work
+    stacked = min(count, most_at_once(work, tile_elements)) if is_small(work, tile_elements) else 0
     in_memory = set(bound.in_memory)
     known: dict[Hashable, TileMemory] = {}
     found: list[TileMemory] = []
@@ -163,7 +167,7 @@ def unit_memory(plan: UnitPlan, tile_elements: int, count: int) -> list[TileMemo
         held = tuple([load for load in part.program.loads if load in in_memory])
         key = (part.kind, held)
         if key not in known:
-            known[key] = tile_memory(part, held, tile_elements, tensors)
+            known[key] = tile_memory(part, held, tile_elements, stacked)
         found.append(known[key])
     return found
 

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 from graphmerge.graph import Access
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
+from graphmerge.ops.sources import LoadTensor
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
     from graphmerge.schedule.program import Program
     from graphmerge.schedule.units import Pass
 
+MOST_READ_ELEMENTS = 8 * BLOCK_ELEMENTS
+"""Most elements of a tile whose inputs are read before it is worked on: they should stay in cache.
+Where native code reads them itself, block by block, a tile may be larger."""
 ROW_GROUP = 64
 """Tiles of rows are a multiple of this many rows."""
 
@@ -51,6 +55,24 @@ def tile_bytes(load: Node, part: Pass, elements: int) -> int:
     if load.spec.numel != part.numel and part.tile_step >= part.numel:
         return load.spec.nbytes
     return (load.spec.dtype.bits * elements + 7) // 8
+
+
+def reads_itself(program: Program, load: Node) -> bool:
+    """Whether native code reads a load from its file, block by block, when it works on a tile."""
+    return program.fused is not None and isinstance(load.op, LoadTensor)
+
+
+def buffer_bytes(load: Node, part: Pass, elements: int, *, is_stack: bool) -> int:
+    """Bytes of the buffer that a load is read into.
+
+    Args:
+        load: What is read.
+        part: The pass.
+        elements: Those of a tile, or of small tensors that lie one behind the other.
+        is_stack: Whether it is such tensors, which are read before native code is called.
+    """
+    in_blocks = reads_itself(part.program, load) and not is_stack
+    return tile_bytes(load, part, min(elements, BLOCK_ELEMENTS) if in_blocks else elements)
 
 
 def tile_shape(node: Node, elements: int) -> tuple[int, ...]:

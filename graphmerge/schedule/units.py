@@ -31,7 +31,7 @@ from graphmerge.schedule.fusion import fused_layout
 from graphmerge.schedule.program import Program, compile_program, is_read, look_through
 from graphmerge.schedule.staging import staged_layout
 from graphmerge.schedule.templates import Structure, Template, bind_pass, canonical_form
-from graphmerge.schedule.tiling import tile_step
+from graphmerge.schedule.tiling import MOST_READ_ELEMENTS, reads_itself, tile_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Set
@@ -62,7 +62,16 @@ class Pass:
 
     def tile_elements(self, wanted: int) -> int:
         """Elements of a tile: as many as wanted, or what the ops of the pass must have at once."""
-        return max(self.tile_step, wanted // self.tile_step * self.tile_step)
+        most = wanted if self._reads_itself else min(wanted, MOST_READ_ELEMENTS)
+        return max(self.tile_step, most // self.tile_step * self.tile_step)
+
+    @property
+    def _reads_itself(self) -> bool:
+        """Whether native code reads a tile's inputs; torch has tiles of its own size."""
+        if self.executor is not Executor.NATIVE:
+            return self.executor is Executor.TORCH
+        unread = (load for load in self.program.loads if is_read(load))
+        return all(reads_itself(self.program, load) for load in unread)
 
     @property
     def executor(self) -> Executor:

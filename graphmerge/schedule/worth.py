@@ -8,6 +8,7 @@ from graphmerge.frozen_classes import frozen
 from graphmerge.schedule.cost import TOUCHED_BYTES_PER_SECOND, estimated_seconds
 from graphmerge.schedule.memory import largest
 from graphmerge.schedule.order import kinds_of, most_in_window
+from graphmerge.schedule.tiling import MOST_READ_ELEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +86,8 @@ def _faster(options: tuple[Option, ...], workers: int, tile_elements: int) -> li
 def _held_bytes(option: Option, workers: int, tile_elements: int) -> int:
     numel = max(part.numel for unit in option for part in unit.unit.work.passes)
     most_bytes = most_in_window(option, workers)
-    return most_bytes * max(0, numel - tile_elements) // numel if numel else 0
+    in_tile = min(tile_elements, MOST_READ_ELEMENTS)
+    return most_bytes * max(0, numel - in_tile) // numel if numel else 0
 
 
 def _seconds(option: Option, workers: int, tile_elements: int) -> float:

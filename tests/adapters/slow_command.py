@@ -4,16 +4,8 @@ import sys
 import time
 
 from graphmerge.cli.app import main
-from graphmerge.execution.reading import FileReader
+from graphmerge.testing.reads import before_reads
 
 delay = float(sys.argv.pop(1))
-read = FileReader.read
-
-
-def read_slowly(self, *arguments):
-    time.sleep(delay)
-    read(self, *arguments)
-
-
-FileReader.read = read_slowly
+before_reads(lambda entries: time.sleep(delay * len(entries)))
 main()

@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import save_file
 
 from graphmerge.errors import CheckpointError, MachineError
-from graphmerge.execution.reading import FileReader
 from graphmerge.kernels import registry
 from graphmerge.ops.arithmetic import WeightedSum
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.pipeline import RunOptions, run
 from graphmerge.schedule.executors import Kernels
 from graphmerge.testing.merging import Silent, compile_mapping, merge, plan_for
+from graphmerge.testing.reads import before_reads
 from graphmerge.testing.stored_models import write_model
 from graphmerge.units import MIB
 
@@ -84,10 +84,10 @@ def test_an_error_of_the_sink_is_raised_as_it_is(models, monkeypatch):
 @pytest.mark.parametrize("times", [1, 2, 4])
 def test_ctrl_c_stops_the_workers(models, monkeypatch, times):
     """When the interrupt comes out, no worker is inside a read any more, and most is unread."""
-    read, began, inside = FileReader.read, [], []
+    began, inside = [], []
     main = threading.main_thread().ident
 
-    def read_slowly(self, *arguments):
+    def wait(entries):
         began.append(1)
         inside.append(1)
         if len(began) == 4:
@@ -95,10 +95,9 @@ def test_ctrl_c_stops_the_workers(models, monkeypatch, times):
                 signal.pthread_kill(main, signal.SIGINT)
                 time.sleep(0.05)
         time.sleep(0.2)
-        read(self, *arguments)
         inside.pop()
 
-    monkeypatch.setattr(FileReader, "read", read_slowly)
+    before_reads(wait, monkeypatch.setattr)
     with pytest.raises(KeyboardInterrupt):
         merge(linear("a", "b"), models / "out", **LIMITS)
     assert not inside
@@ -108,10 +107,12 @@ def test_ctrl_c_stops_the_workers(models, monkeypatch, times):
     assert merge(linear("a", "b"), models / "out", **LIMITS).out.exists()
 
 
-def test_an_input_that_shrinks_during_the_run_is_named(models, monkeypatch):
+@pytest.mark.parametrize("tile_elements", [BLOCK_ELEMENTS, 4 * BLOCK_ELEMENTS])
+@pytest.mark.parametrize("kernels", [Kernels.AUTO, Kernels.TORCH])
+def test_an_input_that_shrinks_during_the_run_is_named(models, tile_elements, kernels):
     file = models / "b" / "model.safetensors"
     compiled = compile_mapping(linear("a", "b"), models / "recipe.yml")
-    plan = plan_for(compiled, **LIMITS)
+    plan = plan_for(compiled, workers=3, tile_elements=tile_elements, kernels=kernels)
     os.truncate(file, file.stat().st_size - 4 * BLOCK_ELEMENTS)
     message = r"the file ends before byte \d+.*changed.* @ .*b/model\.safetensors, tensor w3"
     with pytest.raises(CheckpointError, match=message):

@@ -10,7 +10,6 @@ from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.execution.engine import execute
 from graphmerge.execution.events import Progress
 from graphmerge.execution.pool import BufferPool
-from graphmerge.execution.reading import FileReader
 from graphmerge.graph import Graph, Output, make_node
 from graphmerge.ops.arithmetic import AddDelta, TaskVector
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
@@ -20,6 +19,7 @@ from graphmerge.schedule.plan import Request
 from graphmerge.testing.drawn_graphs import keep_largest, slerp
 from graphmerge.testing.evaluation import MemorySink, evaluate
 from graphmerge.testing.merging import Silent, nothing_reserved
+from graphmerge.testing.reads import before_reads
 from graphmerge.testing.stored_models import write_model
 
 LARGE, SMALL = 4 * BLOCK_ELEMENTS, 16
@@ -82,13 +82,8 @@ def plan_that_keeps_one_large_unit(graph, workers):
 @pytest.mark.parametrize("workers", [2, 3])
 @pytest.mark.parametrize("seed", range(5))
 def test_kept_inputs_never_exceed_what_was_predicted(graph, held, workers, seed, monkeypatch):
-    chance, read = random.Random(seed), FileReader.read
-
-    def read_late(self, *arguments):
-        time.sleep(chance.choice((0, 0.001, 0.01)))
-        read(self, *arguments)
-
-    monkeypatch.setattr(FileReader, "read", read_late)
+    chance = random.Random(seed)
+    before_reads(lambda entries: time.sleep(chance.choice((0, 0.001, 0.01))), monkeypatch.setattr)
     plan = plan_that_keeps_one_large_unit(graph, workers)
     sink, want = MemorySink(graph), evaluate(graph)
     execute(plan, sink, Progress(Silent()))

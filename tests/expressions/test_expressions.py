@@ -12,7 +12,7 @@ import yaml
 from expression_models import CONFIG, LAYERS, write_models
 
 import graphmerge as gm
-from graphmerge.execution.reading import FileReader
+from graphmerge.testing.reads import before_reads
 from graphmerge.testing.stored_models import (
     read_model,
     same_bytes,
@@ -47,13 +47,7 @@ def models(stored):
 def reads(monkeypatch):
     """Names of the tensors that are read, once for each read."""
     names = []
-    read = FileReader.read
-
-    def counted(self, entry, *arguments):
-        names.append(entry.name)
-        read(self, entry, *arguments)
-
-    monkeypatch.setattr(FileReader, "read", counted)
+    before_reads(lambda entries: names.extend(entry.name for entry in entries), monkeypatch.setattr)
     return names
 
 

@@ -9,12 +9,12 @@ import torch
 from data_statistics import write_statistics
 from table import ONE_EACH, TABLE
 
-from graphmerge.execution.reading import FileReader
 from graphmerge.methods.base import Group
 from graphmerge.methods.registry import METHODS
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.schedule.executors import Kernels
 from graphmerge.testing.merging import merge
+from graphmerge.testing.reads import before_reads
 from graphmerge.testing.stored_models import weights_digest, write_model
 from graphmerge.units import GIB
 
@@ -95,13 +95,10 @@ def test_the_timing_of_reads_does_not_change_a_byte(row, models, monkeypatch):
     labels = [f"m{model}" for model in range(row.counts[-1])][:3]
     plain = models / f"{row}-plain"
     merge(row.recipe(labels), plain, seed=5, tile_elements=TILES[0])
-    read, chance = FileReader.read, random.Random(7)
-
-    def read_late(self, *arguments):
-        time.sleep(chance.choice((0, 0, 0.001, 0.004)))
-        read(self, *arguments)
-
-    monkeypatch.setattr(FileReader, "read", read_late)
+    chance = random.Random(7)
+    before_reads(
+        lambda entries: time.sleep(chance.choice((0, 0, 0.001, 0.004))), monkeypatch.setattr
+    )
     for budget in BUDGETS:
         out = models / f"{row}-late-{budget}"
         limits = {"budget_bytes": budget, "workers": 3, "tile_elements": TILES[0]}

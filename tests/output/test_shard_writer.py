@@ -138,7 +138,7 @@ def test_many_threads_write_more_shards_than_files_may_be_open(tmp_path, monkeyp
 
 def test_a_borrowed_file_is_not_closed_for_another(tmp_path):
     pool = DescriptorPool(os.O_WRONLY | os.O_CREAT, nullcontext, max_open_files=1)
-    with pool.borrow(tmp_path / "a") as a, pool.borrow(tmp_path / "b") as b:
+    with pool.borrow(tmp_path / "a", tmp_path / "b") as (a, b):
         os.write(a, b"first")
         os.write(b, b"second")
     pool.close()

@@ -4,20 +4,12 @@ import sys
 import time
 from pathlib import Path
 
-from graphmerge.execution.reading import FileReader
 from graphmerge.pipeline import RunOptions, compile_recipe, run
 from graphmerge.testing.merging import Silent, plan_for
+from graphmerge.testing.reads import before_reads
 
 recipe, out, delay = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
-read = FileReader.read
-
-
-def read_slowly(self, *arguments):
-    time.sleep(delay)
-    read(self, *arguments)
-
-
-FileReader.read = read_slowly
+before_reads(lambda entries: time.sleep(delay * len(entries)))
 compiled = compile_recipe(recipe)
 report = run(compiled, plan_for(compiled, workers=2), out, RunOptions(), Silent())
 sys.stdout.write(f"{report.continued_tensors}\n")
