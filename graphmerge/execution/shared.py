@@ -41,6 +41,7 @@ class SharedValues:
         node = unit.stored
         if node is None or not self._users[node]:
             return None
+        assert node not in self._tensors, "a tensor is stored by two units"
         self.stored_bytes += node.spec.nbytes
         self._tensors[node] = self._pool.take(node.spec.nbytes)
         return self._tensors[node]

@@ -15,7 +15,7 @@ from graphmerge.graph.node import postorder
 from graphmerge.graph.pattern import Pattern, Value, is_over_tensors, unchanging, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Set
 
     from graphmerge.graph.alike import Alike
     from graphmerge.graph.node import Node
@@ -195,6 +195,8 @@ class Partition:
     """Outputs that share no node with any other, by pattern."""
     single: tuple[Output, ...]
     """All others."""
+    repeated: Set[Op]
+    """What is loaded for more than one output."""
 
 
 def _repeated(outputs: Iterable[Output]) -> set[Op]:
@@ -223,4 +225,4 @@ def _partition(outputs: tuple[Output, ...]) -> Partition:
             alike.setdefault(pattern, []).append(output)
         else:
             single.append(output)
-    return Partition(alike, tuple(single))
+    return Partition(alike, tuple(single), repeated)

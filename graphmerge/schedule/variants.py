@@ -75,7 +75,8 @@ def make_groups(graph: Graph, *, device: str, native: bool) -> Grouping:
         (group,) = _groups(builder, (named,), shared)
         groups.append(group)
     at = 0
-    for group in _groups(builder, graph.partition.single, shared):
+    repeated = bool(graph.partition.repeated)
+    for group in _groups(builder, graph.partition.single, shared, repeated=repeated):
         at = max(at, *(place[output.name] for output in group.outputs[:1]), 0)
         found.append((at, (len(groups), None)))
         groups.append(group)
@@ -110,13 +111,20 @@ def _statistics(graph: Graph) -> Set[Node]:
 
 
 def _groups(
-    builder: UnitBuilder, outputs: tuple[Output, ...], given: Set[Node] = frozenset()
+    builder: UnitBuilder,
+    outputs: tuple[Output, ...],
+    given: Set[Node] = frozenset(),
+    *,
+    repeated: bool = False,
 ) -> Iterator[Group]:
-    """The groups of units of these outputs, in their order, if some statistics are given."""
+    """The groups of units of these outputs, in their order, if some statistics are given.
+
+    Some tensor may be loaded for several of them only if it is `repeated`.
+    """
     roots = output_roots(outputs)
     statistics = shared_statistics(roots, given) | given
     units = builder.units(roots, statistics, set(given))
-    maker = _VariantMaker(builder, units, statistics, given)
+    maker = _VariantMaker(builder, units, statistics, given, repeated=repeated)
     for together, results in grouped(units):
         yield from maker.groups(together, results)
 
@@ -130,12 +138,16 @@ class _VariantMaker:
         units: Iterable[Unit],
         statistics: Set[Node],
         given: Set[Node],
+        *,
+        repeated: bool,
     ) -> None:
         self._builder = builder
         self._statistics = statistics
         self._users = Counter(node for unit in units for node in unit.needs)
+        reads = (unit.reads() for unit in units) if repeated else ()
+        self._readers = Counter(chain.from_iterable(reads))
         self._made: set[Node] = set(given)
-        self._known: dict[UnitFacts, tuple[list[Node], Group]] = {}
+        self._known: dict[tuple[UnitFacts, frozenset[int]], tuple[list[Node], Group]] = {}
 
     def groups(self, units: tuple[Unit, ...], results: tuple[Node, ...]) -> Iterator[Group]:
         """The group of these units; none if groups before have made all that these make."""
@@ -154,11 +166,14 @@ class _VariantMaker:
     def _alone(self, unit: Unit, results: tuple[Node, ...]) -> Group:
         """The group of a unit that shares nothing: worked out once for all of its structure."""
         _, nodes = canonical_form((unit.root,), frozenset())
-        if unit.facts not in self._known:
+        places = enumerate(nodes) if self._readers else ()
+        elsewhere = frozenset(place for place, node in places if self._readers[node] > 1)
+        key = unit.facts, elsewhere
+        if key not in self._known:
             group = Group(((unit,), *self._storing((unit,), results)))
-            self._known[unit.facts] = nodes, group
+            self._known[key] = nodes, group
             return group
-        others, group = self._known[unit.facts]
+        others, group = self._known[key]
         bound = dict(zip(others, nodes, strict=True))
         stored = (
             tuple(Unit(unit.outputs if one.outputs else (), one.work.bind(bound)) for one in units)
@@ -169,13 +184,21 @@ class _VariantMaker:
     def _storing(
         self, units: tuple[Unit, ...], results: tuple[Node, ...]
     ) -> Iterator[tuple[Unit, ...]]:
-        """All results stored, and inputs that several units read then; or one of the results."""
+        """All results stored, and inputs that several units read then; or one of the results.
+
+        Not inputs that other groups read as well: each tensor is stored by one unit at most.
+        """
         if not results:
             return
         yield (storing := self._variant(units, results))
         readers = Counter(load for unit in storing for load in unit.reads())
         in_rows = {load for gathered in readers for load in gathered.inputs}
-        inputs = tuple(n for n, count in readers.items() if count > 1 and n not in in_rows)
+        own = Counter(chain.from_iterable(unit.reads() for unit in units))
+        inputs = tuple(
+            load
+            for load, count in readers.items()
+            if count > 1 and load not in in_rows and self._readers[load] <= own[load]
+        )
         if inputs:
             yield self._variant(units, (*results, *inputs))
         if 1 < len(results) <= _MOST_SINGLE:

@@ -1,5 +1,7 @@
 """Stored results: the same bytes, within the plan's memory, made again where a run goes on."""
 
+import time
+
 import pytest
 import torch
 
@@ -21,6 +23,7 @@ from graphmerge.testing.drawn_graphs import keep_largest, slerp
 from graphmerge.testing.evaluation import MemorySink, evaluate
 from graphmerge.testing.merging import Silent, nothing_reserved
 from graphmerge.testing.plans import check_plan
+from graphmerge.testing.reads import before_reads
 from graphmerge.testing.stored_models import same_bytes, write_model
 from graphmerge.units import GIB
 
@@ -119,3 +122,36 @@ def test_a_run_that_goes_on_stores_what_the_rest_needs(graph, slow_computing, fi
     assert set(sink.finished) == left
     found, expected = sink.tensors(), evaluate(graph)
     assert all(same_bytes(found[name], expected[name]) for name in left)
+
+
+@pytest.mark.parametrize("kernels", [Kernels.NATIVE, Kernels.TORCH])
+def test_no_two_units_store_the_same_tensor(tmp_path, monkeypatch, kernels):
+    """Two outputs share the base, and each would store it: the later ones would find no bytes."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = {name: torch.randn(N, generator=generator) for name in "abc"}
+    entries = read_checkpoint(write_model(tmp_path / "m", tensors)).tensors
+    base, *tuned = (make_node(LoadTensor("m", entries[name])) for name in "abc")
+    deltas = [make_node(TaskVector(), one, base) for one in tuned]
+    nodes = [
+        make_node(AddDelta(), base, keep_largest(delta, N // number))
+        for number, delta in enumerate(deltas, 2)
+    ]
+    graph = Graph(tuple(Output(f"out{number}", node) for number, node in enumerate(nodes)))
+    monkeypatch.setattr(cost, "STORED_BYTES_PER_SECOND", 1e12)
+    for name in ("NATIVE_SECONDS_PER_ELEMENT", "INSTRUCTION_SECONDS_PER_ELEMENT"):
+        monkeypatch.setattr(cost, name, 1e-6)
+    request = Request(GIB, 3, kernels=kernels, tile_elements=8 * BLOCK_ELEMENTS)
+    plan = schedule(graph, request, nothing_reserved)
+    assert stores(plan)
+    check_plan(plan)
+    reads = []
+
+    def wait_for_others(read):
+        reads.extend(entry.name for entry in read)
+        if reads.count("a") > 1:
+            time.sleep(0.2)
+
+    before_reads(wait_for_others, monkeypatch.setattr)
+    found = run(graph, plan).tensors()
+    for name, want in evaluate(graph).items():
+        assert same_bytes(found[name], want)
