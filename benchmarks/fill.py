@@ -8,11 +8,16 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+import time
 
 SPARE_BYTES = 2**30
 """Left free, so that nothing is dropped from the page cache."""
 POPULATE_WRITE = 23
 """MADV_POPULATE_WRITE of Linux 5.14, which the mmap module has no name for."""
+HELD_SECONDS = 2.5
+"""How long memory is held: two seconds after some was freed, Linux hands what is free then to the
+host (PAGE_REPORTING_DELAY in mm/page_reporting.c). Once that has passed by, what is given back here
+stays ready for two seconds; else half a GB of it could be gone a moment later, measured as 1 s."""
 
 
 def main() -> None:
@@ -22,6 +27,7 @@ def main() -> None:
         with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
             memory.madvise(mmap.MADV_HUGEPAGE)
             memory.madvise(POPULATE_WRITE)
+            time.sleep(HELD_SECONDS)
 
 
 def free_bytes() -> int:
