@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from graphmerge.execution.finite import is_finite
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from graphmerge.native import FilePlace
     from graphmerge.schedule.program import Program
     from graphmerge.statistics import Statistic
-
-_IN_MEMORY: Mapping[Node, FilePlace] = MappingProxyType({})
 
 
 class BoundCall:
@@ -57,9 +54,9 @@ class BoundCall:
         self,
         stored: Mapping[Node, Bytes],
         start: int,
-        files: Mapping[Node, FilePlace] = _IN_MEMORY,
+        files: Mapping[Node, FilePlace] | None = None,
     ) -> TileOutcome:
-        """Run the program on one tile; `files` as in `Tiles.run`.
+        """Run the program on one tile; `files` as in `Tiles.run`, None where all is in memory.
 
         Raises:
             CheckpointError: inputs that must be identical differ.

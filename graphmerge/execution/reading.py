@@ -6,13 +6,13 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from graphmerge.checkpoint.access import machine_errors
 from graphmerge.descriptors import DescriptorPool
 from graphmerge.errors import CheckpointError, MachineError, Problem
 from graphmerge.neighbours import neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     import numpy as np
 
@@ -25,7 +25,7 @@ class FileReader:
     """Input files, shared by all workers, of which a bounded number is open at a time."""
 
     def __init__(self) -> None:
-        self._files = DescriptorPool(os.O_RDONLY, _open_errors)
+        self._files = DescriptorPool(os.O_RDONLY, machine_errors)
 
     def __enter__(self) -> FileReader:
         return self
@@ -98,12 +98,3 @@ class FileReader:
 def _position(entry: TensorEntry, element: int) -> int:
     """Where in its file an element of a tensor begins."""
     return entry.offset + element * entry.spec.dtype.bits // 8
-
-
-@contextmanager
-def _open_errors(path: Path) -> Iterator[None]:
-    """Report a file that cannot be opened."""
-    try:
-        yield
-    except OSError as error:
-        raise MachineError(Problem(f"cannot open: {error.strerror}", str(path))) from error
