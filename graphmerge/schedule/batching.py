@@ -48,8 +48,13 @@ def has_names(work: Work) -> bool:
 
 
 def most_at_once(work: Work, tile_elements: int) -> int:
-    """Most tensors of a work that lie one behind the other: no more elements than a batch has."""
-    if has_names(work) or not is_small(work, tile_elements):
+    """Most tensors of a work that lie one behind the other: no more elements than a batch has.
+
+    None, if they are not small.
+    """
+    if not is_small(work, tile_elements):
+        return 0
+    if has_names(work):
         return 1
     most = batch_elements(tile_elements) // work.passes[0].numel
     return max(1, min(MOST_TENSORS, most))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from graphmerge.frozen_classes import frozen
-from graphmerge.schedule.batching import is_small, most_at_once
+from graphmerge.schedule.batching import most_at_once
 from graphmerge.schedule.plan import Memory, Reserved, UnitPlan
 from graphmerge.schedule.program import is_read
 from graphmerge.schedule.tiling import buffer_bytes
@@ -158,8 +158,7 @@ def largest(
 def unit_memory(plan: UnitPlan, tile_elements: int, count: int) -> list[TileMemory]:
     """What a worker needs for one tile of each pass of a unit, of which there are so many alike."""
     bound = plan.of_first().bound()
-    work = plan.unit.work
-    stacked = min(count, most_at_once(work, tile_elements)) if is_small(work, tile_elements) else 0
+    stacked = min(count, most_at_once(plan.unit.work, tile_elements))
     in_memory = set(bound.in_memory)
     known: dict[Hashable, TileMemory] = {}
     found: list[TileMemory] = []
