@@ -257,10 +257,8 @@ class _Engine:
     def _finish(self, unit: RunningUnit, task: TileTask, result: TileResult) -> None:
         """Write the tile's output and take up its partial results."""
         self._report(result.not_finite)
-        output = result.outcome.output
-        if output is not None:
-            unit.store(task, output)
-        written = self._write(self._unfinished(unit.plan.unit.outputs), task.start, output)
+        names = self._unfinished(unit.plan.unit.outputs)
+        written = self._write(names, task.start, result.outcome.output)
         self._progress.add(read_bytes=result.read_bytes, written_bytes=written)
         with self._changed:
             unit.complete(task, result.outcome)

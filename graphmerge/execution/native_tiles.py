@@ -41,9 +41,7 @@ class BoundCall:
         self._output = output
         given = arguments_of(program, statistics)
         function = function_for(program, given, looks=looks)
-        self._call = PreparedCall(
-            function, program.fused, given, output, scratch, elements, tensors
-        )
+        self._call = PreparedCall(function, program.fused, given, scratch, elements, tensors)
 
     def bind(self, program: Program, statistics: Mapping[Node, Statistic]) -> None:
         """Take another program of the same structure, with its arguments."""
@@ -55,15 +53,19 @@ class BoundCall:
         stored: Mapping[Node, Bytes],
         start: int,
         files: Mapping[Node, FilePlace] | None = None,
+        room: Bytes | None = None,
     ) -> TileOutcome:
         """Run the program on one tile; `files` as in `Tiles.run`, None where all is in memory.
+
+        The output goes to `room`, if there is one.
 
         Raises:
             CheckpointError: inputs that must be identical differ.
         """
         loads = self._program.loads
         places = [files.get(load) for load in loads] if files else ()
-        outcome = self._call([stored[load] for load in loads], start, places)
+        output = self._output if room is None else room
+        outcome = self._call([stored[load] for load in loads], start, places, output)
         if outcome.unread is not None:
             return TileOutcome({}, None, (), unread=loads[outcome.unread])
         instructions = self._program.instructions
@@ -75,13 +77,12 @@ class BoundCall:
             instructions[number].node: partial for number, partial in outcome.partials.items()
         }
         bad = tuple(loads[number] for number in outcome.not_finite)
-        return TileOutcome(
-            partials, self._output, bad, outcome.is_finite or self._has_finite_output()
-        )
+        is_well = outcome.is_finite or self._is_finite(output)
+        return TileOutcome(partials, output, bad, is_well)
 
-    def _has_finite_output(self) -> bool:
+    def _is_finite(self, output: Bytes | None) -> bool:
         node = self._program.result_node
-        return self._output is None or node is None or is_finite(self._output, node.spec.dtype)
+        return output is None or node is None or is_finite(output, node.spec.dtype)
 
 
 class NativeTiles:
@@ -91,7 +92,7 @@ class NativeTiles:
         program = task.part.program
         assert program.fused is not None, "only programs with a layout are run as native code"
         output: Bytes | None = None
-        if task.part.result is not None:
+        if task.part.result is not None and task.room is None:
             bits = task.part.result.spec.dtype.bits
             output = arena.take(task.tensors * elements * bits // 8)
         scratch = arena.take(program.fused.scratch_bytes)
@@ -113,4 +114,4 @@ class NativeTiles:
         self, task: TileTask, stored: Mapping[Node, Bytes], files: Mapping[Node, FilePlace]
     ) -> TileOutcome:
         """Run the program on one tile; the inputs that are in files are read block by block."""
-        return self._call.run(stored, task.start, files)
+        return self._call.run(stored, task.start, files, task.room)

@@ -11,7 +11,6 @@ from graphmerge.statistics import reduction, small
 
 if TYPE_CHECKING:
     from graphmerge.execution.pool import BufferPool
-    from graphmerge.execution.reading import Bytes
     from graphmerge.execution.shared import SharedValues
     from graphmerge.execution.tiles import TileOutcome
     from graphmerge.graph import Node
@@ -73,13 +72,13 @@ class RunningUnit:
         start = self._next_start
         stop = self._next_start = min(start + self._tile, self._part.numel)
         self._running += 1
-        return TileTask(self._part, start, stop, self._first_reads, self.statistics, self.in_memory)
-
-    def store(self, task: TileTask, output: Bytes) -> None:
-        """Copy a tile of the result to memory, if others need it there; called by any worker."""
-        if self._room is not None:
-            start = task.start * self.plan.unit.root.spec.dtype.bits // 8
-            self._room[start : start + output.nbytes] = output
+        part, room = self._part, None
+        if part.is_stored and part.result is not None and self._room is not None:
+            bits = part.result.spec.dtype.bits
+            room = self._room[start * bits // 8 : stop * bits // 8]
+        return TileTask(
+            part, start, stop, self._first_reads, self.statistics, self.in_memory, room=room
+        )
 
     def complete(self, task: TileTask, outcome: TileOutcome) -> None:
         """Take up what a tile gave; after the last tile of a pass, go on to the next."""

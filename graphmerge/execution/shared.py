@@ -37,9 +37,9 @@ class SharedValues:
         return self._made.issuperset(nodes)
 
     def room_for(self, unit: Unit) -> Bytes | None:
-        """Memory for the tensor that the unit stores; None if it stores none, or none needs it."""
+        """Memory for the tensor that the unit stores; None if it stores none."""
         node = unit.stored
-        if node is None or not self._users[node]:
+        if node is None:
             return None
         assert node not in self._tensors, "a tensor is stored by two units"
         self.stored_bytes += node.spec.nbytes
@@ -58,6 +58,9 @@ class SharedValues:
         self._statistics.update(
             {node: statistics[node] for node in unit.makes if is_statistic(node)}
         )
+        for node in unit.makes:
+            if not self._users[node]:
+                self._free(node)
 
     def statistics_for(self, unit: Unit) -> dict[Node, Statistic]:
         """The statistics that a unit needs."""
@@ -70,8 +73,10 @@ class SharedValues:
     def let_go(self, node: Node) -> None:
         """One unit needs the value no more; with the last one it is freed."""
         self._users[node] -= 1
-        if self._users[node]:
-            return
+        if not self._users[node]:
+            self._free(node)
+
+    def _free(self, node: Node) -> None:
         if is_statistic(node):
             del self._statistics[node]
         else:

@@ -37,7 +37,7 @@ class StagedTiles:
         self._output: Bytes | None = None
         self._rest: BoundCall | None = None
         if staged.rest is not None:
-            if staged.rest.result_node is not None:
+            if staged.rest.result_node is not None and task.room is None:
                 size_bytes = elements * staged.rest.result_node.spec.dtype.bits // 8
                 self._output = arena.take(size_bytes)
             self._rest = BoundCall(
@@ -60,7 +60,7 @@ class StagedTiles:
         known = dict(stored)
         bad: list[Node] = []
         partials: dict[Node, Partial] = {}
-        is_finite = True
+        is_finite, output = True, None
         for stage, bound in zip(self._staged.stages, self._stages, strict=True):
             outcome = bound.run(known, task.start)
             bad += outcome.not_finite
@@ -68,11 +68,11 @@ class StagedTiles:
             if outcome.output is not None:
                 known[stage.node] = outcome.output
         if self._rest is not None:
-            outcome = self._rest.run(known, task.start)
+            outcome = self._rest.run(known, task.start, room=task.room)
+            output = outcome.output
             partials |= outcome.partials
             bad += outcome.not_finite
             is_finite = outcome.is_finite
-        output = self._output
         if task.part.result in known and output is None:
             output = known[task.part.result]
         return TileOutcome(partials, output, tuple(dict.fromkeys(bad)), is_finite)

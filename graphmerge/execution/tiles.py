@@ -36,6 +36,8 @@ class TileTask:
     """Tensors that one call works on: several small ones lie one behind the other, whole."""
     is_stack: bool = False
     """Whether it is small tensors, even if just one: those are read before the call."""
+    room: Bytes | None = None
+    """Where the tile's result is to be for others, if they need it in memory."""
 
     @property
     def looks(self) -> bool:
@@ -50,7 +52,8 @@ class TileOutcome:
     partials: Mapping[Node, Partial]
     """Partial result of every reduction."""
     output: Bytes | None
-    """Bytes of the output's tile, or of all tensors, in the worker's memory: gone with the next."""
+    """Bytes of the output's tile, or of all tensors: the task's room, or in the worker's memory and
+    gone with the next."""
     not_finite: tuple[Node, ...]
     """Loads in which NaN or infinity was seen."""
     is_finite: bool = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import define
+from attrs import define, evolve
 
 from graphmerge.errors import MachineError, Problem
 from graphmerge.execution.buffers import Arena
@@ -17,7 +17,7 @@ from graphmerge.schedule.executors import Executor
 from graphmerge.schedule.tiling import buffer_bytes, reads_itself, tile_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
     from graphmerge.checkpoint.values import TensorEntry
     from graphmerge.execution.batches import Stack
@@ -39,21 +39,16 @@ class _Views:
 
     program: Program
     elements: int
-    tensors: int
     tiles: Tiles
     buffers: tuple[Bytes | None, ...]
-    """Of every load; None for those in memory."""
-    is_stack: bool
-    """Whether they have room for what small tensors are made from."""
-    looks: bool
-    """Whether the executor looks for NaN in loads."""
+    """Of every load; None for those that are, or are to be, elsewhere in memory."""
+    shape: Hashable
+    """See `_shape`."""
 
     def suits(self, task: TileTask) -> bool:
         """Whether a tile can be run as it is, or after `bind`."""
         program = task.part.program
-        if self.elements != task.stop - task.start or self.tensors != task.tensors:
-            return False
-        if self.is_stack != task.is_stack or self.looks != task.looks:
+        if self.shape != _shape(task):
             return False
         if self.program is program:
             return True
@@ -68,6 +63,12 @@ class _Views:
         if self.program is not task.part.program:
             self.program = task.part.program
             self.tiles.bind(task)
+
+
+def _shape(task: TileTask) -> Hashable:
+    """What tiles must have in common, beside the program, to be run with the same views."""
+    has_room = task.room is not None
+    return task.stop - task.start, task.tensors, task.is_stack, task.looks, has_room
 
 
 @define
@@ -102,7 +103,7 @@ class Worker:
         """
         views = self._views_for(task)
         stored, unread, read_bytes = self._load(task, views)
-        outcome = self._compute(task, views, stored, unread)
+        outcome = _in_room(task, self._compute(task, views, stored, unread))
         bad = [
             source
             for load in outcome.not_finite
@@ -191,11 +192,11 @@ class Worker:
         every = task.tensors * elements
         buffers = tuple(
             None
-            if load in task.in_memory
+            if load in task.in_memory or task.part.reads_in_place
             else self._arena.take(buffer_bytes(load, task.part, every, is_stack=task.is_stack))
             for load in program.loads
         )
-        return _Views(program, elements, task.tensors, tiles, buffers, task.is_stack, task.looks)
+        return _Views(program, elements, tiles, buffers, _shape(task))
 
     def _load(
         self, task: TileTask, views: _Views
@@ -211,6 +212,8 @@ class Worker:
             size = tile_bytes(load, task.part, views.elements)
             if own is not None:
                 buffer, wanted = own, True
+            elif task.part.reads_in_place and task.room is not None:
+                buffer, wanted = task.room, True
             else:
                 first = task.start * load.spec.dtype.bits // 8
                 buffer = task.in_memory[load][first : first + size]
@@ -229,6 +232,14 @@ class Worker:
             self._reader.read(load.op.entry, start, buffer)
         else:
             self._made.of(load).read(start, buffer)
+
+
+def _in_room(task: TileTask, outcome: TileOutcome) -> TileOutcome:
+    """The outcome with the output where others need it."""
+    if task.room is None or outcome.output is None or outcome.output is task.room:
+        return outcome
+    task.room[:] = outcome.output
+    return evolve(outcome, output=task.room)
 
 
 class _CopiedTiles:

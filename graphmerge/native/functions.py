@@ -77,7 +77,6 @@ class PreparedCall:
         function: NativeFunction,
         layout: FusedLayout,
         given: Sequence[Arguments],
-        output: Bytes | None,
         scratch: Bytes,
         count: int,
         tensors: int,
@@ -88,7 +87,6 @@ class PreparedCall:
             function: From `function_for`.
             layout: The program's own: what comes from a tile depends on shapes.
             given: Arguments of the instructions, from `arguments_of`.
-            output: Where the bytes of a tile of the output go; None if the program only reduces.
             scratch: Memory of `layout.scratch_bytes`, aligned to 64 bytes.
             count: Elements of a tile.
             tensors: Tiles that lie one behind the other in each input, each a whole tensor.
@@ -109,16 +107,15 @@ class PreparedCall:
         self._places = np.array(
             [_address(data) for data in self._partials.values()], dtype=np.uint64
         )
-        self._memory = output, scratch  # else it could be gone before the call
+        self._scratch = scratch  # else it could be gone before the call
         held = (self._places, self._numbers, self._words, scratch, self._flags)
         self._inputs: list[Bytes] = []
         self._pointers: ctypes.Array[ctypes.c_void_p] = (ctypes.c_void_p * 0)()
         self._sizes = [bits * count // 8 for bits in function.load_bits]
         self._files = (ctypes.c_int64 * (FILE_COLUMNS * len(self._sizes)))()
-        self._addresses = (
-            _address(output) if output is not None else None,
-            *(_address(array) for array in held),
-        )
+        self._output: Bytes | None = None
+        self._output_address: int | None = None
+        self._addresses = tuple([_address(array) for array in held])
 
     def give(self, given: Sequence[Arguments]) -> None:
         """Go on with other arguments: those of a program with the same layout."""
@@ -126,7 +123,11 @@ class PreparedCall:
         self._words[:] = [x for one in given for x in one.words]
 
     def __call__(
-        self, inputs: Sequence[Bytes], start: int, files: Sequence[FilePlace | None] = ()
+        self,
+        inputs: Sequence[Bytes],
+        start: int,
+        files: Sequence[FilePlace | None] = (),
+        output: Bytes | None = None,
     ) -> Outcome:
         """Run the program on one tile.
 
@@ -136,14 +137,23 @@ class PreparedCall:
             start: Flat index of the tile's first element, a multiple of the numerics block.
             files: For every load where in a file the tile begins, None for one that is in memory;
                 nothing where all are.
+            output: Where the bytes of the output go; None if the program only reduces.
         """
         for address, size_bytes in self._cleared:
             ctypes.memset(address, 0, size_bytes)  # six times as fast as numpy's fill
         self._flags.fill(0)
         self._point_to(inputs)
         self._read_from(files or [None] * len(inputs))
+        if output is not None and output is not self._output:
+            self._output, self._output_address = output, _address(output)
         unread = self._function.call(
-            self._pointers, self._files, *self._addresses, start, self._count, self._tensors
+            self._pointers,
+            self._files,
+            self._output_address,
+            *self._addresses,
+            start,
+            self._count,
+            self._tensors,
         )
         if unread:
             return Outcome({}, (), (), is_finite=True, unread=unread - 1)

@@ -71,7 +71,8 @@ def tile_memory(
         if load not in held
     ]
     reading = max(map(_reading_bytes, program.loads), default=0)
-    output = part.result.spec.dtype.bits * elements // 8 if part.result else 0
+    is_held = part.result is not None and not part.is_stored
+    output = part.result.spec.dtype.bits * elements // 8 if part.result and is_held else 0
     if program.staged is not None:
         working = output + program.staged.working_bytes(elements) + len(buffers) * ALIGNMENT
         partials = program.staged.partial_bytes(elements)

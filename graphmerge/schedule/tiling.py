@@ -63,7 +63,7 @@ def reads_itself(program: Program, load: Node) -> bool:
 
 
 def buffer_bytes(load: Node, part: Pass, elements: int, *, is_stack: bool) -> int:
-    """Bytes of the buffer that a load is read into.
+    """Bytes of the buffer that a load is read into, if it does not go elsewhere at once.
 
     Args:
         load: What is read.
@@ -71,6 +71,8 @@ def buffer_bytes(load: Node, part: Pass, elements: int, *, is_stack: bool) -> in
         elements: Those of a tile, or of small tensors that lie one behind the other.
         is_stack: Whether it is such tensors, which are read before native code is called.
     """
+    if part.reads_in_place:
+        return 0
     in_blocks = reads_itself(part.program, load) and not is_stack
     return tile_bytes(load, part, min(elements, BLOCK_ELEMENTS) if in_blocks else elements)
 

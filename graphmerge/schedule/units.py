@@ -59,10 +59,13 @@ class Pass:
     """The reductions that the unit's statistic over many tensors takes in, and nothing else."""
     kind: object = field(factory=object)
     """What passes share that do the same on other nodes."""
+    is_stored: bool = False
+    """Whether the result goes to memory for others, tile by tile."""
 
     def tile_elements(self, wanted: int) -> int:
         """Elements of a tile: as many as wanted, or what the ops of the pass must have at once."""
-        most = wanted if self._reads_itself else min(wanted, MOST_READ_ELEMENTS)
+        is_any = self._reads_itself or self.reads_in_place
+        most = wanted if is_any else min(wanted, MOST_READ_ELEMENTS)
         return max(self.tile_step, most // self.tile_step * self.tile_step)
 
     @property
@@ -72,6 +75,11 @@ class Pass:
             return self.executor is Executor.TORCH
         unread = (load for load in self.program.loads if is_read(load))
         return all(reads_itself(self.program, load) for load in unread)
+
+    @property
+    def reads_in_place(self) -> bool:
+        """Whether what is read goes at once to where others find it."""
+        return self.is_stored and self.executor is Executor.COPY
 
     @property
     def executor(self) -> Executor:
@@ -427,7 +435,9 @@ class UnitBuilder:
         if is_statistic(root):
             yield from _passes(own, None, given, self._device)
         else:
-            yield from _passes(own, root, given, self._device)
+            for part in _passes(own, root, given, self._device):
+                is_stored = part.result is root and root in shared
+                yield evolve(part, is_stored=True) if is_stored else part
 
     def _passes_into(self, tops: tuple[Node, ...], shared: Set[Node]) -> Iterator[Pass]:
         """Passes of reductions of one tensor that a statistic over many takes in."""

@@ -53,7 +53,7 @@ def prepared(count, *, reads_blocks, looks=True):
     memory = np.zeros(layout.scratch_bytes + 64, np.uint8)
     scratch = memory[-memory.ctypes.data % 64 :][: layout.scratch_bytes]
     function = function_for(program, arguments, looks=looks)
-    call = PreparedCall(function, layout, arguments, output, scratch, count, 1)
+    call = PreparedCall(function, layout, arguments, scratch, count, 1)
     dtypes = [load.spec.dtype for load in program.loads]
     room = min(count, BLOCK_ELEMENTS) if reads_blocks else count
     buffers = [np.zeros(room * dtype.bits // 8, np.uint8) for dtype in dtypes]
@@ -61,7 +61,7 @@ def prepared(count, *, reads_blocks, looks=True):
 
 
 def outcome_of(call, output, buffers, start, places=()):
-    outcome = call(buffers, start, places)
+    outcome = call(buffers, start, places, output)
     assert outcome.unread is None
     (sums,) = outcome.partials.values()
     return output.tobytes(), sums.tobytes(), outcome.not_finite
@@ -104,7 +104,7 @@ def test_what_is_read_block_by_block_gives_the_same_bytes(
 @pytest.mark.parametrize("load", [0, 1])
 @pytest.mark.parametrize("left", [0, BLOCK_ELEMENTS, 2 * BLOCK_ELEMENTS + 5])
 def test_a_file_that_ends_early_is_told_by_the_number_of_the_load(files, tmp_path, load, left):
-    call, _, buffers, kinds = prepared(ELEMENTS, reads_blocks=True)
+    call, output, buffers, kinds = prepared(ELEMENTS, reads_blocks=True)
     places = []
     for number, kind in enumerate(kinds):
         path = tmp_path / str(number)
@@ -113,19 +113,19 @@ def test_a_file_that_ends_early_is_told_by_the_number_of_the_load(files, tmp_pat
             os.truncate(path, MARGIN_BYTES + left * DTYPES[kind].bits // 8)
         places.append((os.open(path, os.O_RDONLY), MARGIN_BYTES))
     try:
-        assert call(buffers, 0, places).unread == load
+        assert call(buffers, 0, places, output).unread == load
     finally:
         for descriptor, _ in places:
             os.close(descriptor)
 
 
 def test_a_file_that_cannot_be_read_is_told_by_the_number_of_the_load(files, tmp_path):
-    call, _, buffers, kinds = prepared(ELEMENTS, reads_blocks=True)
+    call, output, buffers, kinds = prepared(ELEMENTS, reads_blocks=True)
     readable = os.open(files[kinds[0]][0], os.O_RDONLY)
     unreadable = os.open(tmp_path / "written", os.O_WRONLY | os.O_CREAT)
     try:
         places = [(readable, MARGIN_BYTES), (unreadable, MARGIN_BYTES)]
-        assert call(buffers, 0, places).unread == 1
+        assert call(buffers, 0, places, output).unread == 1
     finally:
         os.close(readable)
         os.close(unreadable)
@@ -139,7 +139,7 @@ def test_nan_in_a_load_is_looked_for_where_it_is_asked_for(files, looks):
         buffer[:] = files[kind][1][: buffer.nbytes]
     wide = kinds.index(DTYPES.index(DType.F32))
     buffers[wide].view(np.float32)[-1] = np.nan
-    outcome = call(buffers, 0)
+    outcome = call(buffers, 0, output=output)
     assert outcome.not_finite == ((wide,) if looks else ())
     assert not outcome.is_finite
     assert np.isnan(output.view(np.float32)[-1])

@@ -42,7 +42,7 @@ def by_native_code(node, before, values):
     memory = np.zeros(layout.scratch_bytes + 64, dtype=np.uint8)
     scratch = memory[-memory.ctypes.data % 64 :][: layout.scratch_bytes]
     function = function_for(program, arguments)
-    call = PreparedCall(function, layout, arguments, None, scratch, len(values), 1)
+    call = PreparedCall(function, layout, arguments, scratch, len(values), 1)
     loads = [values.view(np.uint8), np.zeros(values.nbytes, dtype=np.uint8)]
     (partial,) = call(loads, 0).partials.values()
     return partial
