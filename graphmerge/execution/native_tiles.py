@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphmerge.execution.finite import is_finite
 from graphmerge.execution.tiles import TileOutcome
@@ -10,7 +10,9 @@ from graphmerge.native import PreparedCall, arguments_of, function_for
 from graphmerge.ops.sources import RequireIdentical
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from graphmerge.execution.buffers import Arena
     from graphmerge.execution.reading import Bytes
@@ -34,14 +36,22 @@ class BoundCall:
         tensors: int = 1,
         *,
         looks: bool,
+        ranking: Sequence[Bytes | NDArray[Any]] = (),
     ) -> None:
-        """Prepare; it `looks` for NaN and infinity in loads, or not."""
+        """Prepare.
+
+        It `looks` for NaN and infinity in loads, or not. With a `ranking`, as `PreparedCall` takes
+        it, the output is the mask of the rows of the program's result.
+        """
         assert program.fused is not None, "only programs with a layout are run as native code"
         self._program = program
         self._output = output
+        self._ranks = bool(ranking)
         given = arguments_of(program, statistics)
-        function = function_for(program, given, looks=looks)
-        self._call = PreparedCall(function, program.fused, given, scratch, elements, tensors)
+        function = function_for(program, given, looks=looks, ranks=self._ranks)
+        self._call = PreparedCall(
+            function, program.fused, given, scratch, elements, tensors, ranking
+        )
 
     def bind(self, program: Program, statistics: Mapping[Node, Statistic]) -> None:
         """Take another program of the same structure, with its arguments."""
@@ -77,7 +87,7 @@ class BoundCall:
             instructions[number].node: partial for number, partial in outcome.partials.items()
         }
         bad = tuple(loads[number] for number in outcome.not_finite)
-        is_well = outcome.is_finite or self._is_finite(output)
+        is_well = outcome.is_finite or self._ranks or self._is_finite(output)
         return TileOutcome(partials, output, bad, is_well)
 
     def _is_finite(self, output: Bytes | None) -> bool:

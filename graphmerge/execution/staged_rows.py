@@ -2,40 +2,155 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from graphmerge.execution.native_tiles import BoundCall
 from graphmerge.execution.tiles import TileOutcome
-from graphmerge.native import DivergentRows, RankedRows
-from graphmerge.ops.ranked import RankedMask
+from graphmerge.frozen_classes import frozen
+from graphmerge.native import DivergentRows, RankedRows, Ranking
+from graphmerge.ops.ranked import RankedMask, padded
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from graphmerge.execution.buffers import Arena
     from graphmerge.execution.reading import Bytes
     from graphmerge.execution.tiles import TileTask
     from graphmerge.graph import Node
+    from graphmerge.native import FilePlace
     from graphmerge.schedule.staging import Stage
 
 
-class StageValues:
-    """The values of a stage, each a load or the result of a native function."""
+@frozen(eq=False)
+class StageMemory:
+    """Memory that the stages of a program use one after the other, and where there is more."""
 
-    def __init__(
-        self, stage: Stage, task: TileTask, buffers: Sequence[Bytes], scratch: Bytes, elements: int
-    ) -> None:
-        """Prepare, with a buffer for each input that is computed."""
-        left = iter(buffers)
+    values: tuple[Bytes, ...]
+    """For the computed inputs of a stage: the first, the second, ..."""
+    scratch: Bytes
+    """For a native function."""
+    rows: Bytes
+    """For going through rows."""
+    arena: Arena
+    """For masks."""
+
+
+class StageTiles(Protocol):
+    """Runs one stage on tiles of one length."""
+
+    def bind(self, stage: Stage, task: TileTask) -> None:
+        """Take a stage of the same structure."""
+
+    def run(
+        self,
+        known: Mapping[Node, Bytes],
+        start: int,
+        files: Mapping[Node, FilePlace],
+        room: Bytes | None,
+    ) -> TileOutcome:
+        """Run it on a tile.
+
+        Args:
+            known: Loads, results of stages before, and room for what is in files.
+            start: Flat index of the tile's first element.
+            files: As in `Tiles.run`.
+            room: Where a mask may go, if it is to be in memory for others.
+
+        Raises:
+            CheckpointError: inputs that must be identical differ.
+        """
+
+
+def stage_tiles(stage: Stage, task: TileTask, elements: int, memory: StageMemory) -> StageTiles:
+    """What runs a stage on tiles of so many elements."""
+    if stage.reduces:
+        return _Divergences(stage, task, elements, memory)
+    if stage.is_one_function:
+        return _Masks(stage, task, elements, memory)
+    return _MasksOfLoads(stage, elements, memory)
+
+
+class _Masks:
+    """Makes masks by the ranks of rows of what a native function computes, block by block."""
+
+    def __init__(self, stage: Stage, task: TileTask, elements: int, memory: StageMemory) -> None:
+        block_elements = stage.block_elements(elements)
+        mask, rest = memory.rows[: padded(block_elements)], memory.rows[padded(block_elements) :]
+        self._ranking = Ranking(rest, block_elements)
+        has_room = task.room is not None and stage.node is task.part.result
+        made = None if has_room else memory.arena.take(elements)
+        self._call = BoundCall(
+            stage.values[0],
+            task.statistics,
+            made,
+            memory.scratch,
+            elements,
+            looks=task.looks,
+            ranking=(memory.values[0], mask, *self._ranking.arrays),
+        )
+
+    def bind(self, stage: Stage, task: TileTask) -> None:
+        """Take a stage of the same structure."""
+        self._ranking.give(_op(stage), stage.row)
+        self._call.bind(stage.values[0], task.statistics)
+
+    def run(
+        self,
+        known: Mapping[Node, Bytes],
+        start: int,
+        files: Mapping[Node, FilePlace],
+        room: Bytes | None,
+    ) -> TileOutcome:
+        """The mask of a tile."""
+        return self._call.run(known, start, files, room)
+
+
+class _MasksOfLoads:
+    """Makes masks by the ranks of rows of what is in memory."""
+
+    def __init__(self, stage: Stage, elements: int, memory: StageMemory) -> None:
+        self._mask = memory.arena.take(stage.mask_bytes(elements))
+        self._made = self._mask[:elements]
+        self._rows = RankedRows(memory.rows, elements)
+
+    def bind(self, stage: Stage, task: TileTask) -> None:
+        """Take a stage of the same structure."""
+        self._rows.give(_op(stage), stage.row)
+        (self._load,) = stage.values[0].loads
+
+    def run(
+        self,
+        known: Mapping[Node, Bytes],
+        start: int,
+        files: Mapping[Node, FilePlace],
+        room: Bytes | None,
+    ) -> TileOutcome:
+        """The mask of a tile."""
+        self._rows(known[self._load], self._mask, start)
+        return TileOutcome({}, self._made, ())
+
+
+class _Divergences:
+    """Takes the divergences of rows."""
+
+    def __init__(self, stage: Stage, task: TileTask, elements: int, memory: StageMemory) -> None:
+        left = iter(memory.values)
         self._made = [next(left) if computed else None for computed in stage.is_computed]
         self._calls = [
-            BoundCall(program, task.statistics, made, scratch, elements, looks=task.looks)
+            BoundCall(program, task.statistics, made, memory.scratch, elements, looks=task.looks)
             if made is not None
             else None
             for program, made in zip(stage.values, self._made, strict=True)
         ]
-        self._stage = stage
+        self._rows = DivergentRows(
+            stage.dtypes,
+            stage.row,
+            elements // stage.row,
+            memory.rows,
+            rows_at_once=stage.block_elements(elements) // stage.row,
+            single=stage.node.inputs[0].spec.dtype is DType.F32,
+        )
 
     def bind(self, stage: Stage, task: TileTask) -> None:
         """Take a stage of the same structure."""
@@ -44,68 +159,34 @@ class StageValues:
             if call is not None:
                 call.bind(program, task.statistics)
 
-    def of(self, known: Mapping[Node, Bytes], start: int) -> tuple[list[Bytes], list[Node]]:
-        """The values of a tile, and loads in which NaN or infinity was seen.
-
-        Raises:
-            CheckpointError: inputs that must be identical differ.
-        """
-        values: list[Bytes] = []
+    def run(
+        self,
+        known: Mapping[Node, Bytes],
+        start: int,
+        files: Mapping[Node, FilePlace],
+        room: Bytes | None,
+    ) -> TileOutcome:
+        """The divergences of a tile."""
         bad: list[Node] = []
+        values: list[Bytes] = []
+        places: list[FilePlace | None] = []
         for program, call, made in zip(self._stage.values, self._calls, self._made, strict=True):
-            if call is None or made is None:
-                values.append(known[program.loads[0]])
-            else:
+            if call is not None and made is not None:
                 bad += call.run(known, start).not_finite
                 values.append(made)
-        return values, bad
+                places.append(None)
+            else:
+                values.append(known[program.loads[0]])
+                places.append(files.get(program.loads[0]))
+        outcome = self._rows(values, start, places)
+        if outcome.unread is not None:
+            return TileOutcome({}, None, (), unread=self._stage.values[outcome.unread].loads[0])
+        for number in outcome.not_finite:
+            program = self._stage.values[number]
+            bad += () if program.instructions else program.loads
+        return TileOutcome({self._stage.node: outcome.partials[0]}, None, tuple(bad))
 
 
-class MaskStage:
-    """Makes a mask, by the ranks of rows."""
-
-    def __init__(
-        self, stage: Stage, values: StageValues, memory: Bytes, elements: int, arena: Arena
-    ) -> None:
-        self._values = values
-        self._mask = arena.take(stage.mask_bytes(elements))
-        self._made = self._mask[:elements]
-        self._rows = RankedRows(memory)
-
-    def bind(self, stage: Stage, task: TileTask) -> None:
-        """Take a stage of the same structure."""
-        assert isinstance(stage.node.op, RankedMask), "no other op makes a mask of rows"
-        self._rows.give(stage.node.op, stage.row)
-        self._values.bind(stage, task)
-
-    def run(self, known: Mapping[Node, Bytes], start: int) -> TileOutcome:
-        """The mask of a tile."""
-        (values,), bad = self._values.of(known, start)
-        self._rows(values, self._mask, start)
-        return TileOutcome({}, self._made, tuple(bad))
-
-
-class DivergenceStage:
-    """Takes the divergences of rows."""
-
-    def __init__(
-        self, stage: Stage, values: StageValues, memory: Bytes, elements: int, arena: Arena
-    ) -> None:
-        self._values = values
-        single = stage.node.inputs[0].spec.dtype is DType.F32
-        self._rows = DivergentRows(
-            stage.dtypes, stage.row, elements // stage.row, memory, single=single
-        )
-
-    def bind(self, stage: Stage, task: TileTask) -> None:
-        """Take a stage of the same structure."""
-        self._stage = stage
-        self._values.bind(stage, task)
-
-    def run(self, known: Mapping[Node, Bytes], start: int) -> TileOutcome:
-        """The divergences of a tile."""
-        (first, second), bad = self._values.of(known, start)
-        partial, seen = self._rows(first, second, start)
-        for program, is_bad in zip(self._stage.values, seen, strict=True):
-            bad += program.loads if is_bad and not program.instructions else ()
-        return TileOutcome({self._stage.node: partial}, None, tuple(bad))
+def _op(stage: Stage) -> RankedMask:
+    assert isinstance(stage.node.op, RankedMask), "no other op makes a mask of rows"
+    return stage.node.op

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.execution.native_tiles import BoundCall
-from graphmerge.execution.staged_rows import DivergenceStage, MaskStage, StageValues
+from graphmerge.execution.staged_rows import StageMemory, stage_tiles
 from graphmerge.execution.tiles import TileOutcome
 
 if TYPE_CHECKING:
@@ -25,15 +25,10 @@ class StagedTiles:
 
     def __init__(self, task: TileTask, elements: int, arena: Arena) -> None:
         staged = _staged(task)
-        buffers = [arena.take(size) for size in staged.values_bytes(elements)]
+        values = tuple([arena.take(size) for size in staged.values_bytes(elements)])
         scratch = arena.take(staged.scratch_bytes)
-        rows = arena.take(staged.rows_bytes(elements))
-        self._stages = [
-            (DivergenceStage if stage.reduces else MaskStage)(
-                stage, StageValues(stage, task, buffers, scratch, elements), rows, elements, arena
-            )
-            for stage in staged.stages
-        ]
+        memory = StageMemory(values, scratch, arena.take(staged.rows_bytes(elements)), arena)
+        self._stages = [stage_tiles(stage, task, elements, memory) for stage in staged.stages]
         self._output: Bytes | None = None
         self._rest: BoundCall | None = None
         if staged.rest is not None:
@@ -56,13 +51,16 @@ class StagedTiles:
     def run(
         self, task: TileTask, stored: Mapping[Node, Bytes], files: Mapping[Node, FilePlace]
     ) -> TileOutcome:
-        """Run the program on one tile, all of which is in memory: `files` has nothing."""
+        """Run the program on one tile; where some of it is in files, there is but one stage."""
         known = dict(stored)
         bad: list[Node] = []
         partials: dict[Node, Partial] = {}
         is_finite, output = True, None
         for stage, bound in zip(self._staged.stages, self._stages, strict=True):
-            outcome = bound.run(known, task.start)
+            room = task.room if stage.node is task.part.result else None
+            outcome = bound.run(known, task.start, files, room)
+            if outcome.unread is not None:
+                return outcome
             bad += outcome.not_finite
             partials |= outcome.partials
             if outcome.output is not None:

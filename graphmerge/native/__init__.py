@@ -4,13 +4,14 @@ The same results as the torch kernels, bit for bit (NaN payloads aside), without
 """
 
 from graphmerge.native.functions import FilePlace, PreparedCall, arguments_of, function_for
-from graphmerge.native.rows import DivergentRows, RankedRows
+from graphmerge.native.rows import DivergentRows, RankedRows, Ranking
 
 __all__ = [
     "DivergentRows",
     "FilePlace",
     "PreparedCall",
     "RankedRows",
+    "Ranking",
     "arguments_of",
     "function_for",
 ]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmerge.frozen_classes import frozen
-from graphmerge.native.loops import at, integer, load_element, loop, variable
-from graphmerge.native.sorting import clear, magnitude_of, magnitudes_at, reduced
+from graphmerge.native.loops import at, clear, integer, load_element, loop, variable
+from graphmerge.native.sorting import magnitude_of, magnitudes_at, reduced
 from graphmerge.native.types import (
     FLOAT,
     INT1,

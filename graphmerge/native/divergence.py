@@ -1,10 +1,12 @@
 """Emit the function that takes the divergences of rows: see `graphmerge.ops.importance`.
 
-    void row_divergences(first, second, memory, results, seen, row, rows)
+    int64 row_divergences(first, second, files, memory, results, seen, row, rows, at_once)
 
-`results` has two float64 for each row, of which the second one is filled. `seen` are two sets of 64
-bits, not zero where NaN or infinity was seen in the first and in the second input. Rows are put
-into `memory` as float64, filled up to whole vectors with what adds nothing.
+`files` says which inputs are read first, `at_once` rows at a time; the result is 0, or 1 and the
+number of the input that could not be read. `results` has two float64 for each row, of which the
+second one is filled. `seen` are two sets of 64 bits, not zero where NaN or infinity was seen in the
+first and in the second input. Rows are put into `memory` as float64, filled up to whole vectors
+with what adds nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from llvmlite import ir
 
 from graphmerge.frozen_classes import frozen
 from graphmerge.native.elementary import exp, log_of_ratio
-from graphmerge.native.loops import at, integer, load_element, loop, variable
+from graphmerge.native.file_reading import block_of, emit_read
+from graphmerge.native.loops import at, integer, least, load_element, loop, variable
 from graphmerge.native.near_rows import NOT_NEAR, emit_near_rows
 from graphmerge.native.types import (
     DOUBLE,
@@ -58,7 +61,8 @@ def emit_row_divergences(dtypes: tuple[DType, ...], *, single: bool) -> ir.Modul
     powers = {dtype: _emit_powers(module, dtype) for dtype in dict.fromkeys(dtypes)}
     divergence = _emit_divergence(module)
     function_type = ir.FunctionType(_VOID, [POINTER] * 5 + [INT64] * 2)
-    function = ir.Function(module, function_type, "row_divergences")
+    function = ir.Function(module, function_type, "divergences_in_memory")
+    function.linkage = "internal"
     *inputs, memory, results, seen, row, rows = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     padded = _whole_vectors(builder, builder.add(row, integer(VECTOR_ELEMENTS - 1)))
@@ -82,7 +86,27 @@ def emit_row_divergences(dtypes: tuple[DType, ...], *, single: bool) -> ir.Modul
                 shares.append(builder.call(powers[dtype], [begin, places[index], flag, row]))
             builder.store(builder.call(divergence, [*places, *shares, padded]), place)
     builder.ret_void()
+    _emit_reading(module, function, dtypes)
     return module
+
+
+def _emit_reading(module: ir.Module, in_memory: ir.Function, dtypes: tuple[DType, ...]) -> None:
+    """Emit the function that is called, which reads some rows and has their divergences taken."""
+    read = emit_read(module)
+    function_type = ir.FunctionType(INT64, [POINTER] * 6 + [INT64] * 3)
+    function = ir.Function(module, function_type, "row_divergences")
+    *inputs, files, memory, results, seen, row, rows, at_once = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    with loop(builder, rows, at_once) as before:
+        count = least(builder, builder.sub(rows, before), at_once)
+        blocks = []
+        for number, (pointer, dtype) in enumerate(zip(inputs, dtypes, strict=True)):
+            row_bytes = builder.mul(row, integer(dtype.bits // 8))
+            ends = [builder.mul(some, row_bytes) for some in (before, count)]
+            blocks.append(block_of(builder, read, files, number, pointer, *ends))
+        place = at(builder, results, builder.mul(before, integer(2)), DOUBLE)
+        builder.call(in_memory, [*blocks, memory, place, seen, row, count])
+    builder.ret(integer(0))
 
 
 def _emit_powers(module: ir.Module, dtype: DType) -> ir.Function:

@@ -6,10 +6,15 @@ of each input is held at a time, in a core's own cache.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from llvmlite import ir
 
-from graphmerge.native.loops import at, integer, variable
+from graphmerge.native.loops import at, integer, load_element, variable
 from graphmerge.native.types import INT1, INT32, INT64, POINTER
+
+if TYPE_CHECKING:
+    from graphmerge.native.registry import Value
 
 FILE_COLUMNS = 3
 """Of each input: the descriptor of the file, below 0 for what is in memory; where in the file the
@@ -53,3 +58,38 @@ def emit_read(module: ir.Module) -> ir.Function:
     builder.position_at_end(end)
     builder.ret(INT1(1))
     return function
+
+
+def block_of(
+    builder: ir.IRBuilder,
+    read: ir.Function,
+    files: Value,
+    number: int,
+    pointer: Value,
+    before: Value,
+    size: Value,
+) -> Value:
+    """Where a block of a load is in memory, once it has been read if it was in a file.
+
+    If it cannot be read the function that is emitted returns 1 and the load's number.
+
+    Args:
+        builder: Emits into a function that returns 64 bits.
+        read: From `emit_read`.
+        files: `FILE_COLUMNS` integers for each load.
+        number: Which load.
+        pointer: Its memory.
+        before: Bytes of the tile before the block.
+        size: Bytes of the block.
+    """
+    descriptor, position, moves = (
+        load_element(builder, files, integer(FILE_COLUMNS * number + column), INT64)
+        for column in range(FILE_COLUMNS)
+    )
+    place = at(builder, pointer, builder.mul(before, moves))
+    is_in_file = builder.icmp_signed(">=", descriptor, integer(0))
+    with builder.if_then(is_in_file):
+        is_read = builder.call(read, [descriptor, place, size, builder.add(position, before)])
+        with builder.if_then(builder.not_(is_read), likely=False):
+            builder.ret(integer(1 + number))
+    return place

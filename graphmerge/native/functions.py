@@ -20,6 +20,8 @@ from graphmerge.ops.blocks import BLOCK_ELEMENTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from graphmerge.graph import Node
     from graphmerge.native.registry import Arguments
     from graphmerge.schedule.fusion import FusedLayout
@@ -61,11 +63,18 @@ class NativeFunction:
     """A compiled program; many threads may call it, and none holds the interpreter's lock."""
 
     def __init__(
-        self, program: Program, layout: FusedLayout, given: Sequence[Arguments], *, looks: bool
+        self,
+        program: Program,
+        layout: FusedLayout,
+        given: Sequence[Arguments],
+        *,
+        looks: bool,
+        ranks: bool,
     ) -> None:
         self.layout = layout
         self.load_bits = tuple(load.spec.dtype.bits for load in program.loads)
-        self._engine = loaded(str(emit_region(program, layout, given, looks=looks)))
+        code = emit_region(program, layout, given, looks=looks, ranks=ranks)
+        self._engine = loaded(str(code))
         self.call = _SIGNATURE(self._engine.get_function_address("region"))
 
 
@@ -80,6 +89,7 @@ class PreparedCall:
         scratch: Bytes,
         count: int,
         tensors: int,
+        ranking: Sequence[Bytes | NDArray[Any]] = (),
     ) -> None:
         """Prepare.
 
@@ -90,6 +100,8 @@ class PreparedCall:
             scratch: Memory of `layout.scratch_bytes`, aligned to 64 bytes.
             count: Elements of a tile.
             tensors: Tiles that lie one behind the other in each input, each a whole tensor.
+            ranking: Of a function that ranks rows a block of values and of a mask, which has room
+                for 64 bytes more, and the arrays of a `Ranking`.
         """
         self._function = function
         self._count = count
@@ -104,15 +116,15 @@ class PreparedCall:
         self._numbers = np.array([x for one in given for x in one.numbers], dtype=np.float64)
         self._words = np.array([x for one in given for x in one.words], dtype=np.uint64)
         self._flags = np.zeros(3, dtype=np.uint64)
-        self._places = np.array(
-            [_address(data) for data in self._partials.values()], dtype=np.uint64
-        )
-        self._scratch = scratch  # else it could be gone before the call
+        places = list(map(_address, ranking or self._partials.values()))
+        self._places = np.array(places, dtype=np.uint64)
+        self._held = scratch, ranking  # else they could be gone before the call
         held = (self._places, self._numbers, self._words, scratch, self._flags)
         self._inputs: list[Bytes] = []
         self._pointers: ctypes.Array[ctypes.c_void_p] = (ctypes.c_void_p * 0)()
         self._sizes = [bits * count // 8 for bits in function.load_bits]
-        self._files = (ctypes.c_int64 * (FILE_COLUMNS * len(self._sizes)))()
+        self._files = np.empty(FILE_COLUMNS * len(self._sizes), dtype=np.int64)
+        self._file_address = _address(self._files)
         self._output: Bytes | None = None
         self._output_address: int | None = None
         self._addresses = tuple([_address(array) for array in held])
@@ -148,7 +160,7 @@ class PreparedCall:
             self._output, self._output_address = output, _address(output)
         unread = self._function.call(
             self._pointers,
-            self._files,
+            self._file_address,
             self._output_address,
             *self._addresses,
             start,
@@ -169,10 +181,17 @@ class PreparedCall:
 
     def _read_from(self, files: Sequence[FilePlace | None]) -> None:
         """Take the places of loads in files."""
-        columns: list[ctypes.c_int64 | int] = []
-        for place, size, held in zip(files, self._sizes, self._inputs, strict=True):
-            columns += (*(place or _IN_MEMORY), held.nbytes >= size)
-        self._files[:] = columns
+        self._files[:] = file_columns(files, self._inputs, self._sizes)
+
+
+def file_columns(
+    files: Sequence[FilePlace | None], inputs: Sequence[Bytes], sizes: Sequence[int]
+) -> list[int]:
+    """What native code is told of loads whose tiles take so many bytes: see `file_reading`."""
+    columns: list[int] = []
+    for place, held, size in zip(files, inputs, sizes, strict=True):
+        columns += (*(place or _IN_MEMORY), held.nbytes >= size)
+    return columns
 
 
 def _partials(layout: FusedLayout, count: int) -> dict[int, Partial]:
@@ -200,7 +219,7 @@ def arguments_of(program: Program, statistics: Mapping[Node, Statistic]) -> list
 
 
 def function_for(
-    program: Program, given: Sequence[Arguments], *, looks: bool = True
+    program: Program, given: Sequence[Arguments], *, looks: bool = True, ranks: bool = False
 ) -> NativeFunction:
     """The function of a program that has a fused layout; compiled if it is the first of its kind.
 
@@ -209,13 +228,14 @@ def function_for(
         given: Its arguments; the function is good for any others.
         looks: Whether it looks for NaN and infinity in loads: once is enough, in the first pass
             that reads them.
+        ranks: Whether it makes the mask of the rows of the result, by their ranks.
     """
     layout = program.fused
     assert layout is not None, "the plan runs only programs with a layout as native code"
     with _lock:
-        key = layout.signature, looks
+        key = layout.signature, looks, ranks
         if key not in _functions:
-            _functions[key] = NativeFunction(program, layout, given, looks=looks)
+            _functions[key] = NativeFunction(program, layout, given, looks=looks, ranks=ranks)
         return _functions[key]
 
 

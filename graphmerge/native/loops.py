@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
-from graphmerge.native.types import INT1, INT8, INT64
+from graphmerge.native.types import INT1, INT8, INT64, POINTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def variable(builder: ir.IRBuilder, initial: Value) -> Value:
 
 
 @contextmanager
-def loop(builder: ir.IRBuilder, count: Value, step: int = 1) -> Iterator[Value]:
+def loop(builder: ir.IRBuilder, count: Value, step: int | Value = 1) -> Iterator[Value]:
     """A loop over 0, step, 2 step, ... below a count of 64 bits; gives the index."""
     index = variable(builder, integer(0))
     head = builder.append_basic_block("head")
@@ -51,9 +51,21 @@ def loop(builder: ir.IRBuilder, count: Value, step: int = 1) -> Iterator[Value]:
     builder.cbranch(builder.icmp_unsigned("<", current, count), body, end)
     builder.position_at_end(body)
     yield current
-    builder.store(builder.add(current, integer(step)), index)
+    more = integer(step) if isinstance(step, int) else step
+    builder.store(builder.add(current, more), index)
     builder.branch(head)
     builder.position_at_end(end)
+
+
+def clear(builder: ir.IRBuilder, place: Value, size_bytes: Value) -> None:
+    """Set memory to zero."""
+    name = "llvm.memset.p0.i64"
+    function_type = ir.FunctionType(ir.VoidType(), [POINTER, INT8, INT64, INT1])
+    known = builder.module.globals.get(name)
+    builder.call(
+        known or ir.Function(builder.module, function_type, name),
+        [place, INT8(0), size_bytes, INT1(0)],
+    )
 
 
 @contextmanager

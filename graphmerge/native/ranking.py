@@ -2,6 +2,9 @@
 
     void rank_rows(values, mask, memory, numbers, words, rows, start)
 
+`words` are two seeds and the elements of a row; `mask` has room for 64 bytes more than there are
+elements.
+
 Most entries are decided without their rank: by the random byte, and where their bucket lies among
 all of the row. A histogram of a row tells that. The few others are compared with the whole row, or
 where they are more with those of the same bucket after a scatter, unless all of it are equal; where
@@ -81,9 +84,8 @@ class _Row:
         return self.builder.zext(loaded, INT64)
 
 
-def emit_ranking() -> ir.Module:
-    """The module with the function."""
-    module = ir.Module("ranking")
+def emit_ranking(module: ir.Module) -> ir.Function:
+    """Emit the function."""
     calls = Functions.emit(module)
     function_type = ir.FunctionType(_VOID, [POINTER] * 5 + [INT64] * 2)
     function = ir.Function(module, function_type, "rank_rows")
@@ -111,7 +113,7 @@ def emit_ranking() -> ir.Module:
             buckets.fill(one.values, row, slope)
         _decide_rest(one, _decide_most(one), calls)
     builder.ret_void()
-    return module
+    return function
 
 
 def _divided(builder: ir.IRBuilder, memory: Value, sizes: list[Value]) -> list[Value]:

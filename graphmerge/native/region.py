@@ -10,6 +10,10 @@ load that could not be read. `flags` are three sets of 64 bits: the loads with N
 instructions whose check failed, and the lowest bit where the output has NaN or infinity, or what is
 beyond its end has. Several tensors of `count` elements lie one behind the other, all in memory;
 only where nothing is reduced.
+
+A function that ranks makes the mask of the rows of its result, block by block: `output` is the
+mask, and `partials` has the addresses of a block of values, of the mask of a block, and of what
+`rank_rows` takes; its last word is the elements of a block.
 """
 
 from __future__ import annotations
@@ -19,14 +23,14 @@ from typing import TYPE_CHECKING
 from llvmlite import ir
 
 from graphmerge.native.chunk import ChunkEmitter
-from graphmerge.native.file_reading import FILE_COLUMNS, emit_read
-from graphmerge.native.loops import at, integer, least, load_element, loop
+from graphmerge.native.file_reading import block_of, emit_read
+from graphmerge.native.loops import at, clear, integer, least, load_element, loop
 from graphmerge.native.memory import Scratch
+from graphmerge.native.ranking import emit_ranking
 from graphmerge.native.types import (
     DOUBLE,
     ELEMENT_TYPES,
     INT1,
-    INT8,
     INT64,
     POINTER,
     VECTOR_ELEMENTS,
@@ -42,20 +46,31 @@ if TYPE_CHECKING:
     from graphmerge.schedule.program import Program
     from graphmerge.spec import DType
 
+RANKED_ARRAYS = 5
+RANKED_WORDS = 4
+_VALUES, _WORDS = 0, RANKED_ARRAYS - 1
+_ROW = 2
 _VOID = ir.VoidType()
 
 
 def emit_region(
-    program: Program, layout: FusedLayout, given: Sequence[Arguments], *, looks: bool
+    program: Program,
+    layout: FusedLayout,
+    given: Sequence[Arguments],
+    *,
+    looks: bool,
+    ranks: bool = False,
 ) -> ir.Module:
     """The module with the function of a program, whose instructions take arguments like these.
 
-    It `looks` for NaN and infinity in loads, or not; in the output in any case.
+    It `looks` for NaN and infinity in loads, or not; in the output in any case. It `ranks` the
+    output's rows, or not.
     """
     module = ir.Module("region")
     copy = _intrinsic(module, "llvm.memcpy.p0.p0.i64", [POINTER, POINTER, INT64, INT1])
     chunk = ChunkEmitter(module, program, layout, given, copy).emit(looks=looks)
-    _RegionEmitter(module, program, layout, chunk, copy).emit()
+    rank = emit_ranking(module) if ranks else None
+    _RegionEmitter(module, program, layout, chunk, copy, rank).emit()
     return module
 
 
@@ -69,10 +84,12 @@ class _RegionEmitter:
         layout: FusedLayout,
         chunk: ir.Function,
         copy: ir.Function,
+        rank: ir.Function | None,
     ) -> None:
         self._program = program
         self._layout = layout
         self._chunk = chunk
+        self._rank = rank
         self._scratch = Scratch.of(program, layout)
         function_type = ir.FunctionType(INT64, [POINTER] * 8 + [INT64] * 3)
         function = ir.Function(module, function_type, "region")
@@ -83,7 +100,6 @@ class _RegionEmitter:
         self._fold = _emit_fold(module)
         self._read = emit_read(module)
         self._copy = copy
-        self._set = _intrinsic(module, "llvm.memset.p0.i64", [POINTER, INT8, INT64, INT1])
 
     @property
     def _loads(self) -> list[DType]:
@@ -106,50 +122,60 @@ class _RegionEmitter:
             for number, dtype in enumerate(self._loads)
         ]
         self._output = self._outputs
-        if self._layout.result >= 0:
+        if self._rank is not None:
+            self._output = self._given(_VALUES)
+        elif self._layout.result >= 0:
             self._output = self._element(self._outputs, self._output_dtype, before)
         self._clear(self._scratch.memory, self._scratch.memory_bytes)
-        with loop(builder, self._count, BLOCK_ELEMENTS) as block:
+        at_once = integer(BLOCK_ELEMENTS)
+        if self._rank is not None:
+            at_once = load_element(builder, self._given(_WORDS), integer(RANKED_WORDS - 1), INT64)
+        with loop(builder, self._count, at_once) as block:
             self._clear(self._scratch.lanes, self._scratch.lanes_bytes)
             left = builder.sub(self._count, block)
-            in_block = least(builder, left, integer(BLOCK_ELEMENTS))
+            in_block = least(builder, left, at_once)
             sources = [
                 self._source(number, pointer, block, in_block)
                 for number, pointer in enumerate(loads)
             ]
             whole = builder.and_(in_block, integer(-CHUNK_ELEMENTS))
             with loop(builder, whole, CHUNK_ELEMENTS) as offset:
-                first = builder.add(block, offset)
                 pointers = self._within(sources, offset)
-                self._call(pointers, self._output_at(first), first, integer(CHUNK_ELEMENTS))
+                output = self._output_at(block, offset)
+                first = builder.add(block, offset)
+                self._call(pointers, output, first, integer(CHUNK_ELEMENTS))
             rest = builder.sub(in_block, whole)
             with builder.if_then(builder.icmp_unsigned("!=", rest, integer(0)), likely=False):
-                self._staged(self._within(sources, whole), builder.add(block, whole), rest)
+                self._staged(self._within(sources, whole), block, whole, rest)
+            if self._rank is not None:
+                self._rank_block(self._rank, block, in_block)
             self._store_sums(builder.udiv(block, integer(BLOCK_ELEMENTS)))
+
+    def _rank_block(self, rank: ir.Function, block: Value, count: Value) -> None:
+        """Make the mask of a block from its values, and put it where it goes."""
+        builder = self._builder
+        values, mask, memory, numbers, words = map(self._given, range(RANKED_ARRAYS))
+        rows = builder.udiv(count, load_element(builder, words, integer(_ROW), INT64))
+        start = builder.add(self._start, block)
+        builder.call(rank, [values, mask, memory, numbers, words, rows, start])
+        builder.call(self._copy, [at(builder, self._outputs, block), mask, count, INT1(0)])
+
+    def _given(self, number: int) -> Value:
+        """One of the addresses in `partials`."""
+        return load_element(self._builder, self._partials, integer(number), POINTER)
 
     def _source(self, number: int, pointer: Value, block: Value, count: Value) -> Value:
         """Where a block of a load is, once it has been read if it was not in memory yet."""
         builder, size = self._builder, integer(self._loads[number].bits // 8)
-        descriptor, position, moves = (
-            load_element(builder, self._files, integer(FILE_COLUMNS * number + column), INT64)
-            for column in range(FILE_COLUMNS)
-        )
-        before = builder.mul(block, size)
-        place = at(builder, pointer, builder.mul(before, moves))
-        is_in_file = builder.icmp_signed(">=", descriptor, integer(0))
-        with builder.if_then(is_in_file):
-            given = [descriptor, place, builder.mul(count, size), builder.add(position, before)]
-            is_read = builder.call(self._read, given)
-            with builder.if_then(builder.not_(is_read), likely=False):
-                builder.ret(integer(1 + number))
-        return place
+        before, size_bytes = (builder.mul(elements, size) for elements in (block, count))
+        return block_of(builder, self._read, self._files, number, pointer, before, size_bytes)
 
     def _within(self, sources: list[Value], index: Value) -> list[Value]:
         """Where an element of a block is in every load."""
         pairs = zip(sources, self._loads, strict=True)
         return [self._element(source, dtype, index) for source, dtype in pairs]
 
-    def _staged(self, sources: list[Value], first: Value, count: Value) -> None:
+    def _staged(self, sources: list[Value], block: Value, offset: Value, count: Value) -> None:
         """The last chunk, copied to where a whole chunk may be read and written."""
         builder = self._builder
         staging = self._scratch.staging
@@ -159,20 +185,22 @@ class _RegionEmitter:
             self._fill(place, size * CHUNK_ELEMENTS)
             bytes_held = builder.mul(count, integer(size))
             builder.call(self._copy, [place, source, bytes_held, INT1(0)])
-        self._call(places[:-1], places[-1], first, count)
+        self._call(places[:-1], places[-1], builder.add(block, offset), count)
         if self._layout.result >= 0:
             size = self._output_dtype.bits // 8
             held = builder.mul(count, integer(size))
-            builder.call(self._copy, [self._output_at(first), places[-1], held, INT1(0)])
+            output = self._output_at(block, offset)
+            builder.call(self._copy, [output, places[-1], held, INT1(0)])
 
     @property
     def _output_dtype(self) -> DType:
         return self._program.instructions[self._layout.result].node.spec.dtype
 
-    def _output_at(self, first: Value) -> Value:
+    def _output_at(self, block: Value, offset: Value) -> Value:
         if self._layout.result < 0:
             return self._output
-        return self._element(self._output, self._output_dtype, first)
+        index = self._builder.add(block, offset) if self._rank is None else offset
+        return self._element(self._output, self._output_dtype, index)
 
     def _element(self, pointer: Value, dtype: DType, index: Value) -> Value:
         return at(self._builder, pointer, index, ELEMENT_TYPES[dtype])
@@ -190,7 +218,7 @@ class _RegionEmitter:
             self._fill(self._at(offset), size_bytes)
 
     def _fill(self, place: Value, size_bytes: int) -> None:
-        self._builder.call(self._set, [place, INT8(0), integer(size_bytes), INT1(0)])
+        clear(self._builder, place, integer(size_bytes))
 
     def _store_sums(self, block: Value) -> None:
         """Fold the lanes of a block and store its sums."""

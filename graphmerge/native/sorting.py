@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
-from graphmerge.native.loops import at, integer, load_element, loop, variable
+from graphmerge.native.loops import at, clear, integer, load_element, loop, variable
 from graphmerge.native.types import (
-    INT1,
-    INT8,
     INT32,
     INT64,
     POINTER,
@@ -118,17 +116,6 @@ def _sort_by_digit(
         position = builder.load(cursor, typ=INT32)
         builder.store(key, at(builder, target, builder.zext(position, INT64), INT64))
         builder.store(builder.add(position, INT32(1)), cursor)
-
-
-def clear(builder: ir.IRBuilder, place: Value, size_bytes: Value) -> None:
-    """Set memory to zero."""
-    name = "llvm.memset.p0.i64"
-    function_type = ir.FunctionType(_VOID, [POINTER, INT8, INT64, INT1])
-    known = builder.module.globals.get(name)
-    builder.call(
-        known or ir.Function(builder.module, function_type, name),
-        [place, INT8(0), size_bytes, INT1(0)],
-    )
 
 
 def reduced(builder: ir.IRBuilder, how: str, vector: Value) -> Value:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access, Node, Workspace, is_statistic
+from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.ops.dequantise import Dequantise, DequantisePacked
 from graphmerge.ops.low_rank import AddLowRank
 from graphmerge.ops.rows import GatherRows
@@ -71,6 +72,17 @@ class Program:
     def layout(self) -> Hashable | None:
         """What programs share whose native code is the same; None where there is none."""
         return self.fused or (self.staged and self.staged.layouts)
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether native code reads the loads that are in files itself."""
+        return self.fused is not None or (self.staged is not None and self.staged.reads_files)
+
+    def block_elements(self, elements: int) -> int:
+        """Elements of a tile that such code reads at a time."""
+        if self.staged is not None:
+            return self.staged.block_elements(elements)
+        return min(elements, BLOCK_ELEMENTS)
 
     @property
     def register_bytes_per_element(self) -> int:

@@ -6,6 +6,7 @@ own, for which results of stages before are as loads.
 
 from __future__ import annotations
 
+import math
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,10 @@ from attrs import evolve
 from graphmerge.frozen_classes import frozen
 from graphmerge.graph import Access
 from graphmerge.ops.arithmetic import Cast
+from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.ops.importance import divergence_bytes
-from graphmerge.ops.ranked import MASK_PADDING_BYTES, ranking_bytes
-from graphmerge.schedule.fusion import fused_layout
+from graphmerge.ops.ranked import MASK_PADDING_BYTES, padded, ranking_bytes
+from graphmerge.schedule.fusion import CHUNK_ELEMENTS, fused_layout
 from graphmerge.schedule.program import compile_program, is_read, tensor_inputs
 from graphmerge.schedule.tiling import row_elements
 
@@ -62,10 +64,21 @@ class Stage:
         nodes = (program.result_node for program in self.values)
         return tuple(node.spec.dtype for node in nodes if node)
 
+    @property
+    def is_one_function(self) -> bool:
+        """Whether one native function does all of it, and reads the loads that it needs."""
+        return self.reduces != any(self.is_computed)
+
+    def block_elements(self, elements: int) -> int:
+        """Elements of a tile that such a function reads and works on at a time: whole rows."""
+        step = math.lcm(CHUNK_ELEMENTS, self.row)
+        return min(elements, -(-BLOCK_ELEMENTS // step) * step)
+
     def values_bytes(self, elements: int) -> tuple[int, ...]:
-        """What the computed values of a tile take, input by input."""
+        """What the computed values of a tile take, input by input; of a mask those of a block."""
+        held = elements if self.reduces else self.block_elements(elements)
         pairs = zip(self.dtypes, self.is_computed, strict=True)
-        return tuple(dtype.bits // 8 * elements for dtype, computed in pairs if computed)
+        return tuple(dtype.bits // 8 * held for dtype, computed in pairs if computed)
 
     def mask_bytes(self, elements: int) -> int:
         """What the mask of a tile takes; a reduction has none."""
@@ -77,7 +90,12 @@ class Stage:
 
     def working_bytes(self, elements: int) -> int:
         """What native code takes to go through the rows of a tile."""
-        return divergence_bytes(self.row) if self.reduces else ranking_bytes(self.row, elements)
+        if self.reduces:
+            return divergence_bytes(self.row)
+        if not self.is_one_function:
+            return ranking_bytes(self.row, elements)
+        block = self.block_elements(elements)
+        return padded(block) + ranking_bytes(self.row, block)
 
 
 @frozen(eq=False)
@@ -91,6 +109,15 @@ class Staged:
     stages."""
     layouts: tuple[FusedLayout | None, ...]
     """Those of stages and rest: programs that share them have the same code."""
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether loads are read where they are needed: at one place, by one native function."""
+        return self.rest is None and len(self.stages) == 1 and self.stages[0].is_one_function
+
+    def block_elements(self, elements: int) -> int:
+        """Elements of a tile that are read at a time, if loads are read where they are needed."""
+        return self.stages[0].block_elements(elements)
 
     @property
     def scratch_bytes(self) -> int:

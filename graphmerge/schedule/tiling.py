@@ -59,7 +59,7 @@ def tile_bytes(load: Node, part: Pass, elements: int) -> int:
 
 def reads_itself(program: Program, load: Node) -> bool:
     """Whether native code reads a load from its file, block by block, when it works on a tile."""
-    return program.fused is not None and isinstance(load.op, LoadTensor)
+    return program.reads_files and isinstance(load.op, LoadTensor)
 
 
 def buffer_bytes(load: Node, part: Pass, elements: int, *, is_stack: bool) -> int:
@@ -74,7 +74,7 @@ def buffer_bytes(load: Node, part: Pass, elements: int, *, is_stack: bool) -> in
     if part.reads_in_place:
         return 0
     in_blocks = reads_itself(part.program, load) and not is_stack
-    return tile_bytes(load, part, min(elements, BLOCK_ELEMENTS) if in_blocks else elements)
+    return tile_bytes(load, part, part.program.block_elements(elements) if in_blocks else elements)
 
 
 def tile_shape(node: Node, elements: int) -> tuple[int, ...]:

@@ -121,6 +121,26 @@ def test_an_input_that_shrinks_during_the_run_is_named(models, tile_elements, ke
     assert not (models / "out").exists()
 
 
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize("method", ["della", "arcee_fusion"])
+def test_an_input_that_shrinks_is_named_where_whole_rows_are_read(tmp_path, method, stored):
+    for number, name in enumerate(("base", "a", "b")):
+        drawn = torch.randn(512, 1024, generator=torch.Generator().manual_seed(number))
+        write_model(tmp_path / name, {"w": drawn})
+    parameters = {"parameters": {"weight": 1, "density": 0.5}} if method == "della" else {}
+    models = [{"model": name, **parameters} for name in ("a", "b")[: 1 + (method == "della")]]
+    recipe = {"merge_method": method, "base_model": "base", "models": models}
+    compiled = compile_mapping(recipe, tmp_path / "recipe.yml")
+    plan = plan_for(compiled, workers=2, **({} if stored else {"tile_elements": BLOCK_ELEMENTS}))
+    file = tmp_path / "a" / "model.safetensors"
+    os.truncate(file, file.stat().st_size - 5000)
+    message = r"the file ends before byte \d+.*changed.* @ .*a/model\.safetensors, tensor w"
+    with pytest.raises(CheckpointError, match=message):
+        run(compiled, plan, tmp_path / "out", RunOptions(), Silent())
+    assert not workers()
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_input_that_vanishes_before_the_run_is_named(models):
     compiled = compile_mapping(linear("a", "b"), models / "recipe.yml")
     plan = plan_for(compiled, **LIMITS)

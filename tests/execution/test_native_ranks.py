@@ -40,7 +40,7 @@ def test_ranks_are_those_of_a_sort(kind, row):
         op = RankedMask(density, epsilon, MaskKey(5, "model", "tensor"))
         scratch, after_scratch = aligned(ranking_bytes(row, bits.size))
         mask, after_mask = aligned(bits.size + MASK_PADDING_BYTES)
-        ranked = RankedRows(scratch)
+        ranked = RankedRows(scratch, bits.size)
         ranked.give(op, row)
         ranked(bits.view(np.uint8).reshape(-1), mask, START)
         wanted = ranked_mask(op, bits & 0x7FFFFFFF, START)

@@ -17,11 +17,12 @@ from graphmerge.ops.sources import LoadTensor
 from graphmerge.schedule import cost
 from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.executors import Kernels
+from graphmerge.schedule.memory import ALIGNMENT, tile_memory
 from graphmerge.schedule.plan import Request
 from graphmerge.spec import DType
 from graphmerge.testing.drawn_graphs import keep_largest, slerp
 from graphmerge.testing.evaluation import MemorySink, evaluate
-from graphmerge.testing.merging import Silent, nothing_reserved
+from graphmerge.testing.merging import Silent, compile_mapping, nothing_reserved, plan_for
 from graphmerge.testing.plans import check_plan
 from graphmerge.testing.reads import before_reads
 from graphmerge.testing.stored_models import same_bytes, write_model
@@ -89,6 +90,19 @@ def test_stored_or_computed_again_the_bytes_are_the_same(
     for plan in (storing, lean):
         found = run(graph, plan).tensors()
         assert all(same_bytes(found[name], want) for name, want in expected.items())
+
+
+def test_what_is_stored_is_read_to_where_it_stays(tmp_path):
+    for name in ("base", "a", "b"):
+        write_model(tmp_path / name, {"w": torch.randn(2048, 2048)})
+    models = [{"model": name, "parameters": {"weight": 1, "density": 0.5}} for name in "ab"]
+    recipe = {"merge_method": "della", "base_model": "base", "models": models}
+    plan = plan_for(compile_mapping(recipe, tmp_path / "recipe.yml"))
+    stored = [unit.unit.bound().work for unit in plan.units if unit.unit.stored is not None]
+    copies = [work.passes[-1] for work in stored if isinstance(work.root.op, LoadTensor)]
+    assert copies
+    for part in copies:
+        assert tile_memory(part, (), BLOCK_ELEMENTS).arena_bytes <= 2 * ALIGNMENT
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
