@@ -32,6 +32,7 @@ class BoundCall:
         statistics: Mapping[Node, Statistic],
         output: Bytes | None,
         scratch: Bytes,
+        partials: Bytes,
         elements: int,
         tensors: int = 1,
         *,
@@ -50,7 +51,7 @@ class BoundCall:
         given = arguments_of(program, statistics)
         function = function_for(program, given, looks=looks, ranks=self._ranks)
         self._call = PreparedCall(
-            function, program.fused, given, scratch, elements, tensors, ranking
+            function, program.fused, given, scratch, partials, elements, tensors, ranking
         )
 
     def bind(self, program: Program, statistics: Mapping[Node, Statistic]) -> None:
@@ -111,6 +112,7 @@ class NativeTiles:
             task.statistics,
             output,
             scratch,
+            arena.take(program.fused.partial_bytes(elements)),
             elements,
             task.tensors,
             looks=task.looks,

@@ -85,6 +85,7 @@ class _Masks:
             task.statistics,
             made,
             memory.scratch,
+            memory.arena.take(0),
             elements,
             looks=task.looks,
             ranking=(memory.values[0], mask, *self._ranking.arrays),
@@ -138,7 +139,15 @@ class _Divergences:
         left = iter(memory.values)
         self._made = [next(left) if computed else None for computed in stage.is_computed]
         self._calls = [
-            BoundCall(program, task.statistics, made, memory.scratch, elements, looks=task.looks)
+            BoundCall(
+                program,
+                task.statistics,
+                made,
+                memory.scratch,
+                memory.arena.take(0),
+                elements,
+                looks=task.looks,
+            )
             if made is not None
             else None
             for program, made in zip(stage.values, self._made, strict=True)
@@ -146,7 +155,7 @@ class _Divergences:
         self._rows = DivergentRows(
             stage.dtypes,
             stage.row,
-            elements // stage.row,
+            memory.arena.take(stage.partial_bytes(elements)),
             memory.rows,
             rows_at_once=stage.block_elements(elements) // stage.row,
             single=stage.node.inputs[0].spec.dtype is DType.F32,

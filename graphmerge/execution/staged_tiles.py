@@ -36,7 +36,13 @@ class StagedTiles:
                 size_bytes = elements * staged.rest.result_node.spec.dtype.bits // 8
                 self._output = arena.take(size_bytes)
             self._rest = BoundCall(
-                staged.rest, task.statistics, self._output, scratch, elements, looks=task.looks
+                staged.rest,
+                task.statistics,
+                self._output,
+                scratch,
+                arena.take(staged.rest_partial_bytes(elements)),
+                elements,
+                looks=task.looks,
             )
         self.bind(task)
 

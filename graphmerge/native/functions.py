@@ -15,7 +15,6 @@ from graphmerge.native.file_reading import FILE_COLUMNS
 from graphmerge.native.machine_code import loaded
 from graphmerge.native.region import emit_region
 from graphmerge.native.registry import lowering
-from graphmerge.ops.blocks import BLOCK_ELEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -87,6 +86,7 @@ class PreparedCall:
         layout: FusedLayout,
         given: Sequence[Arguments],
         scratch: Bytes,
+        partials: Bytes,
         count: int,
         tensors: int,
         ranking: Sequence[Bytes | NDArray[Any]] = (),
@@ -98,6 +98,7 @@ class PreparedCall:
             layout: The program's own: what comes from a tile depends on shapes.
             given: Arguments of the instructions, from `arguments_of`.
             scratch: Memory of `layout.scratch_bytes`, aligned to 64 bytes.
+            partials: The same of `layout.partial_bytes`, which stays as it is until the next call.
             count: Elements of a tile.
             tensors: Tiles that lie one behind the other in each input, each a whole tensor.
             ranking: Of a function that ranks rows a block of values and of a mask, which has room
@@ -106,7 +107,7 @@ class PreparedCall:
         self._function = function
         self._count = count
         self._tensors = tensors
-        self._partials = _partials(layout, count)
+        self._partials = _partials(layout, count, partials)
         cleared = [
             self._partials[step.number]
             for step in layout.steps
@@ -194,17 +195,14 @@ def file_columns(
     return columns
 
 
-def _partials(layout: FusedLayout, count: int) -> dict[int, Partial]:
+def _partials(layout: FusedLayout, count: int, memory: Bytes) -> dict[int, Partial]:
     """Partial results by number of the instruction."""
-    blocks = -(-count // BLOCK_ELEMENTS)
     partials: dict[int, Partial] = {}
-    for step in layout.steps:
-        if step.needs.histogram_bins:
-            partials[step.number] = np.empty(step.needs.histogram_bins, dtype=np.uint32)
-        elif step.needs.sum_columns:
-            partials[step.number] = np.empty((blocks, step.needs.sum_columns))
-        elif step.needs.block_sums:
-            partials[step.number] = np.empty((blocks, step.needs.block_sums))
+    begin = 0
+    for step, shape, size in layout.partials(count):
+        kind = np.uint32 if step.needs.histogram_bins else np.float64
+        partials[step.number] = np.ndarray(shape, kind, memory[begin : begin + size].data)
+        begin += size
     return partials
 
 

@@ -92,20 +92,22 @@ class DivergentRows:
         self,
         dtypes: tuple[DType, ...],
         row: int,
-        rows: int,
+        results: Bytes,
         memory: Bytes,
         *,
         rows_at_once: int,
         single: bool = False,
     ) -> None:
-        """Prepare for tiles of so many rows, with memory of `divergence_bytes`, aligned to 64.
+        """Prepare for tiles of as many rows as there are 16 bytes for in `results`.
 
-        What is in a file is read `rows_at_once`. `single` says whether the op's inputs are float32,
-        in whatever dtypes they are stored.
+        Results and memory, which is of `divergence_bytes`, are aligned to 64 bytes. What is in a
+        file is read `rows_at_once`. `single` says whether the op's inputs are float32, in whatever
+        dtypes they are stored.
         """
         self._row, self._memory, self._rows_at_once = row, memory, rows_at_once
-        self._sizes = [rows * row * dtype.bits // 8 for dtype in dtypes]
-        self._found = np.empty((rows, 2))
+        self._found = results.view(np.float64).reshape(-1, 2)
+        elements = len(self._found) * row
+        self._sizes = [elements * dtype.bits // 8 for dtype in dtypes]
         self._seen = np.zeros(2, dtype=np.uint64)
         self._function, self._engine = _divergences(dtypes, single)
 

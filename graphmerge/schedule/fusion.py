@@ -14,7 +14,7 @@ from graphmerge.ops.blocks import BLOCK_ELEMENTS, SUM_LANES
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterator
 
     from graphmerge.schedule.program import Instruction, Program
     from graphmerge.spec import TensorSpec
@@ -24,6 +24,7 @@ CHUNK_ELEMENTS = 1024
 SPREAD_BYTES = 8 * (CHUNK_ELEMENTS + 16)
 """An array of a number per element of a chunk, of 64 bits, and room for a vector beyond it."""
 _WIDEST_BYTES = 8
+_ALIGNMENT = 64
 _MOST = 64
 """Loads, or instructions, that a native function can tell about one by one."""
 _FUSED_DTYPES = frozenset(
@@ -64,12 +65,22 @@ class FusedLayout:
     """Buffers, masks, lanes and staging that a call is handed."""
 
     def partial_bytes(self, tile_elements: int) -> int:
-        """Bytes of histograms, and of sums that ops add up themselves, that come from a tile."""
+        """Bytes of the partial results of a tile."""
+        return sum(size for _, _, size in self.partials(tile_elements))
+
+    def partials(self, tile_elements: int) -> Iterator[tuple[Step, tuple[int, ...], int]]:
+        """Instructions with a partial result, its shape, and its bytes with room up to the next.
+
+        Histograms are of 32-bit integers, sums of float64, a row for each numerics block.
+        """
         blocks = -(-tile_elements // BLOCK_ELEMENTS)
-        return sum(
-            4 * step.needs.histogram_bins + 8 * blocks * step.needs.block_sums
-            for step in self.steps
-        )
+        for step in self.steps:
+            needs = step.needs
+            columns = needs.sum_columns or needs.block_sums
+            shape = (needs.histogram_bins,) if needs.histogram_bins else (blocks, columns)
+            size = 4 * needs.histogram_bins or 8 * blocks * columns
+            if size:
+                yield step, shape, -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
 def fused_layout(program: Program) -> FusedLayout | None:

@@ -75,13 +75,12 @@ def tile_memory(
     output = part.result.spec.dtype.bits * elements // 8 if part.result and is_held else 0
     if program.staged is not None:
         working = output + program.staged.working_bytes(elements) + len(buffers) * ALIGNMENT
-        partials = program.staged.partial_bytes(elements)
-        return TileMemory(working + ALIGNMENT, max(partials, reading), sum(buffers))
+        combining = program.staged.combining_bytes(elements)
+        return TileMemory(working + ALIGNMENT, max(combining, reading), sum(buffers))
     if program.fused is not None:
-        working = output + program.fused.scratch_bytes + (2 + len(buffers)) * ALIGNMENT
-        return TileMemory(
-            working, max(program.fused.partial_bytes(elements), reading), sum(buffers)
-        )
+        own = program.fused.scratch_bytes + program.fused.partial_bytes(elements)
+        working = output + own + (3 + len(buffers)) * ALIGNMENT
+        return TileMemory(working, reading, sum(buffers))
     slots = len(program.registers) + len(buffers)
     return TileMemory(
         program.register_bytes_per_element * elements + slots * ALIGNMENT,

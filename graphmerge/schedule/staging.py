@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from graphmerge.schedule.program import Program
     from graphmerge.spec import DType
 
-_ROW_RESULT_BYTES = 16 + 8
-"""Of a row: its number and the result, and the number as an integer when they are combined."""
+_ROW_RESULT_BYTES = 16
+"""Of a row: its number and the result."""
+_ROW_COMBINING_BYTES = 8
+"""The number as an integer, when results are combined."""
 
 
 @frozen(eq=False)
@@ -88,6 +90,10 @@ class Stage:
         """What the partial result of a tile takes."""
         return _ROW_RESULT_BYTES * (elements // self.row) if self.reduces else 0
 
+    def combining_bytes(self, elements: int) -> int:
+        """What combining it with those of other tiles takes."""
+        return _ROW_COMBINING_BYTES * (elements // self.row) if self.reduces else 0
+
     def working_bytes(self, elements: int) -> int:
         """What native code takes to go through the rows of a tile."""
         if self.reduces:
@@ -134,16 +140,27 @@ class Staged:
         return [max(places) for places in zip_longest(*sizes, fillvalue=0)]
 
     def working_bytes(self, elements: int) -> int:
-        """Masks and values of stages and scratch, each with room up to the next alignment."""
-        masks = (stage.mask_bytes(elements) for stage in self.stages if not stage.reduces)
-        parts = (*masks, *self.values_bytes(elements), self.rows_bytes(elements))
+        """Masks and values of stages, scratch, partial results; each up to the next alignment."""
+        results = [
+            stage.partial_bytes(elements) if stage.reduces else stage.mask_bytes(elements)
+            for stage in self.stages
+        ]
+        parts = (
+            *results,
+            self.rest_partial_bytes(elements),
+            *self.values_bytes(elements),
+            self.rows_bytes(elements),
+        )
         return sum(size + MASK_PADDING_BYTES for size in (*parts, self.scratch_bytes))
 
-    def partial_bytes(self, elements: int) -> int:
-        """Partial results of a tile."""
+    def rest_partial_bytes(self, elements: int) -> int:
+        """Partial results of the rest."""
         fused = self.rest.fused if self.rest else None
-        own = sum(stage.partial_bytes(elements) for stage in self.stages)
-        return own + (fused.partial_bytes(elements) if fused else 0)
+        return fused.partial_bytes(elements) if fused else 0
+
+    def combining_bytes(self, elements: int) -> int:
+        """What combining partial results of a tile takes."""
+        return sum(stage.combining_bytes(elements) for stage in self.stages)
 
 
 def staged_layout(program: Program) -> Staged | None:

@@ -52,8 +52,9 @@ def prepared(count, *, reads_blocks, looks=True):
     output = np.zeros(4 * count, np.uint8)
     memory = np.zeros(layout.scratch_bytes + 64, np.uint8)
     scratch = memory[-memory.ctypes.data % 64 :][: layout.scratch_bytes]
+    partials = np.zeros(layout.partial_bytes(count), np.uint8)
     function = function_for(program, arguments, looks=looks)
-    call = PreparedCall(function, layout, arguments, scratch, count, 1)
+    call = PreparedCall(function, layout, arguments, scratch, partials, count, 1)
     dtypes = [load.spec.dtype for load in program.loads]
     room = min(count, BLOCK_ELEMENTS) if reads_blocks else count
     buffers = [np.zeros(room * dtype.bits // 8, np.uint8) for dtype in dtypes]

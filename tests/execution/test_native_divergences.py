@@ -34,7 +34,8 @@ def native(first, second, dtypes):
     pairs = [stored(x, dtype) for x, dtype in zip((first, second), dtypes, strict=True)]
     rows, row = first.shape
     memory, after = aligned(divergence_bytes(row))
-    call = DivergentRows(dtypes, row, rows, memory, rows_at_once=3)
+    results = np.zeros(16 * rows, np.uint8)
+    call = DivergentRows(dtypes, row, results, memory, rows_at_once=3)
     outcome = call([pair[0] for pair in pairs], 7 * row)
     partial = outcome.partials[0]
     assert (after == GUARD).all()

@@ -33,7 +33,8 @@ def native(first, second, dtypes=(DType.F32, DType.F32)):
     pairs = [stored(x, dtype) for x, dtype in zip((first, second), dtypes, strict=True)]
     rows, row = first.shape
     memory, after = aligned(divergence_bytes(row))
-    call = DivergentRows(dtypes, row, rows, memory, rows_at_once=2, single=True)
+    results = np.zeros(16 * rows, np.uint8)
+    call = DivergentRows(dtypes, row, results, memory, rows_at_once=2, single=True)
     outcome = call([pair[0] for pair in pairs], 0)
     partial = outcome.partials[0]
     assert (after == GUARD).all()

@@ -67,7 +67,7 @@ def mask_call(shape, start, in_blocks):
     given = arguments_of(program, {})
     function = function_for(program, given, ranks=True)
     arrays = (values, mask, *ranking.arrays)
-    call = PreparedCall(function, layout, given, scratch, elements, 1, arrays)
+    call = PreparedCall(function, layout, given, scratch, scratch[:0], elements, 1, arrays)
     names = [load.op.entry.name for load in program.loads]
     held = block if in_blocks else elements
     buffers = [np.zeros(2 * held, np.uint8) for _ in names]
@@ -120,7 +120,8 @@ def test_of_masks_nan_is_told_by_the_load_and_a_short_file_too(files):
 def divergent(shape, rows_at_once):
     memory, _ = aligned(divergence_bytes(shape[1]))
     dtypes = (DType.BF16, DType.BF16)
-    return DivergentRows(dtypes, shape[1], shape[0], memory, rows_at_once=rows_at_once, single=True)
+    results = np.zeros(16 * shape[0], np.uint8)
+    return DivergentRows(dtypes, shape[1], results, memory, rows_at_once=rows_at_once, single=True)
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 7, 64])

@@ -41,8 +41,9 @@ def by_native_code(node, before, values):
     arguments = arguments_of(program, dict(zip(node.inputs[1:], before, strict=True)))
     memory = np.zeros(layout.scratch_bytes + 64, dtype=np.uint8)
     scratch = memory[-memory.ctypes.data % 64 :][: layout.scratch_bytes]
+    partials = np.zeros(layout.partial_bytes(len(values)), np.uint8)
     function = function_for(program, arguments)
-    call = PreparedCall(function, layout, arguments, scratch, len(values), 1)
+    call = PreparedCall(function, layout, arguments, scratch, partials, len(values), 1)
     loads = [values.view(np.uint8), np.zeros(values.nbytes, dtype=np.uint8)]
     (partial,) = call(loads, 0).partials.values()
     return partial
