@@ -79,7 +79,7 @@ def tile_memory(
         return TileMemory(working + ALIGNMENT, max(combining, reading), sum(buffers))
     if program.fused is not None:
         own = program.fused.scratch_bytes + program.fused.partial_bytes(elements)
-        working = output + own + (3 + len(buffers)) * ALIGNMENT
+        working = output + own + (2 + len(buffers)) * ALIGNMENT
         return TileMemory(working, reading, sum(buffers))
     slots = len(program.registers) + len(buffers)
     return TileMemory(
