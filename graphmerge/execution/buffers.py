@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graphmerge.schedule.fusion import ALIGNMENT
+
 if TYPE_CHECKING:
     from graphmerge.execution.reading import Bytes
 
-ALIGNMENT = 64
 _HUGE_PAGE_BYTES = 2**21
 
 
@@ -45,7 +46,11 @@ def return_pages(memory: mmap.mmap, start: int, size_bytes: int) -> None:
 
 
 class Arena:
-    """One worker's memory for registers and buffers, carved anew for every program."""
+    """One worker's memory for a tile, whatever is run on it.
+
+    What is carved out after `reset` lies where other pieces lie, too: all of them may be used, one
+    tile after the other, as nothing in them is needed any longer than that.
+    """
 
     def __init__(self, size_bytes: int) -> None:
         memory = anonymous_memory(size_bytes)
@@ -53,7 +58,7 @@ class Arena:
         self._used = 0
 
     def reset(self) -> None:
-        """Forget what was carved out; the pieces must not be used any more."""
+        """Carve from the beginning again."""
         self._used = 0
 
     def take(self, size_bytes: int) -> Bytes:

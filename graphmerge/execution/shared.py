@@ -51,7 +51,7 @@ class SharedValues:
         return not self._spoilt.isdisjoint(nodes)
 
     def add(self, unit: Unit, statistics: Mapping[Node, Statistic], *, is_spoilt: bool) -> None:
-        """Take up what a finished unit has made."""
+        """Take up what a finished unit has made, and free what no other needs."""
         self._made.update(unit.makes)
         if is_spoilt:
             self._spoilt.update(unit.makes)

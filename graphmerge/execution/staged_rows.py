@@ -1,4 +1,4 @@
-"""Run a stage of a program on tiles: its values first, then what goes through their rows."""
+"""Run a stage of a program, which goes through whole rows, on tiles."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StageMemory:
     rows: Bytes
     """For going through rows."""
     arena: Arena
-    """For masks."""
+    """For masks and partial results."""
 
 
 class StageTiles(Protocol):

@@ -71,8 +71,10 @@ class StagedTiles:
             partials |= outcome.partials
             if outcome.output is not None:
                 known[stage.node] = outcome.output
-        if self._rest is not None:
-            outcome = self._rest.run(known, task.start, room=task.room)
+        rest = self._staged.rest
+        if self._rest is not None and rest is not None:
+            room = None if rest.result_node is None else task.room
+            outcome = self._rest.run(known, task.start, room=room)
             output = outcome.output
             partials |= outcome.partials
             bad += outcome.not_finite

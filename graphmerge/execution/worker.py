@@ -40,7 +40,6 @@ class _Views:
     """The executor and the read buffers of one program for one length of tile."""
 
     program: Program
-    elements: int
     tiles: Tiles
     buffers: tuple[Bytes | None, ...]
     """Of every load; None for those that are, or are to be, elsewhere in memory."""
@@ -52,7 +51,7 @@ class _Views:
             self.tiles.bind(task)
 
 
-def _kind(task: TileTask) -> Hashable:
+def _kind(task: TileTask) -> tuple[Executor, Hashable]:
     """What tiles must have in common to be run with the same views, after `bind`.
 
     Views hold the program that is told by its place in memory, so that nothing else comes there.
@@ -64,7 +63,7 @@ def _kind(task: TileTask) -> Hashable:
     held = tuple([load in task.in_memory for load in program.loads])
     has_room = task.room is not None
     size = task.stop - task.start, task.tensors
-    return code, held, size, task.is_stack, task.looks, has_room
+    return task.part.executor, (code, held, size, task.is_stack, task.looks, has_room)
 
 
 @define
@@ -88,7 +87,7 @@ class Worker:
         self._reader = reader
         self._made = made
         self._arena = Arena(arena_bytes)
-        self._views: dict[Hashable, _Views] = {}
+        self._views: dict[tuple[Executor, Hashable], _Views] = {}
         self._blamed: dict[Node, tuple[LoadTensor, ...]] = {}
 
     def run(self, task: TileTask) -> TileResult:
@@ -181,7 +180,9 @@ class Worker:
         views = self._views.pop(kind, None)
         if views is None:
             if task.part.executor is Executor.TORCH:
-                self._views.clear()  # they may hold memory of a GPU
+                torch = [other for other in self._views if other[0] is Executor.TORCH]
+                for other in torch:  # they may hold memory of a GPU
+                    del self._views[other]
             elif len(self._views) >= _MOST_VIEWS:
                 del self._views[next(iter(self._views))]
             views = self._carve(task)
@@ -200,7 +201,7 @@ class Worker:
             else self._arena.take(buffer_bytes(load, task.part, every, is_stack=task.is_stack))
             for load in program.loads
         )
-        return _Views(program, elements, tiles, buffers)
+        return _Views(program, tiles, buffers)
 
     def _load(
         self, task: TileTask, views: _Views
@@ -213,7 +214,7 @@ class Worker:
         unread: dict[Node, TensorEntry] = {}
         read_bytes = 0
         for load, own in zip(task.part.program.loads, views.buffers, strict=True):
-            size = tile_bytes(load, task.part, views.elements)
+            size = tile_bytes(load, task.part, task.stop - task.start)
             if own is not None:
                 buffer, wanted = own, True
             elif task.part.reads_in_place and task.room is not None:

@@ -2,7 +2,7 @@
 
     void rank_rows(values, mask, memory, numbers, words, rows, start)
 
-`words` are two seeds and the elements of a row; `mask` has room for 64 bytes more than there are
+`words` are as `SEED` and the others say; `mask` has room for 64 bytes more than there are
 elements.
 
 Most entries are decided without their rank: by the random byte, and where their bucket lies among
@@ -36,6 +36,10 @@ from graphmerge.ops.ranked import BUCKET_BYTES, MASK_PADDING_BYTES, SORTING_BYTE
 if TYPE_CHECKING:
     from graphmerge.native.registry import Value
 
+SEED, SECOND_SEED, ROW, BLOCK = range(4)
+"""Where in `words` two seeds are and the elements of a row; and of a block, for who cuts rows into
+blocks."""
+WORDS = 4
 _MOST_COMPARED = 40
 """Undecided entries of a row that are compared with the whole of it; scattering takes as long."""
 _MOST_SCANNED = 64
@@ -91,7 +95,9 @@ def emit_ranking(module: ir.Module) -> ir.Function:
     function = ir.Function(module, function_type, "rank_rows")
     values, mask, memory, numbers, words, rows, start = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    seed, second_seed, row = (load_element(builder, words, integer(i), INT64) for i in range(3))
+    seed, second_seed, row = (
+        load_element(builder, words, integer(i), INT64) for i in (SEED, SECOND_SEED, ROW)
+    )
     elements = builder.mul(rows, row)
     sizes = [elements, integer(BUCKET_BYTES), row, *[builder.mul(row, integer(8))] * 2]
     drawn, held, ids, keys, others, rest = _divided(builder, memory, sizes)

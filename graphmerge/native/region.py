@@ -26,7 +26,7 @@ from graphmerge.native.chunk import ChunkEmitter
 from graphmerge.native.file_reading import block_of, emit_read
 from graphmerge.native.loops import at, clear, integer, least, load_element, loop
 from graphmerge.native.memory import Scratch
-from graphmerge.native.ranking import emit_ranking
+from graphmerge.native.ranking import BLOCK, ROW, emit_ranking
 from graphmerge.native.types import (
     DOUBLE,
     ELEMENT_TYPES,
@@ -46,10 +46,9 @@ if TYPE_CHECKING:
     from graphmerge.schedule.program import Program
     from graphmerge.spec import DType
 
-RANKED_ARRAYS = 5
-RANKED_WORDS = 4
-_VALUES, _WORDS = 0, RANKED_ARRAYS - 1
-_ROW = 2
+_RANKED = range(5)
+_VALUES, *_, _WORDS = _RANKED
+"""Where in `partials` is what a function that ranks is given."""
 _VOID = ir.VoidType()
 
 
@@ -129,7 +128,7 @@ class _RegionEmitter:
         self._clear(self._scratch.memory, self._scratch.memory_bytes)
         at_once = integer(BLOCK_ELEMENTS)
         if self._rank is not None:
-            at_once = load_element(builder, self._given(_WORDS), integer(RANKED_WORDS - 1), INT64)
+            at_once = load_element(builder, self._given(_WORDS), integer(BLOCK), INT64)
         with loop(builder, self._count, at_once) as block:
             self._clear(self._scratch.lanes, self._scratch.lanes_bytes)
             left = builder.sub(self._count, block)
@@ -154,8 +153,8 @@ class _RegionEmitter:
     def _rank_block(self, rank: ir.Function, block: Value, count: Value) -> None:
         """Make the mask of a block from its values, and put it where it goes."""
         builder = self._builder
-        values, mask, memory, numbers, words = map(self._given, range(RANKED_ARRAYS))
-        rows = builder.udiv(count, load_element(builder, words, integer(_ROW), INT64))
+        values, mask, memory, numbers, words = map(self._given, _RANKED)
+        rows = builder.udiv(count, load_element(builder, words, integer(ROW), INT64))
         start = builder.add(self._start, block)
         builder.call(rank, [values, mask, memory, numbers, words, rows, start])
         builder.call(self._copy, [at(builder, self._outputs, block), mask, count, INT1(0)])

@@ -11,8 +11,7 @@ from llvmlite import ir
 from graphmerge.native.divergence import emit_row_divergences
 from graphmerge.native.functions import Outcome, file_columns, once
 from graphmerge.native.machine_code import loaded
-from graphmerge.native.ranking import emit_ranking
-from graphmerge.native.region import RANKED_WORDS
+from graphmerge.native.ranking import BLOCK, ROW, SECOND_SEED, SEED, WORDS, emit_ranking
 from graphmerge.ops.masks import mask_parameters
 
 if TYPE_CHECKING:
@@ -41,14 +40,14 @@ class Ranking:
         """
         self._memory = memory
         self._numbers = np.zeros(4)
-        self._words = np.zeros(RANKED_WORDS, dtype=np.uint64)
+        self._words = np.zeros(WORDS, dtype=np.uint64)
         self._block_elements = block_elements
 
     def give(self, op: RankedMask, row: int) -> None:
         """Go on to another tensor, with rows of this length."""
         parameters = mask_parameters(op.key, 0.0)
-        words = parameters.seed, parameters.second_seed, row, self._block_elements
-        self._words[:] = np.array(words, dtype=np.uint64)
+        self._words[SEED], self._words[SECOND_SEED] = parameters.seed, parameters.second_seed
+        self._words[ROW], self._words[BLOCK] = row, self._block_elements
         lowest, rise = op.density - op.epsilon, 2 * op.epsilon
         slope = (lowest, rise / (row - 1)) if row > 1 else (op.density, 0.0)
         self._numbers[:] = (lowest, rise, *(256 * number for number in slope))

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 CHUNK_ELEMENTS = 1024
 """Elements of a chunk: enough that calling is cheap, few enough that buffers stay in cache."""
+ALIGNMENT = 64
+"""Registers, buffers and results begin at multiples of this many bytes."""
 SPREAD_BYTES = 8 * (CHUNK_ELEMENTS + 16)
 """An array of a number per element of a chunk, of 64 bits, and room for a vector beyond it."""
 _WIDEST_BYTES = 8
-_ALIGNMENT = 64
 _MOST = 64
 """Loads, or instructions, that a native function can tell about one by one."""
 _FUSED_DTYPES = frozenset(
@@ -80,7 +81,7 @@ class FusedLayout:
             shape = (needs.histogram_bins,) if needs.histogram_bins else (blocks, columns)
             size = 4 * needs.histogram_bins or 8 * blocks * columns
             if size:
-                yield step, shape, -(-size // _ALIGNMENT) * _ALIGNMENT
+                yield step, shape, -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def fused_layout(program: Program) -> FusedLayout | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from graphmerge.frozen_classes import frozen
 from graphmerge.schedule.batching import most_at_once
+from graphmerge.schedule.fusion import ALIGNMENT
 from graphmerge.schedule.plan import Memory, Reserved, UnitPlan
 from graphmerge.schedule.program import is_read
 from graphmerge.schedule.tiling import buffer_bytes
@@ -31,8 +32,6 @@ FURTHER_UNIT_BYTES = 150
 INPUT_BYTES = 850
 """Python objects of one stored tensor, used or not: its name, its place and its load. Measured on
 the same: 810 bytes where models have other headers, 565 where they have equal ones."""
-ALIGNMENT = 64
-"""Registers and buffers begin at multiples of this many bytes."""
 DEVICE_CONTEXT_BYTES = 600 * 2**20
 """What a CUDA context and its kernels take on the device before any tensor."""
 
@@ -42,7 +41,7 @@ class TileMemory:
     """What one worker needs for a tile of one pass."""
 
     register_bytes: int
-    """Registers and scratch."""
+    """Registers, scratch and partial results."""
     kernel_bytes: int
     """The largest workspace of any kernel."""
     buffer_bytes: int

@@ -73,7 +73,7 @@ class Stage:
 
     def block_elements(self, elements: int) -> int:
         """Elements of a tile that such a function reads and works on at a time: whole rows."""
-        step = math.lcm(CHUNK_ELEMENTS, self.row)
+        step = self.row if self.reduces else math.lcm(CHUNK_ELEMENTS, self.row)
         return min(elements, -(-BLOCK_ELEMENTS // step) * step)
 
     def values_bytes(self, elements: int) -> tuple[int, ...]:
@@ -83,7 +83,7 @@ class Stage:
         return tuple(dtype.bits // 8 * held for dtype, computed in pairs if computed)
 
     def mask_bytes(self, elements: int) -> int:
-        """What the mask of a tile takes; a reduction has none."""
+        """What the mask of a tile takes, where the stage makes one."""
         return elements + MASK_PADDING_BYTES
 
     def partial_bytes(self, elements: int) -> int:

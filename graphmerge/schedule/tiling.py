@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 MOST_READ_ELEMENTS = 8 * BLOCK_ELEMENTS
 """Most elements of a tile whose inputs are read before it is worked on: they should stay in cache.
-Where native code reads them itself, block by block, a tile may be larger."""
+Where native code reads them itself, block by block, or they go elsewhere at once, a tile may be
+larger."""
 ROW_GROUP = 64
 """Tiles of rows are a multiple of this many rows."""
 

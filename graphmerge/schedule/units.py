@@ -261,8 +261,8 @@ class UnitFacts:
     """What of the streamed bytes comes right after a first time from a file as it is stored there:
     not made in reading, and so no more than a copy out of the page cache."""
     shared_traffic_bytes: int
-    """Bytes of results that other units stored, once per pass that reads them, and of the tensor
-    that it stores. Inputs that others stored are read as fast as kept ones."""
+    """Bytes of results that other units stored, once per pass that reads them, and of the result
+    that it stores. Inputs are stored, and read, as fast as kept ones."""
 
 
 def file_reads(passes: Iterable[Pass], given: Iterable[Node]) -> Counter[Node]:
@@ -366,7 +366,8 @@ class UnitBuilder:
         if root.op.fold_width:
             return self._folding_unit(root, shared)
         makes = (root,) if root in shared else ()
-        stored_bytes = root.spec.nbytes if makes and not is_statistic(root) else 0
+        is_computed = bool(makes) and not is_statistic(root) and not is_read(root)
+        stored_bytes = root.spec.nbytes if is_computed else 0
         passes, needs, facts = self._bound(
             (root,), shared, self._passes(root, shared), "makes" if makes else "", stored_bytes
         )

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from graphmerge.checkpoint.reading import read_checkpoint
+from graphmerge.execution import worker
 from graphmerge.execution.engine import execute
 from graphmerge.execution.events import Progress
 from graphmerge.execution.pool import BufferPool
@@ -13,7 +14,9 @@ from graphmerge.graph import Graph, Output, make_node
 from graphmerge.ops.arithmetic import AddDelta, Cast, Scale, TaskVector
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
 from graphmerge.ops.consensus import SignConsensus
+from graphmerge.ops.ranked import KeepMasked, RankedMask
 from graphmerge.ops.sources import LoadTensor
+from graphmerge.ops.sparsify import MaskKey
 from graphmerge.schedule import cost
 from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.executors import Kernels
@@ -92,6 +95,34 @@ def test_stored_or_computed_again_the_bytes_are_the_same(
         assert all(same_bytes(found[name], want) for name, want in expected.items())
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_masks_of_what_is_stored_are_stored(tmp_path, slow_computing, workers):
+    generator = torch.Generator().manual_seed(0)
+    tensors = {name: torch.randn(300, 1000, generator=generator) for name in "abc"}
+    entries = read_checkpoint(write_model(tmp_path / "m", tensors)).tensors
+    a, b, c = (make_node(LoadTensor("m", entries[name])) for name in "abc")
+    delta = make_node(TaskVector(), a, b)
+    mask = make_node(RankedMask(0.5, 0.2, MaskKey(0, "m", "a")), delta)
+    others = [make_node(TaskVector(), c, one) for one in (a, b)]
+    parts = [delta, *(make_node(KeepMasked(), one, mask) for one in (delta, *others))]
+    nodes = [make_node(AddDelta(), base, part) for base in (b, c) for part in parts]
+    graph = Graph(tuple(Output(f"out{number}", node) for number, node in enumerate(nodes)))
+    plan = plan_of(graph, workers=workers)
+    stored = {unit.unit.root: unit.unit for unit in plan.units if unit.unit.stored is not None}
+    assert {delta, mask} <= set(stored)
+    assert delta in stored[mask].needs
+    found, expected = run(graph, plan).tensors(), evaluate(graph)
+    assert all(same_bytes(found[name], want) for name, want in expected.items())
+
+
+def test_the_bytes_are_the_same_however_few_views_a_worker_keeps(
+    graph, slow_computing, monkeypatch
+):
+    monkeypatch.setattr(worker, "_MOST_VIEWS", 1)
+    found, expected = run(graph, plan_of(graph, workers=2)).tensors(), evaluate(graph)
+    assert all(same_bytes(found[name], want) for name, want in expected.items())
+
+
 def test_what_is_stored_is_read_to_where_it_stays(tmp_path):
     for name in ("base", "a", "b"):
         write_model(tmp_path / name, {"w": torch.randn(2048, 2048)})
@@ -128,7 +159,9 @@ def test_what_is_held_is_within_the_plan_and_given_back(
     assert max(held) <= plan.memory.live_bytes
 
 
-@pytest.mark.parametrize("finished", [("out0",), ("out1",), ("out0", "out1", "out3"), ("out2",)])
+@pytest.mark.parametrize(
+    "finished", [("out0",), ("out1",), ("out0", "out1", "out3"), ("out2",), ("out0", "out3")]
+)
 def test_a_run_that_goes_on_stores_what_the_rest_needs(graph, slow_computing, finished):
     plan = plan_of(graph, workers=2)
     sink = run(graph, plan, finished)
