@@ -30,11 +30,15 @@ HAD = (StatisticsRule.NONE, StatisticsRule.ENTRIES)
 
 def main() -> None:
     """Print the recipes."""
-    recipes = {
+    print(json.dumps(recipes()))
+
+
+def recipes() -> dict[str, str]:
+    """The recipes, by what methods and variants are called here."""
+    methods = {
         name: recipe(method) for name, method in BUILT_IN.items() if method.statistics in HAD
     }
-    recipes |= {name: recipe(BUILT_IN[of], own) for name, (of, own) in VARIANTS.items()}
-    print(json.dumps(recipes))
+    return methods | {name: recipe(BUILT_IN[of], own) for name, (of, own) in VARIANTS.items()}
 
 
 def recipe(method: Method, own: dict[str, Any] | None = None) -> str:

@@ -33,11 +33,17 @@ BUDGET_TOO_SMALL = 3
 """graphmerge's exit code where no plan fits the budget."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that all benchmarks have."""
+def add_arguments(parser: argparse.ArgumentParser, methods: Iterable[str] = ()) -> None:
+    """The options that all benchmarks have; some know further methods."""
+    known = [*METHODS, *(method for method in methods if method not in METHODS)]
     parser.add_argument("--shape", choices=SHAPES, default="1.1B", help="default: %(default)s")
     parser.add_argument(
-        "--methods", nargs="+", choices=METHODS, default=METHODS, help="default: all"
+        "--methods",
+        nargs="+",
+        choices=known,
+        default=METHODS,
+        metavar="METHOD",
+        help=f"default: {' '.join(METHODS)}",
     )
     parser.add_argument(
         "--folder",
