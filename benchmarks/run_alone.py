@@ -40,14 +40,10 @@ def main() -> None:
     os.chdir(prepare(arguments.shape, arguments.folder))
     request = Request(BUDGET_BYTES, arguments.workers, tile_elements=arguments.tile_elements)
     with tempfile.TemporaryDirectory() as folder:
+        files = [file_of(method, arguments.shape, Path(folder)) for method in arguments.methods]
         rows = [
-            [
-                method,
-                *measured(
-                    file_of(method, arguments.shape, Path(folder)), request, arguments.rounds
-                ),
-            ]
-            for method in arguments.methods
+            [method, *measured(file, request, arguments.rounds)]
+            for method, file in zip(arguments.methods, files, strict=True)
         ]
     print(table(["method", "least", "median", "CPU, user", "CPU, system"], rows))
 

@@ -43,19 +43,14 @@ class StageTiles(Protocol):
         """Take a stage of the same structure."""
 
     def run(
-        self,
-        known: Mapping[Node, Bytes],
-        start: int,
-        files: Mapping[Node, FilePlace],
-        room: Bytes | None,
+        self, task: TileTask, known: Mapping[Node, Bytes], files: Mapping[Node, FilePlace]
     ) -> TileOutcome:
         """Run it on a tile.
 
         Args:
+            task: The tile.
             known: Loads, results of stages before, and room for what is in files.
-            start: Flat index of the tile's first element.
             files: As in `Tiles.run`.
-            room: Where a mask may go, if it is to be in memory for others.
 
         Raises:
             CheckpointError: inputs that must be identical differ.
@@ -78,7 +73,8 @@ class _Masks:
         block_elements = stage.block_elements(elements)
         mask, rest = memory.rows[: padded(block_elements)], memory.rows[padded(block_elements) :]
         self._ranking = Ranking(rest, block_elements)
-        has_room = task.room is not None and stage.node is task.part.result
+        self._is_result = stage.node is task.part.result
+        has_room = self._is_result and task.room is not None
         made = None if has_room else memory.arena.take(elements)
         self._call = BoundCall(
             stage.values[0],
@@ -97,14 +93,11 @@ class _Masks:
         self._call.bind(stage.values[0], task.statistics)
 
     def run(
-        self,
-        known: Mapping[Node, Bytes],
-        start: int,
-        files: Mapping[Node, FilePlace],
-        room: Bytes | None,
+        self, task: TileTask, known: Mapping[Node, Bytes], files: Mapping[Node, FilePlace]
     ) -> TileOutcome:
         """The mask of a tile."""
-        return self._call.run(known, start, files, room)
+        room = task.room if self._is_result else None
+        return self._call.run(known, task.start, files, room)
 
 
 class _MasksOfLoads:
@@ -121,14 +114,10 @@ class _MasksOfLoads:
         (self._load,) = stage.values[0].loads
 
     def run(
-        self,
-        known: Mapping[Node, Bytes],
-        start: int,
-        files: Mapping[Node, FilePlace],
-        room: Bytes | None,
+        self, task: TileTask, known: Mapping[Node, Bytes], files: Mapping[Node, FilePlace]
     ) -> TileOutcome:
         """The mask of a tile."""
-        self._rows(known[self._load], self._mask, start)
+        self._rows(known[self._load], self._mask, task.start)
         return TileOutcome({}, self._made, ())
 
 
@@ -169,11 +158,7 @@ class _Divergences:
                 call.bind(program, task.statistics)
 
     def run(
-        self,
-        known: Mapping[Node, Bytes],
-        start: int,
-        files: Mapping[Node, FilePlace],
-        room: Bytes | None,
+        self, task: TileTask, known: Mapping[Node, Bytes], files: Mapping[Node, FilePlace]
     ) -> TileOutcome:
         """The divergences of a tile."""
         bad: list[Node] = []
@@ -181,13 +166,13 @@ class _Divergences:
         places: list[FilePlace | None] = []
         for program, call, made in zip(self._stage.values, self._calls, self._made, strict=True):
             if call is not None and made is not None:
-                bad += call.run(known, start).not_finite
+                bad += call.run(known, task.start).not_finite
                 values.append(made)
                 places.append(None)
             else:
                 values.append(known[program.loads[0]])
                 places.append(files.get(program.loads[0]))
-        outcome = self._rows(values, start, places)
+        outcome = self._rows(values, task.start, places)
         if outcome.unread is not None:
             return TileOutcome({}, None, (), unread=self._stage.values[outcome.unread].loads[0])
         for number in outcome.not_finite:

@@ -63,8 +63,7 @@ class StagedTiles:
         partials: dict[Node, Partial] = {}
         is_finite, output = True, None
         for stage, bound in zip(self._staged.stages, self._stages, strict=True):
-            room = task.room if stage.node is task.part.result else None
-            outcome = bound.run(known, task.start, files, room)
+            outcome = bound.run(task, known, files)
             if outcome.unread is not None:
                 return outcome
             bad += outcome.not_finite
