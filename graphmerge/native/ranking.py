@@ -21,7 +21,7 @@ from graphmerge.frozen_classes import frozen
 from graphmerge.native.buckets import EQUAL, MIXED, UNKNOWN, Buckets
 from graphmerge.native.loops import at, each_set_bit, integer, least, load_element, loop, variable
 from graphmerge.native.random_drop import DRAWN_ELEMENTS, draw, drawn_bytes
-from graphmerge.native.ranks import Functions
+from graphmerge.native.ranks import RANKED_AT_ONCE, Functions
 from graphmerge.native.types import (
     DOUBLE,
     FLOAT,
@@ -40,7 +40,7 @@ SEED, SECOND_SEED, ROW, BLOCK = range(4)
 """Where in `words` two seeds are and the elements of a row; and of a block, for who cuts rows into
 blocks."""
 WORDS = 4
-_MOST_COMPARED = 40
+_MOST_COMPARED = 64
 """Undecided entries of a row that are compared with the whole of it; scattering takes as long."""
 _MOST_SCANNED = 64
 """Comparisons per entry of a row above which it is sorted."""
@@ -186,11 +186,22 @@ def _decide_rest(one: _Row, undecided: Value, calls: Functions) -> None:
     builder = one.builder
     few = builder.icmp_unsigned("<=", undecided, integer(_MOST_COMPARED))
     with builder.if_else(few) as (compare, scan):
-        with compare, loop(builder, undecided) as number:
-            place = one.listed(number)
-            _resolve(one, place, builder.call(calls.in_row, [one.values, one.row, place]))
+        with compare:
+            _decide_by_comparing(one, undecided, calls)
         with scan:
             _decide_by_scanning(one, undecided, calls)
+
+
+def _decide_by_comparing(one: _Row, undecided: Value, calls: Functions) -> None:
+    """Compare what is undecided with the whole row."""
+    builder = one.builder
+    with loop(builder, undecided, RANKED_AT_ONCE) as first:
+        places, ranks = (at(builder, memory, first, INT32) for memory in (one.places, one.others))
+        left = least(builder, builder.sub(undecided, first), integer(RANKED_AT_ONCE))
+        builder.call(calls.in_row, [one.values, one.row, places, left, ranks])
+    with loop(builder, undecided) as number:
+        rank = load_element(builder, one.others, number, INT32)
+        _resolve(one, one.listed(number), builder.zext(rank, INT64))
 
 
 def _decide_by_scanning(one: _Row, undecided: Value, calls: Functions) -> None:

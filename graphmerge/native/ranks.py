@@ -1,4 +1,4 @@
-"""Emit the functions that find the rank of one entry of a row, upwards by magnitude and place."""
+"""Emit the functions that find ranks of entries of a row, upwards by magnitude and place."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ from graphmerge.native.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from graphmerge.native.registry import Value
 
 _NARROW = vector_type(INT32)
-_COMPARED = 64
-"""Entries of a row that are compared at once: truth values of as many are counted as bits."""
-_WIDE = ir.VectorType(INT32, _COMPARED)
+RANKED_AT_ONCE = 4
+"""Entries that are compared with a row at once: it is loaded once for all of them."""
+_AT_ONCE = 8
+"""Entries of a row in a vector: of 16, AVX-512 takes half as long again for counting."""
+_LANES = ir.VectorType(INT32, _AT_ONCE)
 
 
 @frozen(eq=False)
@@ -40,7 +42,11 @@ class Functions:
     """Ways to find ranks."""
 
     in_row: ir.Function
-    """int64 rank_in_row(values, row, place), by comparing with the whole row."""
+    """void ranks_in_row(values, row, places, count, ranks), by comparing with the whole row.
+
+    `ranks` has room for RANKED_AT_ONCE numbers of 32 bits, of which the first `count` are those of
+    the entries at `places`, which are in order.
+    """
     in_bucket: ir.Function
     """int64 rank_in_bucket(keys, first, end, position), by comparing with keys from first to end.
 
@@ -65,39 +71,117 @@ def _function(module: ir.Module, name: str, kind: ir.FunctionType) -> ir.Functio
 
 
 def _in_row(module: ir.Module) -> ir.Function:
-    function = _function(module, "rank_in_row", ir.FunctionType(INT64, [POINTER, INT64, INT64]))
-    values, row, place = function.args
+    kind = ir.FunctionType(ir.VoidType(), [POINTER, INT64, POINTER, INT64, POINTER])
+    function = _function(module, "ranks_in_row", kind)
+    values, row, places, count, ranks = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    own = magnitude_of(builder, values, place)
-    smaller = builder.sub(own, INT32(1))
-    whole, before = (builder.and_(x, integer(-_COMPARED)) for x in (row, place))
-    after = builder.add(before, integer(_COMPARED))
-    count = variable(builder, integer(0))
+    last = builder.sub(count, integer(1))
+    entries = [
+        _Compared.of(builder, values, places, least(builder, integer(number), last))
+        for number in range(RANKED_AT_ONCE)
+    ]
+    _compare_vectors(builder, values, row, entries)
+    _compare_rest(builder, values, row, entries)
+    for number, entry in enumerate(entries):
+        rank = builder.sub(builder.trunc(row, INT32), entry.counted())
+        builder.store(rank, at(builder, ranks, integer(number), INT32))
+    builder.ret_void()
+    return function
 
-    def add(number: Value) -> None:
-        builder.store(builder.add(builder.load(count, typ=INT64), number), count)
 
-    def not_above(index: Value, most: Value) -> Value:
-        bits = builder.load(at(builder, values, index, INT32), align=4, typ=_WIDE)
-        sizes = builder.and_(bits, _WIDE([INT32(0x7FFFFFFF)] * _COMPARED))
-        found = builder.icmp_signed("<=", sizes, spread_over(builder, most, _WIDE))
-        return builder.bitcast(found, INT64)
+@frozen(eq=False)
+class _Compared:
+    """An entry of a row that is compared with all of it."""
 
-    with loop(builder, least(builder, before, whole), _COMPARED) as index:
-        add(builder.ctpop(not_above(index, own)))
-    with builder.if_then(builder.icmp_unsigned("<", before, whole)):
-        earlier = builder.shl(integer(-1), builder.and_(place, integer(_COMPARED - 1)))
-        equal = builder.and_(not_above(before, own), builder.not_(earlier))
-        add(builder.ctpop(builder.or_(not_above(before, smaller), equal)))
-        with loop(builder, builder.sub(whole, after), _COMPARED) as offset:
-            add(builder.ctpop(not_above(builder.add(after, offset), smaller)))
+    builder: ir.IRBuilder
+    place: Value
+    own: Value
+    """Its magnitude."""
+    lanes: Value
+    """A vector of numbers: how many that come after it every lane has seen."""
+    others: Value
+    """How many more there are, the entry among them."""
+
+    @classmethod
+    def of(cls, builder: ir.IRBuilder, values: Value, places: Value, number: Value) -> _Compared:
+        """An entry of a list of places."""
+        place = builder.zext(load_element(builder, places, number, INT32), INT64)
+        own = magnitude_of(builder, values, place)
+        lanes, others = variable(builder, _LANES(None)), variable(builder, INT32(0))
+        return cls(builder, place, own, lanes, others)
+
+    @property
+    def limit_after(self) -> Value:
+        """What lies behind it comes after it if it is above this, and so does an equal one."""
+        return self.builder.sub(self.own, INT32(1))
+
+    def add_lanes(self, larger: Value) -> None:
+        """Count a vector of truth values."""
+        held = self.builder.load(self.lanes, typ=_LANES)
+        ones = self.builder.sext(larger, _LANES)
+        self.builder.store(self.builder.sub(held, ones), self.lanes)
+
+    def add(self, larger: Value) -> None:
+        """Count a truth value."""
+        held = self.builder.load(self.others, typ=INT32)
+        more = self.builder.zext(larger, INT32)
+        self.builder.store(self.builder.add(held, more), self.others)
+
+    def counted(self) -> Value:
+        """How many have been counted."""
+        lanes = reduced(self.builder, "add", self.builder.load(self.lanes, typ=_LANES))
+        return self.builder.add(lanes, self.builder.load(self.others, typ=INT32))
+
+
+def _compare_vectors(
+    builder: ir.IRBuilder, values: Value, row: Value, entries: Sequence[_Compared]
+) -> None:
+    """Count what is larger in whole vectors, in parts between the vectors that entries are in."""
+    whole = builder.and_(row, integer(-_AT_ONCE))
+    limits = [spread_over(builder, entry.own, _LANES) for entry in entries]
+    start: Value = integer(0)
+    for number, entry in enumerate((*entries, None)):
+        end = whole if entry is None else builder.and_(entry.place, integer(-_AT_ONCE))
+        with loop(builder, builder.sub(end, start), _AT_ONCE) as offset:
+            found = _lanes_at(builder, values, builder.add(start, offset))
+            for other, limit in zip(entries, limits, strict=True):
+                other.add_lanes(builder.icmp_signed(">", found, limit))
+        if entry is not None:
+            limits[number], start = spread_over(builder, entry.limit_after, _LANES), end
+            with builder.if_then(builder.icmp_unsigned("<", end, whole)):
+                _correct(builder, values, entry, end)
+
+
+def _correct(builder: ir.IRBuilder, values: Value, entry: _Compared, begin: Value) -> None:
+    """Take back the equal ones before an entry in its own vector, counted as larger."""
+    found = _lanes_at(builder, values, begin)
+    own = spread_over(builder, entry.own, _LANES)
+    place = builder.trunc(builder.sub(entry.place, begin), INT32)
+    numbers = _LANES([INT32(number) for number in range(_AT_ONCE)])
+    is_before = builder.icmp_signed("<", numbers, spread_over(builder, place, _LANES))
+    equal = builder.and_(builder.icmp_signed("==", found, own), is_before)
+    held = builder.load(entry.lanes, typ=_LANES)
+    builder.store(builder.add(held, builder.sext(equal, _LANES)), entry.lanes)
+
+
+def _compare_rest(
+    builder: ir.IRBuilder, values: Value, row: Value, entries: Sequence[_Compared]
+) -> None:
+    """Count what is larger behind whole vectors."""
+    whole = builder.and_(row, integer(-_AT_ONCE))
     with loop(builder, builder.sub(row, whole)) as offset:
         index = builder.add(whole, offset)
-        most = builder.select(builder.icmp_unsigned("<", index, place), own, smaller)
-        found = builder.icmp_signed("<=", magnitude_of(builder, values, index), most)
-        add(builder.zext(found, INT64))
-    builder.ret(builder.load(count, typ=INT64))
-    return function
+        found = magnitude_of(builder, values, index)
+        for entry in entries:
+            is_before = builder.icmp_unsigned("<", index, entry.place)
+            limit = builder.select(is_before, entry.own, entry.limit_after)
+            entry.add(builder.icmp_signed(">", found, limit))
+
+
+def _lanes_at(builder: ir.IRBuilder, values: Value, index: Value) -> Value:
+    """The magnitudes of entries from an index on."""
+    bits = builder.load(at(builder, values, index, INT32), align=4, typ=_LANES)
+    return builder.and_(bits, _LANES([INT32(0x7FFFFFFF)] * _AT_ONCE))
 
 
 def _in_bucket(module: ir.Module) -> ir.Function:
