@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import define
 
+from graphmerge.arrays import address_of
 from graphmerge.execution.buffers import anonymous_memory, ask_for_huge_pages, return_pages
 
 if TYPE_CHECKING:
@@ -79,13 +80,13 @@ class BufferPool:
         with self._lock:
             piece = self._cut(length)
             buffer = np.frombuffer(piece.mapping, np.uint8, size_bytes, piece.start)
-            self._used[_address(buffer)] = piece
+            self._used[address_of(buffer)] = piece
         return buffer
 
     def give(self, buffer: Bytes) -> None:
         """Take a buffer back; nobody may use it any more."""
         with self._lock:
-            piece = self._used.pop(_address(buffer))
+            piece = self._used.pop(address_of(buffer))
             for other in [free for free in self._free if free.mapping is piece.mapping]:
                 if other.stop == piece.start or other.start == piece.stop:
                     self._free.remove(other)
@@ -124,8 +125,3 @@ class BufferPool:
 
 def _whole_pages(size_bytes: int) -> int:
     return -(-size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
-
-
-def _address(buffer: Bytes) -> int:
-    address: int = buffer.__array_interface__["data"][0]
-    return address

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from graphmerge.arrays import address_of
 from graphmerge.frozen_classes import frozen
 from graphmerge.native.file_reading import FILE_COLUMNS
 from graphmerge.native.machine_code import loaded
@@ -113,11 +114,11 @@ class PreparedCall:
             for step in layout.steps
             if step.needs.histogram_bins or step.needs.block_sums
         ]
-        self._cleared = [(_address(partial), partial.nbytes) for partial in cleared]
+        self._cleared = [(address_of(partial), partial.nbytes) for partial in cleared]
         self._numbers = np.array([x for one in given for x in one.numbers], dtype=np.float64)
         self._words = np.array([x for one in given for x in one.words], dtype=np.uint64)
         self._flags = np.zeros(3, dtype=np.uint64)
-        places = list(map(_address, ranking or self._partials.values()))
+        places = list(map(address_of, ranking or self._partials.values()))
         self._places = np.array(places, dtype=np.uint64)
         self._held = scratch, ranking  # else they could be gone before the call
         held = (self._places, self._numbers, self._words, scratch, self._flags)
@@ -125,10 +126,10 @@ class PreparedCall:
         self._pointers: ctypes.Array[ctypes.c_void_p] = (ctypes.c_void_p * 0)()
         self._sizes = [bits * count // 8 for bits in function.load_bits]
         self._files = np.empty(FILE_COLUMNS * len(self._sizes), dtype=np.int64)
-        self._file_address = _address(self._files)
+        self._file_address = address_of(self._files)
         self._output: Bytes | None = None
         self._output_address: int | None = None
-        self._addresses = tuple([_address(array) for array in held])
+        self._addresses = tuple([address_of(array) for array in held])
 
     def give(self, given: Sequence[Arguments]) -> None:
         """Go on with other arguments: those of a program with the same layout."""
@@ -158,7 +159,7 @@ class PreparedCall:
         self._point_to(inputs)
         self._read_from(files or [None] * len(inputs))
         if output is not None and output is not self._output:
-            self._output, self._output_address = output, _address(output)
+            self._output, self._output_address = output, address_of(output)
         unread = self._function.call(
             self._pointers,
             self._file_address,
@@ -178,7 +179,7 @@ class PreparedCall:
         known = self._inputs
         if len(known) != len(inputs) or any(map(is_not, known, inputs)):
             self._inputs = list(inputs)
-            self._pointers = (ctypes.c_void_p * len(inputs))(*map(_address, inputs))
+            self._pointers = (ctypes.c_void_p * len(inputs))(*map(address_of, inputs))
 
     def _read_from(self, files: Sequence[FilePlace | None]) -> None:
         """Take the places of loads in files."""
@@ -241,11 +242,6 @@ def _set_bits(word: int) -> tuple[int, ...]:
     if not word:
         return ()
     return tuple(number for number in range(word.bit_length()) if word >> number & 1)
-
-
-def _address(array: np.ndarray[Any, Any]) -> int:
-    address: int = array.ctypes.data
-    return address
 
 
 def once(make: Callable[..., Made]) -> Callable[..., Made]:

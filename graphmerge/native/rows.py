@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from llvmlite import ir
 
+from graphmerge.arrays import address_of
 from graphmerge.native.divergence import emit_row_divergences
 from graphmerge.native.functions import Outcome, file_columns, once
 from graphmerge.native.machine_code import loaded
@@ -81,7 +82,7 @@ class RankedRows:
         """
         arrays = (values, mask, *self._ranking.arrays)
         rows = len(values) // (4 * self._row)
-        self._function(*(array.ctypes.data for array in arrays), rows, start)
+        self._function(*map(address_of, arrays), rows, start)
 
 
 class DivergentRows:
@@ -130,7 +131,7 @@ class DivergentRows:
         self._seen.fill(0)
         columns = np.array(file_columns(files, inputs, self._sizes), dtype=np.int64)
         arrays: list[NDArray[Any]] = [*inputs, columns, self._memory, self._found, self._seen]
-        addresses = [array.ctypes.data for array in arrays]
+        addresses = map(address_of, arrays)
         unread = self._function(*addresses, self._row, rows, self._rows_at_once)
         if unread:
             return Outcome({}, (), (), is_finite=True, unread=unread - 1)

@@ -1,0 +1,20 @@
+"""Where the memory of arrays is, for native functions."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PLACE = ctypes.c_char * 0
+
+
+def address_of(array: NDArray[Any]) -> int:
+    """The address of the first element of a contiguous array, which must be writable.
+
+    Whoever uses it holds the array. It takes a third of the time of `array.ctypes.data`, and is
+    asked for every tile.
+    """
+    return ctypes.addressof(_PLACE.from_buffer(array.data))
