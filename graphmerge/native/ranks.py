@@ -33,7 +33,7 @@ _NARROW = vector_type(INT32)
 RANKED_AT_ONCE = 4
 """Entries that are compared with a row at once: it is loaded once for all of them."""
 _AT_ONCE = 8
-"""Entries of a row in a vector: of 16, AVX-512 takes half as long again for counting."""
+"""Entries of a row in a vector: counting takes half as long again in vectors of 16 by AVX-512."""
 _LANES = ir.VectorType(INT32, _AT_ONCE)
 
 
@@ -44,8 +44,8 @@ class Functions:
     in_row: ir.Function
     """void ranks_in_row(values, row, places, count, ranks), by comparing with the whole row.
 
-    `ranks` has room for RANKED_AT_ONCE numbers of 32 bits, of which the first `count` are those of
-    the entries at `places`, which are in order.
+    `places` are `count` places, at least one and at most RANKED_AT_ONCE, from lower to higher; as
+    many of `ranks`, which has room for RANKED_AT_ONCE numbers of 32 bits, are those of the entries.
     """
     in_bucket: ir.Function
     """int64 rank_in_bucket(keys, first, end, position), by comparing with keys from first to end.
@@ -98,21 +98,21 @@ class _Compared:
     own: Value
     """Its magnitude."""
     lanes: Value
-    """A vector of numbers: how many that come after it every lane has seen."""
-    others: Value
-    """How many more there are, the entry among them."""
+    """A vector of numbers: how many that do not come before it every lane of whole vectors saw."""
+    in_rest: Value
+    """The same of entries behind whole vectors."""
 
     @classmethod
     def of(cls, builder: ir.IRBuilder, values: Value, places: Value, number: Value) -> _Compared:
         """An entry of a list of places."""
         place = builder.zext(load_element(builder, places, number, INT32), INT64)
         own = magnitude_of(builder, values, place)
-        lanes, others = variable(builder, _LANES(None)), variable(builder, INT32(0))
-        return cls(builder, place, own, lanes, others)
+        lanes, in_rest = variable(builder, _LANES(None)), variable(builder, INT32(0))
+        return cls(builder, place, own, lanes, in_rest)
 
     @property
     def limit_after(self) -> Value:
-        """What lies behind it comes after it if it is above this, and so does an equal one."""
+        """Behind it, magnitudes above this do not come before it: equal ones neither, nor it."""
         return self.builder.sub(self.own, INT32(1))
 
     def add_lanes(self, larger: Value) -> None:
@@ -123,14 +123,14 @@ class _Compared:
 
     def add(self, larger: Value) -> None:
         """Count a truth value."""
-        held = self.builder.load(self.others, typ=INT32)
+        held = self.builder.load(self.in_rest, typ=INT32)
         more = self.builder.zext(larger, INT32)
-        self.builder.store(self.builder.add(held, more), self.others)
+        self.builder.store(self.builder.add(held, more), self.in_rest)
 
     def counted(self) -> Value:
         """How many have been counted."""
         lanes = reduced(self.builder, "add", self.builder.load(self.lanes, typ=_LANES))
-        return self.builder.add(lanes, self.builder.load(self.others, typ=INT32))
+        return self.builder.add(lanes, self.builder.load(self.in_rest, typ=INT32))
 
 
 def _compare_vectors(
@@ -194,7 +194,7 @@ def _in_bucket(module: ir.Module) -> ir.Function:
     with _keys_between(builder, keys, first, end) as (index, found, inside):
         is_before = among_first(builder, builder.sub(position, index))
         limit = builder.sub(own, builder.sext(is_before, _NARROW))
-        smaller = builder.icmp_signed("<", found, limit)
+        smaller = builder.icmp_unsigned("<", found, limit)  # own + 1 may be 2^31
         _count(builder, sums, builder.and_(smaller, inside))
     count = reduced(builder, "add", builder.load(sums, typ=_NARROW))
     builder.ret(builder.add(first, builder.zext(count, INT64)))

@@ -10,6 +10,10 @@ from graphmerge.ops.ranked import MASK_PADDING_BYTES, RankedMask, ranking_bytes
 from graphmerge.ops.sparsify import MaskKey
 
 START = 65536 * 7
+KINDS = (
+    *("normal", "of bfloat16", "equal", "zero", "few are not zero", "narrow"),
+    *("any bits", "half have all bits"),
+)
 
 
 def bits_of(kind, rows, row):
@@ -24,15 +28,15 @@ def bits_of(kind, rows, row):
         "few are not zero": np.where(rng.random(drawn.shape) < 0.95, 0, drawn),
         "narrow": 1 + np.abs(drawn) * 0.003,
         "any bits": rng.integers(0, 2**32, drawn.shape, dtype=np.uint32).view(np.float32),
+        "half have all bits": np.where(
+            drawn < 0, 2**31 - 1, 2**31 - rng.integers(1, 2**20, drawn.shape)
+        ).astype(np.uint32),
     }
-    return values[kind].astype(np.float32).view(np.int32)
+    return values[kind].view(np.int32)
 
 
 @pytest.mark.parametrize("row", [1, 2, 7, 63, 64, 65, 255, 1000, 2048, 5632, 70_000])
-@pytest.mark.parametrize(
-    "kind",
-    ["normal", "of bfloat16", "equal", "zero", "few are not zero", "narrow", "any bits"],
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_ranks_are_those_of_a_sort(kind, row):
     rows = max(1, 50_000 // row)
     bits = bits_of(kind, rows, row)
