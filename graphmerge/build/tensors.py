@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from attrs import evolve, field
 
 from graphmerge.build.dependence import Dependence, dependence_of
+from graphmerge.build.inputs import (
+    copied,
+    inputs_of,
+    promoted,
+    require_mergeable,
+    require_one_shape,
+)
 from graphmerge.build.kinds import Kinds
 from graphmerge.build.matching import slice_length
 from graphmerge.build.models import ModelTensor
 from graphmerge.build.statistics import Statistics, find_statistics, statistics_of
-from graphmerge.errors import CheckpointError, Problem
 from graphmerge.frozen_classes import frozen
 from graphmerge.graph import (
     Node,
@@ -25,9 +31,8 @@ from graphmerge.graph import (
 from graphmerge.methods.base import MergeInputs, Method, ModelInput, StatisticsRule
 from graphmerge.methods.questions import Tensor
 from graphmerge.ops.arithmetic import in_dtype
-from graphmerge.ops.sources import LoadTensor, RequireIdentical, StackLayer
+from graphmerge.ops.sources import StackLayer
 from graphmerge.recipe.lookup import evaluate
-from graphmerge.spec import DType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -37,12 +42,7 @@ if TYPE_CHECKING:
     from graphmerge.methods.questions import Question
     from graphmerge.recipe.signature import ParameterSpec
     from graphmerge.recipe.values import Recipe, Scalar
-
-
-_SHAPE_HINT = (
-    "only models of one architecture and size can be merged; of other sizes of vocabulary, those "
-    "whose embedding is called like one, has vocab_size rows and is no part of another component"
-)
+    from graphmerge.spec import DType
 
 
 @frozen(eq=False)
@@ -119,7 +119,7 @@ class TensorBuilder:
             RecipeError: a parameter has no value for the tensor.
         """
         read = self._reads[match]
-        _require_one_shape(match, read.inputs)
+        require_one_shape(match, read.inputs)
         dtypes = [tensor.stored for tensor in read.inputs]
         if self._is_copied(dtypes):
             return None
@@ -183,7 +183,7 @@ class TensorBuilder:
         Raises:
             CheckpointError: an input is missing.
         """
-        inputs = _inputs_of(match)
+        inputs = inputs_of(match)
         statistics = self._statistics(match, inputs)
         read = _with_statistics(inputs, statistics)
         leaves, repeats = self._leaves(match.place, read)
@@ -227,14 +227,14 @@ class TensorBuilder:
         None if it holds for no other.
         """
         inputs, named = read.inputs, read.tensors
-        _require_one_shape(match, inputs)
+        require_one_shape(match, inputs)
         dtypes = [tensor.stored for tensor in inputs]
         parameters: dict[str, Scalar] | None = None
         asked: Mapping[Question, Hashable] = {}
         is_own = False
         reason = ""
         if self._is_copied(dtypes):
-            node, stored, reason = _copy(match, inputs)
+            node, stored, reason = copied(match, inputs)
             is_own = True
         elif self.method.copies_lone_source and len(inputs) == 1:
             node = self._loaded(match, 0, inputs[0])
@@ -279,7 +279,7 @@ class TensorBuilder:
     def _chosen(self, match: Match, choose: Callable[[Mapping[str, Scalar]], int]) -> ModelTensor:
         """One of the inputs as it is."""
         index = choose(self._own(match))
-        (tensor,) = _inputs_of(match, only=index)
+        (tensor,) = inputs_of(match, only=index)
         model = match.place.models[index]
         reason = f"taken from {model.label}" if model.is_stored else tensor.reason
         return evolve(tensor, reason=reason)
@@ -299,7 +299,7 @@ class TensorBuilder:
         parameters: dict[str, Scalar],
     ) -> tuple[MergeInputs, DType]:
         """What the method gets, and the dtype of the result; looked up values go to parameters."""
-        _require_mergeable(match, read.inputs, is_cast=self.recipe.dtype is not None)
+        require_mergeable(match, read.inputs, is_cast=self.recipe.dtype is not None)
         stored = self.recipe.dtype or promoted(dtypes)
         loaded = [self._loaded(match, index, tensor) for index, tensor in enumerate(read.inputs)]
         nodes = [in_dtype(stored.arithmetic, node) for node in loaded]
@@ -385,95 +385,9 @@ def _with_statistics(
     return [*inputs, *[tensor for given in statistics for tensor in given.tensors]]
 
 
-def promoted(dtypes: list[DType]) -> DType:
-    """The smallest dtype that holds every value of all: bf16 with fp16 gives fp32."""
-    distinct = set(dtypes)
-    if len(distinct) == 1:
-        return dtypes[0]
-    return DType.F64 if DType.F64 in distinct else DType.F32
-
-
 def _numbered(place: Place, names: list[str]) -> list[str]:
     """A name for each source, numbered where a model takes part more than once."""
     before = [place.models[:index].count(model) for index, model in enumerate(place.models)]
     return [
         f"{name}#{count + 1}" if count else name for name, count in zip(names, before, strict=True)
     ]
-
-
-def _inputs_of(match: Match, *, only: int | None = None) -> list[ModelTensor]:
-    """The tensors of a match: all, or that of one source.
-
-    Raises:
-        CheckpointError: a model does not have its tensor.
-    """
-    pairs = list(zip(match.place.models, match.names, strict=True))
-    if only is not None:
-        pairs = [pairs[only]]
-    found = [model.find(name) for model, name in pairs]
-    if None not in found:
-        return cast("list[ModelTensor]", found)
-    raise CheckpointError(
-        *(
-            Problem(
-                f"{model.label} has no tensor {name}",
-                f"tensor {match.name}",
-                hint="every model that takes part must have it",
-            )
-            for model, name in pairs
-            if model.find(name) is None
-        )
-    )
-
-
-def _require_one_shape(match: Match, tensors: list[ModelTensor]) -> None:
-    if len({tensor.shape for tensor in tensors}) > 1:
-        shapes = ", ".join(
-            f"{model.label} {list(tensor.shape)}"
-            for model, tensor in zip(match.place.models, tensors, strict=True)
-        )
-        raise CheckpointError(
-            Problem("shapes differ", f"tensor {match.name}", shapes, "one shape", _SHAPE_HINT)
-        )
-
-
-def _require_mergeable(match: Match, tensors: list[ModelTensor], *, is_cast: bool) -> None:
-    dtypes = [tensor.stored for tensor in tensors]
-    for model, name, tensor in zip(match.place.models, match.names, tensors, strict=True):
-        dtype = tensor.stored
-        if not (dtype.is_mergeable_float or dtype.is_integer):
-            what = f"{model.label} is quantised; its numbers cannot be merged as they are"
-            hint = "dequantise the model first"
-            if dtype is DType.C64:
-                what = f"{model.label} has complex numbers, which are not supported"
-                hint = "store real and imaginary parts as tensors of their own"
-            files = (leaf.entry.file for leaf in tensor.leaves if isinstance(leaf, LoadTensor))
-            where = ", ".join((*map(str, files), f"tensor {name}"))
-            raise CheckpointError(Problem(what, where, dtype.value, "F16, BF16, F32 or F64", hint))
-    if not is_cast and any(dtype.is_integer for dtype in dtypes) and len(set(dtypes)) > 1:
-        got = ", ".join(dtype.value for dtype in dtypes)
-        raise CheckpointError(
-            Problem(
-                "integer and other dtypes mixed",
-                f"tensor {match.name}",
-                got,
-                "one dtype",
-                "set dtype:",
-            )
-        )
-
-
-def _copy(match: Match, inputs: list[ModelTensor]) -> tuple[Node, DType, str]:
-    """Node, stored dtype, and the reason for copying."""
-    first = inputs[0]
-    if len(inputs) == 1:
-        reason = f"{first.stored.value} tensor, the only input"
-        return first.value.node, first.stored, reason
-    if len({tensor.stored for tensor in inputs}) > 1:
-        got = ", ".join(tensor.stored.value for tensor in inputs)
-        raise CheckpointError(
-            Problem("integer dtypes differ", f"tensor {match.name}", got, "one dtype", "set dtype:")
-        )
-    nodes = (tensor.value.node for tensor in inputs)
-    node = make_node(RequireIdentical(match.name), *nodes)
-    return node, first.stored, "integer tensor, equal in all models"

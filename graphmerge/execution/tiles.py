@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from graphmerge.execution.reading import Bytes
     from graphmerge.graph import Node
     from graphmerge.native import FilePlace
-    from graphmerge.schedule.units import Pass
+    from graphmerge.schedule.passes import Pass
     from graphmerge.statistics import Partial, Statistic
 
 

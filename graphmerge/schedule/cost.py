@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from graphmerge.graph import Node
     from graphmerge.schedule.order import Kinds
+    from graphmerge.schedule.passes import Pass
     from graphmerge.schedule.plan import UnitPlan
-    from graphmerge.schedule.units import Pass
 
 READ_BYTES_PER_SECOND = 2e9
 """A fast local disk; a page-cached file is faster, a network file slower."""

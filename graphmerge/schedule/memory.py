@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from graphmerge.graph import Graph, Node
     from graphmerge.schedule.order import Kinds, Order
-    from graphmerge.schedule.units import Pass
+    from graphmerge.schedule.passes import Pass
 
 Item = TypeVar("Item")
 

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from graphmerge.graph import Node
+    from graphmerge.schedule.facts import UnitFacts
     from graphmerge.schedule.program import Program
-    from graphmerge.schedule.units import Unit, UnitFacts
+    from graphmerge.schedule.units import Unit
 
 MOST_RESULTS = 8
 """Most results of a group of units for which storing is considered: those that save most."""

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from graphmerge.graph import Node
     from graphmerge.schedule.order import Member, Option
+    from graphmerge.schedule.passes import Pass
     from graphmerge.schedule.plan import Plan, UnitPlan
-    from graphmerge.schedule.units import Pass, Work
+    from graphmerge.schedule.units import Work
 
 
 @frozen

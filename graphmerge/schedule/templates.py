@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 
     from graphmerge.graph import Node
+    from graphmerge.schedule.passes import Pass
     from graphmerge.schedule.program import Program
     from graphmerge.schedule.staging import Staged
-    from graphmerge.schedule.units import Pass
 
 Structure: TypeAlias = "tuple[Hashable, ...]"
 

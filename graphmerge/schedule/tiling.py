@@ -11,8 +11,8 @@ from graphmerge.ops.sources import LoadTensor
 
 if TYPE_CHECKING:
     from graphmerge.graph import Node
+    from graphmerge.schedule.passes import Pass
     from graphmerge.schedule.program import Program
-    from graphmerge.schedule.units import Pass
 
 MOST_READ_ELEMENTS = 8 * BLOCK_ELEMENTS
 """Most elements of a tile whose inputs are read before it is worked on: they should stay in cache.

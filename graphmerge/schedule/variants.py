@@ -14,13 +14,14 @@ from graphmerge.graph import Value
 from graphmerge.schedule.dependence import shared_statistics
 from graphmerge.schedule.repeats import grouped
 from graphmerge.schedule.templates import canonical_form
-from graphmerge.schedule.units import Unit, UnitBuilder, output_roots
+from graphmerge.schedule.unit_builder import UnitBuilder, output_roots
+from graphmerge.schedule.units import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
     from graphmerge.graph import Graph, Node, Output
-    from graphmerge.schedule.units import UnitFacts
+    from graphmerge.schedule.facts import UnitFacts
 
 _MOST_SINGLE = 3
 """With more results than this, storing just one of them is not tried."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from graphmerge.graph import Node
+    from graphmerge.schedule.passes import Pass
     from graphmerge.schedule.plan import Plan, UnitPlan
-    from graphmerge.schedule.units import Pass
 
 _STATISTIC = (Access.REDUCE, Access.SMALL)
 

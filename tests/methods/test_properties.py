@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from graphmerge.build.tensors import promoted
+from graphmerge.build.inputs import promoted
 from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.graph import Graph, Output, make_node
 from graphmerge.methods.base import MergeInputs, ModelInput
