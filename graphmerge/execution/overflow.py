@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from graphmerge.graph import Output
     from graphmerge.spec import DType
 
-_HINT = "the arithmetic gives numbers that are too large: look at weights and other parameters"
+_HINT = "numbers are too large for its dtype: look at dtypes, weights and other parameters"
 
 
 class Overflows:

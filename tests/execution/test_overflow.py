@@ -51,6 +51,16 @@ def test_what_is_too_large_for_the_output_is_told_once(tmp_path, kernels, dtype,
 
 
 @KERNELS
+@pytest.mark.parametrize("name", ["large", "small_b"])
+def test_a_tensor_that_is_only_cast_is_told(tmp_path, kernels, name):
+    write_model(tmp_path / "a", tensors(torch.bfloat16, **{name: 1e5}))
+    recipe = {"merge_method": "passthrough", "models": [{"model": "a"}], "dtype": "float16"}
+    found, (warning,) = warnings(tmp_path, recipe, kernels)
+    assert found == {name}
+    assert f"tensor {name} (F16) (numbers are too large for its dtype" in warning
+
+
+@KERNELS
 def test_the_largest_number_is_not_told(tmp_path, kernels):
     write_model(tmp_path / "a", tensors(torch.float16, large=6.55, small_c=6.55))
     assert warnings(tmp_path, scaled(1e4, "a"), kernels) == (set(), [])
