@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
+from graphmerge.arrays import address_of
 from graphmerge.native.loops import at, integer, load_element
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
 from graphmerge.native.types import DOUBLE, ELEMENT_TYPES, POINTER, vector_type
@@ -46,7 +47,7 @@ def _importance(op: Importance, code: VectorCode) -> Value:
 
 def _rows(op: Importance, statistics: Sequence[Statistic]) -> Arguments:
     """Where the factors are, which the caller keeps alive, and how long rows are."""
-    return Arguments(words=(statistics[0].ctypes.data, op.row))
+    return Arguments(words=(address_of(statistics[0]), op.row))
 
 
 def _keep_important(op: KeepImportant, code: VectorCode) -> Value:

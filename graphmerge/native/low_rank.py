@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from llvmlite import ir
 
+from graphmerge.arrays import address_of
 from graphmerge.native.functions import once
 from graphmerge.native.loops import at, integer, load_element, loop, variable
 from graphmerge.native.machine_code import loaded
@@ -64,7 +65,7 @@ class NativeProduct:
         left = np.ascontiguousarray(left)
         count = len(self._panels)
         out = np.empty((len(left), count * VECTOR_ELEMENTS), left.dtype)
-        arrays = (array.ctypes.data for array in (self._panels, left, out))
+        arrays = map(address_of, (self._panels, left, out))
         self._call(*arrays, scale, len(left), count, self._rank)
         return out
 

@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from graphmerge.frozen_classes import frozen
 from graphmerge.native.loops import at, integer, least, load_element, loop, variable
-from graphmerge.native.sorting import emit_sort, magnitude_of, reduced
+from graphmerge.native.sorting import emit_sort, magnitude_of, magnitudes_at, reduced
 from graphmerge.native.types import (
     INT1,
     INT32,
@@ -115,12 +115,6 @@ class _Compared:
         """Behind it, magnitudes above this do not come before it: equal ones neither, nor it."""
         return self.builder.sub(self.own, INT32(1))
 
-    def add_lanes(self, larger: Value) -> None:
-        """Count a vector of truth values."""
-        held = self.builder.load(self.lanes, typ=_LANES)
-        ones = self.builder.sext(larger, _LANES)
-        self.builder.store(self.builder.sub(held, ones), self.lanes)
-
     def add(self, larger: Value) -> None:
         """Count a truth value."""
         held = self.builder.load(self.in_rest, typ=INT32)
@@ -143,9 +137,9 @@ def _compare_vectors(
     for number, entry in enumerate((*entries, None)):
         end = whole if entry is None else builder.and_(entry.place, integer(-_AT_ONCE))
         with loop(builder, builder.sub(end, start), _AT_ONCE) as offset:
-            found = _lanes_at(builder, values, builder.add(start, offset))
+            found = magnitudes_at(builder, values, builder.add(start, offset), _AT_ONCE)
             for other, limit in zip(entries, limits, strict=True):
-                other.add_lanes(builder.icmp_signed(">", found, limit))
+                _count(builder, other.lanes, builder.icmp_signed(">", found, limit))
         if entry is not None:
             limits[number], start = spread_over(builder, entry.limit_after, _LANES), end
             with builder.if_then(builder.icmp_unsigned("<", end, whole)):
@@ -154,11 +148,9 @@ def _compare_vectors(
 
 def _correct(builder: ir.IRBuilder, values: Value, entry: _Compared, begin: Value) -> None:
     """Take back the equal ones before an entry in its own vector, counted as larger."""
-    found = _lanes_at(builder, values, begin)
+    found = magnitudes_at(builder, values, begin, _AT_ONCE)
     own = spread_over(builder, entry.own, _LANES)
-    place = builder.trunc(builder.sub(entry.place, begin), INT32)
-    numbers = _LANES([INT32(number) for number in range(_AT_ONCE)])
-    is_before = builder.icmp_signed("<", numbers, spread_over(builder, place, _LANES))
+    is_before = among_first(builder, builder.sub(entry.place, begin), _AT_ONCE)
     equal = builder.and_(builder.icmp_signed("==", found, own), is_before)
     held = builder.load(entry.lanes, typ=_LANES)
     builder.store(builder.add(held, builder.sext(equal, _LANES)), entry.lanes)
@@ -176,12 +168,6 @@ def _compare_rest(
             is_before = builder.icmp_unsigned("<", index, entry.place)
             limit = builder.select(is_before, entry.own, entry.limit_after)
             entry.add(builder.icmp_signed(">", found, limit))
-
-
-def _lanes_at(builder: ir.IRBuilder, values: Value, index: Value) -> Value:
-    """The magnitudes of entries from an index on."""
-    bits = builder.load(at(builder, values, index, INT32), align=4, typ=_LANES)
-    return builder.and_(bits, _LANES([INT32(0x7FFFFFFF)] * _AT_ONCE))
 
 
 def _in_bucket(module: ir.Module) -> ir.Function:
@@ -229,5 +215,6 @@ def _keys_between(
 
 def _count(builder: ir.IRBuilder, sums: Value, which: Value) -> None:
     """Add 1 to the sums of lanes where a truth value is set."""
-    ones = builder.sext(which, _NARROW)
-    builder.store(builder.sub(builder.load(sums, typ=_NARROW), ones), sums)
+    kind = ir.VectorType(INT32, which.type.count)
+    held = builder.load(sums, typ=kind)
+    builder.store(builder.sub(held, builder.sext(which, kind)), sums)

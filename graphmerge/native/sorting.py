@@ -38,10 +38,13 @@ def magnitude_of(builder: ir.IRBuilder, values: Value, place: Value) -> Value:
     return builder.and_(load_element(builder, values, place, INT32), INT32(_ALL_BUT_SIGN))
 
 
-def magnitudes_at(builder: ir.IRBuilder, values: Value, index: Value) -> Value:
+def magnitudes_at(
+    builder: ir.IRBuilder, values: Value, index: Value, elements: int = VECTOR_ELEMENTS
+) -> Value:
     """The same of a vector of entries."""
-    bits = builder.load(at(builder, values, index, INT32), align=4, typ=vector_type(INT32))
-    return builder.and_(bits, splat(_ALL_BUT_SIGN, INT32))
+    kind = ir.VectorType(INT32, elements)
+    bits = builder.load(at(builder, values, index, INT32), align=4, typ=kind)
+    return builder.and_(bits, kind([INT32(_ALL_BUT_SIGN)] * elements))
 
 
 def emit_sort(module: ir.Module) -> ir.Function:

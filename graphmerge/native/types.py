@@ -160,18 +160,19 @@ def any_set(builder: ir.IRBuilder, mask: Value) -> Value:
     return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
 
 
-def lane_numbers(element: ir.IntType = INT64) -> ir.Constant:
+def lane_numbers(element: ir.IntType = INT64, elements: int = VECTOR_ELEMENTS) -> ir.Constant:
     """0, 1, 2, ... as a vector."""
-    return vector_type(element)([element(number) for number in range(VECTOR_ELEMENTS)])
+    return ir.VectorType(element, elements)([element(number) for number in range(elements)])
 
 
-def among_first(builder: ir.IRBuilder, count: Value) -> Value:
+def among_first(builder: ir.IRBuilder, count: Value, elements: int = VECTOR_ELEMENTS) -> Value:
     """Which elements of a vector are among the first `count`: none below 0; of at most 31 bits.
 
     Of 64 bits a comparison takes twice as many instructions.
     """
+    numbers = lane_numbers(INT32, elements)
     narrow = builder.trunc(count, INT32)
-    return builder.icmp_signed("<", lane_numbers(INT32), spread(builder, narrow))
+    return builder.icmp_signed("<", numbers, spread_over(builder, narrow, numbers.type))
 
 
 def folded(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
+from graphmerge.arrays import address_of
 from graphmerge.native.loops import at, integer, load_element, loop, variable
 from graphmerge.native.registry import Arguments, Lowering, register_lowering
 from graphmerge.native.types import (
@@ -133,7 +134,7 @@ def _table(op: CombineVectors, statistics: Sequence[Statistic]) -> Arguments:
     (table,) = statistics
     assert table.flags.c_contiguous
     assert table.dtype == "float64"
-    return Arguments(words=(op.row, table.shape[1], table.ctypes.data))
+    return Arguments(words=(op.row, table.shape[1], address_of(table)))
 
 
 register_lowering(

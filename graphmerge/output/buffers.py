@@ -14,6 +14,4 @@ def byte_view(data: memoryview | NDArray[Any]) -> memoryview:
         return memoryview(b"")
     if isinstance(data, memoryview):
         return data.cast("B")
-    if data.ndim == 1 and data.itemsize == 1:  # nearly all of them
-        return data.data.cast("B")
     return data.reshape(-1).view("uint8").data
