@@ -30,6 +30,7 @@ from graphmerge.output import (
     prepare,
     publish,
     refuse_output_inside_inputs,
+    resolved,
 )
 from graphmerge.plugins.discovery import plugins_loaded_torch
 from graphmerge.schedule.choose import schedule
@@ -138,7 +139,7 @@ def check_output(compiled: Compiled, out: Path, *, overwrite: bool) -> None:
     """
     inputs = [part.path for model in compiled.models.values() for part in model.files]
     refuse_output_inside_inputs(out, inputs)
-    check_replaceable(out.resolve(), overwrite=overwrite)
+    check_replaceable(resolved(out), overwrite=overwrite)
 
 
 @known_objects_set_aside()

@@ -9,6 +9,7 @@ from graphmerge.output.card_parts import (
 )
 from graphmerge.output.checksums import CHECKSUM_BLOCK_ELEMENTS, TensorChecksum
 from graphmerge.output.contributions import contributions
+from graphmerge.output.failures import resolved
 from graphmerge.output.journal import Journal, JournalIdentity, unfinished_commits
 from graphmerge.output.layout import Shard, ShardLayout, TensorSlot, layout_shards
 from graphmerge.output.lock import lock_partial
@@ -77,6 +78,7 @@ __all__ = [
     "publish",
     "read_manifest",
     "refuse_output_inside_inputs",
+    "resolved",
     "unfinished_commits",
     "use_section",
     "verify",

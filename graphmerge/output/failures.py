@@ -35,6 +35,19 @@ def write_errors(path: Path, *, needed_bytes: int = 0) -> Iterator[None]:
         raise MachineError(_problem(error, path, needed_bytes)) from error
 
 
+def resolved(out: Path) -> Path:
+    """Where an output is, without symbolic links.
+
+    Raises:
+        MachineError: they lead round in a circle.
+    """
+    with write_errors(out):
+        try:
+            return out.resolve()
+        except RuntimeError as error:  # so before Python 3.13
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
+
+
 def _problem(error: OSError, path: Path, needed_bytes: int) -> Problem:
     where = str(path)
     if error.errno in _NO_SPACE:

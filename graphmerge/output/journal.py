@@ -19,7 +19,7 @@ from attrs import asdict, field
 
 from graphmerge.errors import OutputError, Problem
 from graphmerge.frozen_classes import frozen
-from graphmerge.output.failures import write_errors
+from graphmerge.output.failures import resolved, write_errors
 from graphmerge.output.lock import LOCK_NAME
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def unfinished_commits(out: Path) -> Mapping[str, str]:
     Raises:
         MachineError: the journal cannot be read.
     """
-    path = partial_of(out.resolve()) / JOURNAL_NAME
+    path = partial_of(resolved(out)) / JOURNAL_NAME
     with write_errors(path):
         records, _ = _read(path)
     commits = records[0].get("commits") if records else None

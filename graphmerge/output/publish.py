@@ -10,7 +10,7 @@ from graphmerge.checkpoint.components import PIPELINE
 from graphmerge.checkpoint.own_files import MANIFEST_NAME
 from graphmerge.checkpoint.shards import SAFETENSORS
 from graphmerge.errors import OutputError, Problem
-from graphmerge.output.failures import write_errors
+from graphmerge.output.failures import resolved, write_errors
 from graphmerge.output.journal import JOURNAL_NAME, partial_of
 from graphmerge.output.lock import LOCK_NAME
 
@@ -31,7 +31,7 @@ def prepare(out: Path, *, overwrite: bool) -> Path:
         OutputError: `out` is in use and may not be replaced, or the sibling is not graphmerge's.
         MachineError: the folder cannot be made.
     """
-    out = out.resolve()
+    out = resolved(out)
     check_replaceable(out, overwrite=overwrite)
     partial = partial_of(out)
     if _is_used(partial) and not (partial / LOCK_NAME).exists():
@@ -58,7 +58,7 @@ def publish(partial: Path, out: Path, *, overwrite: bool, durable: bool) -> None
         OutputError: `out` is in use and may not be replaced.
         MachineError: the file system refused; `partial` is still there.
     """
-    out = out.resolve()
+    out = resolved(out)
     check_replaceable(out, overwrite=overwrite)
     if durable:
         _fsync(*partial.rglob("*"), partial)
@@ -80,7 +80,7 @@ def refuse_output_inside_inputs(out: Path, input_paths: Iterable[Path]) -> None:
     Raises:
         OutputError: it would; names every such input.
     """
-    out = out.resolve()
+    out = resolved(out)
     targets = (out, partial_of(out))
     clashes = [path for path in input_paths if any(_overlap(path.resolve(), t) for t in targets)]
     if clashes:

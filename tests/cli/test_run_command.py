@@ -50,6 +50,17 @@ def test_an_output_in_use_is_kept_unless_overwrite_is_given(folder):
     assert folder.invoke("run", "ties.yml", "out", "--overwrite").exit_code == 0
 
 
+@pytest.mark.parametrize("out", ["round", "round/out"])
+def test_an_output_among_links_in_a_circle_is_one_message(folder, out):
+    (folder.path / "round").symlink_to("about")
+    (folder.path / "about").symlink_to("round")
+    result = folder.invoke("run", "ties.yml", out)
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: cannot write @ ")
+    assert line.endswith("got Too many levels of symbolic links")
+
+
 def test_durable_and_quiet_change_nothing_in_the_result(folder):
     folder.invoke("run", "ties.yml", "plain")
     result = folder.invoke("run", "ties.yml", "durable", "--durable", "--quiet")
