@@ -14,7 +14,7 @@ from graphmerge.methods.registry import BUILT_IN
 from graphmerge.recipe.signature import REQUIRED, ParameterSpec
 
 TUNED = ("ft1", "ft2", "ft3")
-VALUES = {"weight": 0.3, "density": 0.5, "t": 0.3, "beta": 0.5}
+VALUES = {"weight": 0.3, "density": 0.5, "t": 0.3, "beta": 0.5, "task": 0}
 """Of parameters that must be given, and of densities, which would keep everything."""
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "ties-model": ("ties", {"scope": "model"}),
@@ -22,10 +22,14 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "emr-task": ("emr", {"task": "0"}),
 }
 """Methods with settings that take other ways: by what they are called here."""
-
-
-HAD = (StatisticsRule.NONE, StatisticsRule.ENTRIES)
-"""Statistics that there are checkpoints for: none, and such as have the shapes of the models."""
+MODELS: dict[StatisticsRule, dict[str, str | None]] = {
+    StatisticsRule.NONE: dict.fromkeys(("base", *TUNED)),
+    StatisticsRule.ENTRIES: {name: name for name in ("base", *TUNED)},
+    StatisticsRule.GRAMS: {"ft1": "grams1", "ft2": "grams2"},
+    StatisticsRule.MASKS: {"unified": "masks"},
+}
+"""The models of a method and their statistics, by what these are. Where they are numbers for each
+entry, models stand for statistics of themselves; the others are made by `methods.py`."""
 
 
 def main() -> None:
@@ -35,27 +39,22 @@ def main() -> None:
 
 def recipes() -> dict[str, str]:
     """The recipes, by what methods and variants are called here."""
-    methods = {
-        name: recipe(method) for name, method in BUILT_IN.items() if method.statistics in HAD
-    }
+    methods = {name: recipe(method) for name, method in BUILT_IN.items()}
     return methods | {name: recipe(BUILT_IN[of], own) for name, (of, own) in VARIANTS.items()}
 
 
 def recipe(method: Method, own: dict[str, Any] | None = None) -> str:
-    """The recipe of a method, on one line per model, as `workloads.shares` reads it.
-
-    Models stand for statistics of themselves.
-    """
+    """The recipe of a method, on one line per model, as `workloads.shares` reads it."""
     needs_base = method.base is BaseRule.REQUIRED
     most = method.most_models or len(TUNED) + 1
-    listed = [*(() if needs_base else ("base",)), *TUNED][: most - needs_base]
-    settings = (own or {}) | values_of(method, per_model=False)
+    known = MODELS[method.statistics]
+    listed = [name for name in known if not (needs_base and name == "base")][: most - needs_base]
+    settings = values_of(method, per_model=False) | (own or {})
     lines = [f"merge_method: {method.name}"]
     lines += ["base_model: base"] * needs_base
     lines.append("models:")
     inner = json.dumps(values_of(method, per_model=True))
-    has_statistics = method.statistics is not StatisticsRule.NONE
-    given = [f", statistics: {name}" if has_statistics else "" for name in listed]
+    given = [f", statistics: {known[name]}" if known[name] else "" for name in listed]
     lines += [
         f"  - {{model: {name}{more}, parameters: {inner}}}"
         for name, more in zip(listed, given, strict=True)

@@ -29,6 +29,7 @@ from workloads import (
     HERE,
     SHAPES,
     discard,
+    graphmerge,
     mib,
     prepare,
     shares,
@@ -66,6 +67,8 @@ OF_MERGEKIT = frozenset(
     ]
 )
 """Methods that mergekit 0.1.5 has under the same name."""
+MERGED = {"unified": "emr", "masks": "emr_masks"}
+"""Inputs of emr_restore, and the methods that write them."""
 HEADER = [
     *("method", "graphmerge", "GB/s", "peak", "floor", "graphmerge / floor"),
     *("mergekit", "mergekit / graphmerge", "peak, mergekit"),
@@ -119,15 +122,29 @@ def cases(folder: Path, wanted: list[str] | None) -> list[Case]:
     if unknown:
         raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(recipes)}")
     found: list[Case] = []
+    for name, text in recipes.items():
+        (folder / f"{name}.yml").write_text(text)
     for name in wanted or recipes:
         path = folder / f"{name}.yml"
-        path.write_text(recipes[name])
+        make_statistics(path, folder)
         sizes = {
             model: total_bytes((folder / model).glob("*.safetensors")) for model in shares(path)
         }
         read = sum(share * sizes[model] for model, share in shares(path).items())
         found.append(Case(name, path, read + next(iter(sizes.values()))))
     return found
+
+
+def make_statistics(recipe: Path, folder: Path) -> None:
+    """Write what a recipe names beside base and fine-tunes, and what is not there."""
+    for name in shares(recipe):
+        if (folder / name).exists():
+            continue
+        if name in MERGED:
+            print(f"writing {folder / name}", flush=True)
+            run_or_exit(graphmerge("run", f"{MERGED[name]}.yml", name, "--quiet"), folder)
+        else:
+            run_or_exit([sys.executable, HERE / "grams.py", folder / name], HERE)
 
 
 def measure(

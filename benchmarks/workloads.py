@@ -79,13 +79,13 @@ def recipe_of(method: str, shape: str) -> Path:
 
 
 def shares(recipe: Path) -> dict[str, float]:
-    """The models of a recipe, and which share of each is read."""
+    """The models of a recipe and their statistics, and which share of each is read."""
     text = recipe.read_text()
     ranges = re.findall(r"model: (\w+), layer_range: \[(\d+), (\d+)\]", text)
     if ranges:
         layers = max(int(end) for _, _, end in ranges)
         return {model: (int(end) - int(start)) / layers for model, start, end in ranges}
-    return dict.fromkeys(re.findall(r"model: (\w+)", text), 1.0)
+    return dict.fromkeys(re.findall(r"(?:model|statistics): (\w+)", text), 1.0)
 
 
 def tensor_files(recipe: Path, folder: Path) -> list[Path]:
