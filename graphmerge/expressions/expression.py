@@ -14,6 +14,7 @@ from graphmerge.build.graph import lift_entry
 from graphmerge.errors import GraphError, GraphmergeError, Problem
 from graphmerge.expressions.arguments import as_list, as_text, is_number, plain
 from graphmerge.expressions.parameters import parameter_value
+from graphmerge.expressions.wording import in_python
 from graphmerge.graph import Space
 from graphmerge.hub_files import fetch_vocabularies
 from graphmerge.methods.registry import find_operation
@@ -385,7 +386,8 @@ def shown_in(text: str) -> Iterator[None]:
 
 
 def _shown_in(text: str, problem: Problem) -> Problem:
-    """The problem with the expression that has it."""
+    """The problem with the expression that has it, in the words of Python."""
+    problem = in_python(problem)
     return evolve(problem, where=", ".join(filter(None, (problem.where, f"in {_cut(text)}"))))
 
 

@@ -677,17 +677,27 @@ SHOWN = {
     "an unknown parameter": (
         lambda base, math, code: gm.merge("ties", [math, code], base=base, wieght=0.5),
         gm.RecipeError,
-        r"no parameter 'wieght' @ \$\.parameters\.wieght, in merge\(.*did you mean 'weight'\?",
+        r"no parameter 'wieght' @ wieght, in merge\(.*did you mean 'weight'\?",
+    ),
+    "an unknown parameter of one model": (
+        lambda base, math, code: gm.merge("ties", [math, (code, {"wieght": 1})], base=base),
+        gm.RecipeError,
+        r"no parameter 'wieght' @ models\[1\], wieght, in merge\(",
+    ),
+    "no statistics": (
+        lambda base, math, code: gm.merge("fisher", [math, code]),
+        gm.RecipeError,
+        r"@ models\[0\], in merge\(.*\(add statistics= with its path\)",
     ),
     "a missing parameter": (
         lambda base, math, code: gm.merge("slerp", [math], base=base),
         gm.RecipeError,
-        r"slerp needs parameter 't' @ tensor .*, in merge\('slerp', \[math\], base=base\)",
+        r"slerp needs parameter 't' @ tensor .*, in merge.* \(give it as an argument of the m",
     ),
     "a missing base": (
         lambda base, math, code: gm.merge("ties", [math, code], weight=1),
         gm.RecipeError,
-        r"ties needs a base model @ .*, in merge\('ties', \[math, code\], weight=1\)",
+        r"ties needs a base model @ models, in merge\(.*, weight=1\) \(add base=\)",
     ),
     "too few weights": (
         lambda base, math, code: gm.sign_consensus([math - base, code - base], weights=[1]),
