@@ -12,6 +12,7 @@ from graphmerge.kernels.registry import ReducedTile, register_update
 from graphmerge.ops.blocks import BLOCK_ELEMENTS, SUM_LANES
 from graphmerge.ops.rescale import AbsoluteSum
 from graphmerge.ops.spherical import Gram
+from graphmerge.statistics.quiet import QUIET
 from graphmerge.statistics.sums import pairs
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def _row_sums(x: torch.Tensor) -> torch.Tensor:
     return folded(_added_in_order(x))
 
 
+@QUIET
 def _added_in_order(x: torch.Tensor) -> torch.Tensor:
     """The rows added up one after the other, as numpy does along any axis but the last."""
     if x.is_cpu:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,7 @@ def competition_score(op: CompetitionScore, tile: Tile) -> None:
     strength.copy_(own)
     lost.mul_(strength).clamp_(min=0).mul_(-2.0)
     low, high, scale = strength_of(op, tile.statistics[0])
-    strength.abs_().clamp_(low, high).sub_(low).mul_(scale)
+    strength.abs_().clamp_(low, None if isnan(high) else high).sub_(low).mul_(scale)
     strength.mul_(strength).mul_(-float(len(deltas)))
     _apply(exp, strength, buffers)
     _apply(exp_less_one, lost, buffers)

@@ -128,14 +128,26 @@ def _largest(tile: Tile, output: torch.Tensor) -> torch.Tensor:
     """What is kept of a tile, in `output`."""
     x = tile.inputs[0]
     bits, block, in_block = (int(value) for value in tile.statistics[0])
-    threshold = _from_bits(bits, x.dtype)
-    if np.isnan(threshold):  # nothing is above it
-        return output.zero_()
     first = block * BLOCK_ELEMENTS - tile.start
     end = _end_of_ties(x, first, bits, in_block, tile.scratch[0])
+    threshold = _from_bits(bits, x.dtype)
+    if np.isnan(threshold):  # as floats, nothing is above it
+        return _largest_by_bits(tile, bits, end, output)
     just_below = float(np.nextafter(threshold, threshold.dtype.type(0)))
     _hardshrink(x[:end], just_below, output[:end])
     _hardshrink(x[end:], float(threshold), output[end:])
+    return output
+
+
+def _largest_by_bits(tile: Tile, bits: int, end: int, output: torch.Tensor) -> torch.Tensor:
+    """What is kept where the threshold is NaN: what has more bits, and ties before `end`."""
+    output.copy_(tile.inputs[0])
+    for start in range(0, output.numel(), BLOCK_ELEMENTS):  # a mask takes memory
+        kept = output[start : start + BLOCK_ELEMENTS]
+        found = magnitude_bits(kept, out=tile.scratch[0][: kept.numel()])
+        ties = max(0, min(end - start, kept.numel()))
+        kept[:ties].masked_fill_(found[:ties] < bits, 0.0)
+        kept[ties:].masked_fill_(found[ties:] <= bits, 0.0)
     return output
 
 
