@@ -14,6 +14,7 @@ from graphmerge.build.models import Model, open_model
 from graphmerge.checkpoint.adapter import is_adapter
 from graphmerge.checkpoint.adapter_config import ADAPTER_CONFIG
 from graphmerge.checkpoint.fingerprint import fingerprint
+from graphmerge.checkpoint.stamps import require_unchanged
 from graphmerge.collection import paused_collection
 from graphmerge.errors import GraphmergeError, InputError, MachineError, Problem, RecipeError
 from graphmerge.frozen_classes import frozen
@@ -59,6 +60,15 @@ class Compiled:
             model.label: "+".join(fingerprint(part) for part in model.files)
             for model in self.models.values()
         }
+
+    def require_unchanged(self) -> None:
+        """Check that the weights of all models are still those whose headers were read.
+
+        Raises:
+            CheckpointError: files have changed.
+            MachineError: a file cannot be found.
+        """
+        require_unchanged(part for model in self.models.values() for part in model.files)
 
     def commits(self) -> dict[str, str]:
         """Commit of every model of the Hub, by `organisation/name@revision`."""

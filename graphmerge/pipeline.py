@@ -169,6 +169,7 @@ def run(
     progress = Progress(listener)
     for warning in plan.graph.warnings:
         progress.warn(warning)
+    compiled.require_unchanged()
     fingerprints = compiled.fingerprints()
     with lock_partial(partial):
         identity = _identity(compiled, layout, fingerprints)
@@ -179,6 +180,7 @@ def run(
             with ShardWriter(partial, layout) as writer:
                 sink = CheckpointSink(layout, writer, journal, finished, durable=options.durable)
                 execute(plan, sink, progress, finished=finished, strict=options.strict)
+        compiled.require_unchanged()
         seconds = time.monotonic() - started
         report = _report(plan, out, progress, len(finished), seconds, fingerprints)
         write_side_files(

@@ -10,6 +10,7 @@ import xxhash
 from graphmerge.checkpoint.access import machine_errors
 from graphmerge.checkpoint.header import read_header_bytes
 from graphmerge.checkpoint.shards import SAFETENSORS
+from graphmerge.checkpoint.stamps import stamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,5 +46,4 @@ def fingerprint(checkpoint: Checkpoint) -> str:
 
 def _identity(file: Path) -> bytes:
     with machine_errors(file):
-        status = file.stat()
-    return json.dumps([file.name, status.st_size, status.st_mtime_ns]).encode()
+        return json.dumps([file.name, *stamp(file)]).encode()

@@ -18,6 +18,7 @@ from graphmerge.checkpoint.shards import (
     find_shards,
 )
 from graphmerge.checkpoint.side_files import find_side_files
+from graphmerge.checkpoint.stamps import stamp
 from graphmerge.checkpoint.values import Checkpoint, Component, TensorEntry
 from graphmerge.checkpoint.weight_file import read_weight_file
 from graphmerge.errors import CheckpointError, Problem
@@ -62,17 +63,23 @@ def read_checkpoint(path: Path) -> Checkpoint:
         MachineError: a file cannot be read.
     """
     with machine_errors(path):
-        other = _other_format(path)
-        if other is not None:
-            return _READERS[other.suffix](other)
-        folders = component_folders(path) if path.is_dir() else ()
-        if folders:
-            return _read_components(path, folders)
-        if path.is_dir():
-            return _read(path, path, find_shards(path))
-        if path.is_file() and path.suffix in (SAFETENSORS, *TORCH_SUFFIXES):
-            return _read(path, path.parent, Shards((path,), None))
-        what = "not a safetensors or torch file" if path.exists() else "no such model"
+        found = _read_any(path)
+        return evolve(found, stamps=tuple(map(stamp, found.files)))
+
+
+def _read_any(path: Path) -> Checkpoint:
+    """A checkpoint of any format that is known."""
+    other = _other_format(path)
+    if other is not None:
+        return _READERS[other.suffix](other)
+    folders = component_folders(path) if path.is_dir() else ()
+    if folders:
+        return _read_components(path, folders)
+    if path.is_dir():
+        return _read(path, path, find_shards(path))
+    if path.is_file() and path.suffix in (SAFETENSORS, *TORCH_SUFFIXES):
+        return _read(path, path.parent, Shards((path,), None))
+    what = "not a safetensors or torch file" if path.exists() else "no such model"
     wanted = "a model folder, or a file ending in .safetensors, .bin, .pt or .pth"
     raise CheckpointError(Problem(what, where=str(path), wanted=wanted))
 

@@ -122,6 +122,10 @@ class Expression:
             return _added(self, other, 1.0, text)
         if self.is_task_vector:
             return _applied(other, self, 1.0, text)
+        if not other.is_task_vector:
+            what, wanted = "two models are added", "a model and a task vector"
+            hint = "weighted_sum and interpolate average models"
+            raise GraphError(Problem(what, f"in {_cut(text)}", wanted=wanted, hint=hint))
         return _applied(self, other, 1.0, text)
 
     def __radd__(self, other: int) -> Expression:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from graphmerge.checkpoint.stamps import require_unchanged
 from graphmerge.compilation import Compiled, compile_graph, with_chat_template
 from graphmerge.errors import GraphError, InputError, Problem, RecipeError
 from graphmerge.execution.peak import begin_new_peak, measured_peak_bytes
@@ -277,6 +278,7 @@ def _compiled(value: Expression, seed: int) -> Compiled:
     recipes = recipe_graph(value)
     recipes = evolve(recipes, text=_recipe_text(recipes, value), origin="expression")
     known = stored_models(value)
+    require_unchanged(part for model in known.values() for part in model.files)
     return compile_graph(recipes, known.__getitem__, seed=number)
 
 

@@ -550,7 +550,7 @@ SHOWN = {
     "adding two models": (
         lambda base, math, code: base + math,
         gm.GraphError,
-        r"a delta is added to a weight @ .*, in base \+ math: got weight, weight",
+        r"two models are added @ in base \+ math; wanted a model and a task vector \(weighted_sum",
     ),
     "adding a number": (
         lambda base, math, code: base + 1,
