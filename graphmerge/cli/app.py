@@ -18,7 +18,7 @@ from graphmerge.cli import exit_codes
 from graphmerge.cli.say import SayingHandler, say
 from graphmerge.cli.streams import prepare_streams, write_nowhere
 from graphmerge.collection import paused_collection
-from graphmerge.errors import GraphmergeError, shortened
+from graphmerge.errors import GraphmergeError, MachineError, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,12 +95,16 @@ def _failures_told() -> Iterator[None]:
         for problem in shortened(error.problems, most=_SHOWN_PROBLEMS):
             say(f"error: {problem}", err=True)
         raise typer.Exit(error.exit_code) from None
-    except KeyboardInterrupt:
-        say("interrupted", err=True)
-        raise typer.Exit(exit_codes.INTERRUPTED) from None
     except BrokenPipeError:
         write_nowhere(sys.stdout.fileno())
         raise typer.Exit(exit_codes.BROKEN_PIPE) from None
+    except OSError as error:
+        where = f" @ {error.filename}" if error.filename else ""
+        say(f"error: {error.strerror or error}{where}", err=True)
+        raise typer.Exit(MachineError.exit_code) from None
+    except KeyboardInterrupt:
+        say("interrupted", err=True)
+        raise typer.Exit(exit_codes.INTERRUPTED) from None
 
 
 app = typer.Typer(

@@ -68,8 +68,8 @@ def as_text(value: object, where: str) -> str:
 
 
 def as_path(value: object, where: str) -> Path:
-    """A path. Raises InputError for anything else, and for a text that is empty."""
-    if isinstance(value, Path) or (isinstance(value, str) and value):
+    """A path. Raises InputError for anything else, an empty text, and one with a zero byte."""
+    if isinstance(value, Path) or (isinstance(value, str) and value and "\0" not in value):
         return Path(value)
     raise wrong_argument(value, where, "a path, as text or as a Path")
 

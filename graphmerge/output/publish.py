@@ -95,10 +95,8 @@ def _overlap(source: Path, target: Path) -> bool:
 
 def _is_used(folder: Path) -> bool:
     """Whether there is anything but an empty folder."""
-    if folder.is_dir():
-        with write_errors(folder):
-            return any(folder.iterdir())
-    return folder.exists()
+    with write_errors(folder):
+        return any(folder.iterdir()) if folder.is_dir() else folder.exists()
 
 
 def check_replaceable(out: Path, *, overwrite: bool) -> None:
@@ -106,21 +104,45 @@ def check_replaceable(out: Path, *, overwrite: bool) -> None:
 
     Raises:
         OutputError: it is a file, a mount point, in use, or holds no model that could be replaced.
+        MachineError: the file system cannot say.
     """
+    with write_errors(out):
+        problem = _in_the_way(out, overwrite=overwrite)
+    if problem:
+        raise OutputError(problem)
+
+
+def _in_the_way(out: Path, *, overwrite: bool) -> Problem | None:
+    """Why `out` cannot be replaced. Raises OSError where the file system cannot say."""
     where = str(out)
     if out.is_mount():
         hint = "name a folder inside it"
-        raise OutputError(Problem("the output is a mount point, not a folder", where, hint=hint))
+        return Problem("the output is a mount point, not a folder", where, hint=hint)
     if out.exists() and not out.is_dir():
-        raise OutputError(Problem("the output is a file", where, wanted="a folder"))
+        return Problem("the output is a file", where, wanted="a folder")
+    if _is_worked_in(out):
+        what = "the output is the working directory, or around it, and would be replaced"
+        return Problem(what, where, hint="name another folder, or go elsewhere first")
     if not _is_used(out):
-        return
+        return None
+    is_model = any(True for pattern in _CHECKPOINT_PATTERNS for _ in out.glob(pattern))
     if not overwrite:
-        hint = "replace it with --overwrite, or name another folder"
-        raise OutputError(Problem("the output folder is not empty", where, hint=hint))
-    if not any(True for pattern in _CHECKPOINT_PATTERNS for _ in out.glob(pattern)):
+        hint = "replace it with --overwrite" if is_model else "empty it"
+        what = "the output folder is not empty"
+        return Problem(what, where, hint=f"{hint}, or name another folder")
+    if not is_model:
         hint = "empty it yourself if nothing in it is needed"
-        raise OutputError(Problem("--overwrite replaces models only", where, "no model", hint=hint))
+        return Problem("--overwrite replaces models only", where, "no model", hint=hint)
+    return None
+
+
+def _is_worked_in(out: Path) -> bool:
+    """Whether this process is inside: the folder that takes the place of `out` is another one."""
+    try:
+        current = out.cwd()
+    except FileNotFoundError:  # somebody has deleted it
+        return False
+    return current == out or out in current.parents
 
 
 def _swap(partial: Path, out: Path, aside: Path) -> None:

@@ -58,11 +58,13 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a small file: the index, the model card, the recipe.
 
+    Half a pair of surrogates, as names of files and JSON may have, is written as JSON and YAML do.
+
     Raises:
         MachineError: the file cannot be written.
     """
     with write_errors(path, needed_bytes=len(text)):
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def copy_side_files(files: Iterable[Path], partial: Path, *, donor: Path) -> None:

@@ -179,6 +179,23 @@ def test_an_output_folder_in_use_is_refused(folder):
     assert (folder.path / "out" / "notes.txt").exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("verify", "NAME"),
+        ("push", "NAME", "someone/model"),
+        ("extract-lora", "first", "base", "NAME"),
+        ("plan", "ties.yml", "--plugin", "NAME.py"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_name_that_is_too_long_is_the_machines_fault(folder, command):
+    long = [part.replace("NAME", "x" * 300) for part in command]
+    result = folder.invoke(*long)
+    assert result.exit_code == 1
+    assert re.fullmatch(r"error: .*(F|f)ile name too long.*\n", result.stderr), result.stderr
+
+
 def test_an_output_inside_an_input_is_refused(folder):
     result = folder.invoke("run", "ties.yml", "base/out")
     assert result.exit_code == 2

@@ -90,6 +90,26 @@ def test_overwrite_does_not_delete_a_folder_that_is_no_model(out):
         prepare(out, overwrite=True)
 
 
+def test_overwrite_is_no_advice_for_a_folder_that_is_no_model(out):
+    out.mkdir()
+    (out / "thesis.txt").write_text("the only copy")
+    with pytest.raises(OutputError, match=r"not empty @ .*/out \(empty it, or name another"):
+        prepare(out, overwrite=False)
+
+
+@pytest.mark.parametrize("within", [".", "deeper"])
+def test_the_working_directory_is_not_replaced_under_the_user(out, within, monkeypatch):
+    (out / within).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(out / within)
+    with pytest.raises(OutputError, match="the output is the working directory, or around it"):
+        prepare(out, overwrite=False)
+
+
+def test_a_name_that_is_too_long_is_told(tmp_path):
+    with pytest.raises(MachineError, match="File name too long"):
+        prepare(tmp_path / ("x" * 300), overwrite=False)
+
+
 def test_a_file_is_no_output_folder(out):
     out.write_text("a file")
     with pytest.raises(OutputError, match=r"the output is a file @ .*/out: got|is a file"):

@@ -1,5 +1,6 @@
 """README.md of merges, from recipe to file."""
 
+import json
 import shutil
 
 import pytest
@@ -88,6 +89,16 @@ def test_cards_of_the_models_give_licence_and_library(models, tmp_path):
         "license": "apache-2.0",
     }
     assert "| `first` | apache-2.0 |\n" in text
+
+
+def test_half_a_pair_of_surrogates_is_written_as_json_writes_it(models, tmp_path):
+    for name in ("base", "first"):
+        shutil.copytree(models / name, tmp_path / name)
+    (tmp_path / "base" / "README.md").write_text('---\nlicense: "\\uD83D"\n---\n')
+    config = json.loads((tmp_path / "base" / "config.json").read_text())
+    (tmp_path / "base" / "config.json").write_text(json.dumps(config | {"is": "\ud83d"}))
+    text_of(tmp_path, SLERP, "out")
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["is"] == "\ud83d"
 
 
 @pytest.mark.parametrize("broken", ["", "---\n[\n---\n", "---\njust text\n---\n", "# no card"])

@@ -178,6 +178,11 @@ def test_null_counts_as_not_given():
     assert recipe == parse_recipe(LINEAR)
 
 
+def test_a_chat_template_with_half_a_character_is_refused():
+    with pytest.raises(RecipeError, match=r"half of a pair of surrogates @ \$\.chat_template"):
+        parse_recipe(f'{LINEAR}chat_template: "\\uD800 {{{{ messages }}}}"')
+
+
 @pytest.mark.parametrize("template", ["auto", "llama3", "{% for message in messages %}"])
 def test_chat_templates(template):
     assert parse_recipe(f"{LINEAR}chat_template: '{template}'").chat_template == template
