@@ -281,7 +281,7 @@ class _Engine:
         names = self._unfinished(unit.outputs)
         if names:
             if running.has_overflowed:
-                self._overflows.note(names, unit.root.spec.dtype)
+                self._overflows.note(names, unit.root)
             written = self._write(names, 0, _as_bytes(running.statistics.get(unit.root)))
             self._sink.finish(names)
             self._progress.add(written_bytes=written, finished_tensors=len(names))
@@ -303,7 +303,7 @@ class _Engine:
         if result is not None and numbers:
             names = [name for number in numbers for name in self._unfinished(stack.outputs[number])]
             with self._changed:
-                self._overflows.note(names, result.spec.dtype)
+                self._overflows.note(names, result)
 
     def _tell_overflows(self) -> None:
         """Warn of outputs with NaN or infinity that their inputs do not have."""

@@ -309,6 +309,21 @@ def test_workers_call_a_function_at_the_same_time_and_change_no_byte(tmp_path):
     assert weights_digest(tmp_path / "1") == weights_digest(tmp_path / "3")
 
 
+@pytest.mark.parametrize("access", ["elementwise", "whole"])
+@pytest.mark.parametrize(("dtype", "word"), [("float32", "F32"), ("bfloat16", "BF16")])
+def test_a_function_that_makes_nan_is_named_by_the_warning(tmp_path, access, dtype, word):
+    @gm.merge_method("roots", access=access)
+    def roots(tensors):
+        return tensors[0].sqrt()
+
+    write_large(tmp_path, {"large": (BLOCK_ELEMENTS + 7,), "small": (70,)})
+    merged = merge(recipe("roots", "one") | {"dtype": dtype}, tmp_path / "out")
+    (warning,) = (line for line in merged.report.warnings if "where no input has" in line)
+    where, _, hint = warning.partition(" (method ")
+    assert where.endswith(f"@ tensor large ({word}), tensor small ({word})")
+    assert hint.startswith("roots has made NaN, or numbers are too large for its dtype: look at")
+
+
 def test_torch_that_a_plugin_loads_is_part_of_the_plan(folder):
     """Whether the recipe's own method needs it or not."""
     folder.write("loads.py", "import torch\n")
