@@ -106,10 +106,25 @@ def test_a_method_is_part_of_a_graph_like_any_other(folder):
 
 
 HINT = "give merge_method(workspace_bytes_per_element=...)"
-OTHER_SHAPE = "method bad returns something else than a tensor of its inputs' shape"
+OTHER_KIND = "method bad returns something else than a tensor like its inputs"
+PROTOTYPE = "import warnings; warnings.simplefilter('ignore'); return "
+"""torch warns once of what is not yet stable."""
 LIE = "method bad is not {} as it says"
 REFUSED = {
-    "shape": ("", "return tensors[0].sum()", OTHER_SHAPE),
+    "shape": ("", "return tensors[0].sum()", OTHER_KIND),
+    "complex": ("", "return torch.complex(*tensors)", "got [101, 16] of torch.complex64; wanted"),
+    "sparse": ("", "return tensors[0].to_sparse()", "got a tensor of layout torch.sparse_coo"),
+    "meta": ("", "return tensors[0].to('meta')", "got [101, 16] without data, of device meta"),
+    "nested": (
+        "",
+        PROTOTYPE + "torch.nested.nested_tensor(tensors)",
+        "got a nested tensor; wanted",
+    ),
+    "quantised": (
+        "",
+        PROTOTYPE + "torch.quantize_per_tensor(tensors[0], 0.1, 0, torch.qint8)",
+        "got [101, 16] of torch.qint8; wanted [101, 16]",
+    ),
     "nothing": ("", "tensors[0] + 1", "got NoneType"),
     "exception": ("", "raise ValueError('odd\\nand more')", "[101, 16]: ValueError: odd @"),
     "writing": ("", "return tensors[0].mul_(2)", "method bad writes to its inputs"),
@@ -158,6 +173,8 @@ def test_a_function_that_breaks_the_rules_is_refused_before_anything_is_read(fol
 FAILING = {
     "return tensors[0] @ torch.eye(tensors[0].shape[1])": "fails on tensors of shape [24]",
     "return tensors[0][..., :16]": "got [16]; wanted [24]",
+    "return tensors[0].to_sparse() if tensors[0].dim() == 1 else tensors[0]": "torch.sparse_coo",
+    "return tensors[0] + 1j if tensors[0].dim() == 1 else tensors[0]": "[24] of torch.complex64",
 }
 """Nothing is traced where the author says what is allocated, so these are seen while merging."""
 
