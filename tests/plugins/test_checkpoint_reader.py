@@ -124,6 +124,48 @@ def test_a_reader_must_return_a_checkpoint(tmp_path, two_formats):
         gm.load("one.toy")
 
 
+WRONG = {
+    "file": (
+        "spec, path, position)",
+        "spec, str(path), position)",
+        "'a'].file @ one.toy, read by function read_toy in {reader}: got 'one.toy'; wanted a path",
+    ),
+    "offset": (
+        "spec, path, position)",
+        "spec, path, position / 1)",
+        "'a'].offset @ one.toy, read by function read_toy in {reader}: got 68.0; wanted an int, at",
+    ),
+    "negative": ("spec, path, position)", "spec, path, -1)", "got -1; wanted an int, at least 0"),
+    "name": ("TensorEntry(name,", "TensorEntry(None,", "wrong tensors['a'].name @ "),
+    "spec": ("spec, path, position)", "(dtype, shape), path, position)", "'a'].spec @ "),
+    "shape": ("tuple(shape)", "[x / 1 for x in shape]", "'a'].spec.shape @ "),
+    "entry": ("TensorEntry(name, spec,", "(name, spec,", "wrong tensors['a'] @ "),
+    "key": ("tensors[name] =", "tensors[None] =", "wrong tensors[None] @ "),
+    "path": ("Checkpoint(path,", "Checkpoint(str(path),", "wrong path @ "),
+    "lone-file": ("files=(path,)", "files=path", "wrong files @ "),
+    "files": ("files=(path,)", "files=(str(path),)", "wanted a tuple of pathlib.Path, one or more"),
+    "no-files": ("files=(path,)", "files=()", "wrong files @ "),
+    "side-files": ("side_files=()", "side_files=('a',)", "wrong side_files @ "),
+    "config": ("config={}", "config={'a': {1}}", "wrong config['a'] @ "),
+    "config-key": ("config={}", "config={1: 2}", "wrong config[1] @ "),
+}
+"""What of the reader is replaced, by what, and what is said of it."""
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_checkpoint_with_a_wrong_field_is_refused_with_its_reader(folder, two_formats, name):
+    right, wrong, message = WRONG[name]
+    assert right in READER
+    reader = folder.write("toy_reader.py", READER.replace(right, wrong))
+    folder.write("recipe.yml", recipe("linear", TOYS[0], PLAIN[1]))
+    result = folder.invoke("run", "recipe.yml", "out", "--plugin", "toy_reader.py")
+    assert result.exit_code == 2, result.output
+    assert message.format(reader=reader) in result.stderr
+    assert "one.toy, read by function read_toy in" in result.stderr
+    assert result.stderr.startswith("error: the reader ")
+    assert result.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("suffix", ["toy", ".tar.toy", ""])
 def test_a_suffix_that_no_file_has_is_refused(suffix):
     with pytest.raises(gm.CheckpointError, match=r"wanted one such as '\.npt'"):
