@@ -95,6 +95,9 @@ def _failures_told() -> Iterator[None]:
         for problem in shortened(error.problems, most=_SHOWN_PROBLEMS):
             say(f"error: {problem}", err=True)
         raise typer.Exit(error.exit_code) from None
+    except SystemExit as error:  # an op of a plug-in: the command would end as if it were done
+        say(f"error: code of a plug-in ends the process: sys.exit({error.code!r})", err=True)
+        raise typer.Exit(GraphmergeError.exit_code) from None
     except BrokenPipeError:
         write_nowhere(sys.stdout.fileno())
         raise typer.Exit(exit_codes.BROKEN_PIPE) from None

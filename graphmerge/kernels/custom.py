@@ -27,7 +27,9 @@ def result_of(op: Custom, tensors: list[torch.Tensor]) -> torch.Tensor:
     wanted = str(list(tensors[0].shape))
     try:
         result: torch.Tensor = op.function(tensors, **arguments_of(op))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit() too, which would end the command as if it were done
         what = f"method {op.name} fails on tensors of shape {wanted}: {told(error)}"
         raise RecipeError(Problem(what, place_of(op.function, error), hint=REPORT_IT)) from error
     got = _kind(result, has_data=not tensors[0].is_meta)

@@ -27,7 +27,11 @@ REPORT_IT = "report it to the author of the plug-in"
 
 def told(error: BaseException) -> str:
     """What code that somebody else has written raised, in one line."""
-    first = next(iter(str(error).strip().splitlines()), "")
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # noqa: BLE001 - its __str__ is somebody else's, too
+        lines = []
+    first = next(iter(lines), "")
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 

@@ -34,7 +34,9 @@ def composed(
         made = call()
     except GraphmergeError as error:
         raise RecipeError(*(_within(what, function, one) for one in error.problems)) from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit() too, which would end the command as if it were done
         told_of = f"{what} fails: {told(error)}"
         raise RecipeError(Problem(told_of, place_of(function, error), hint=REPORT_IT)) from error
     if isinstance(made, Node) and made.spec == spec:

@@ -136,7 +136,7 @@ def import_plugin(what: str, where: str, load: Callable[[], object]) -> None:
                 del METHODS[name]
         if isinstance(error, GraphmergeError):
             raise RecipeError(*(_within(where, problem) for problem in error.problems)) from error
-        if isinstance(error, (Exception, SystemExit)):  # a script may end its process
+        if not isinstance(error, KeyboardInterrupt):  # a script may end its process
             raise RecipeError(Problem(f"{what} fails to import: {told(error)}", where)) from error
         raise
 

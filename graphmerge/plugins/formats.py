@@ -52,9 +52,9 @@ def _read(function: Reader, path: Path) -> Checkpoint:
     """
     try:
         found: object = function(path)
-    except (GraphmergeError, OSError):  # names the file
+    except (GraphmergeError, OSError, KeyboardInterrupt):  # errors that name the file, and Ctrl-C
         raise
-    except Exception as error:
+    except BaseException as error:  # sys.exit() too, which would end the command as if it were done
         what = f"the reader fails: {told(error)}"
         where = f"{path}, read by {place_of(function, error)}"
         raise CheckpointError(Problem(what, where, hint=REPORT_IT)) from error

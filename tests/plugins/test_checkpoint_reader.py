@@ -148,6 +148,7 @@ WRONG = {
     "side-files": ("side_files=()", "side_files=('a',)", "wrong side_files @ "),
     "config": ("config={}", "config={'a': {1}}", "wrong config['a'] @ "),
     "config-key": ("config={}", "config={1: 2}", "wrong config[1] @ "),
+    "exit": ("tensors = {}", "raise SystemExit(0)", "the reader fails: SystemExit: 0 @ "),
 }
 """What of the reader is replaced, by what, and what is said of it."""
 
@@ -164,6 +165,12 @@ def test_a_checkpoint_with_a_wrong_field_is_refused_with_its_reader(folder, two_
     assert "one.toy, read by function read_toy in" in result.stderr
     assert result.stderr.startswith("error: the reader ")
     assert result.stderr.count("\n") == 1
+
+
+def test_ctrl_c_in_a_reader_interrupts(folder, two_formats):
+    folder.write("toy_reader.py", READER.replace("tensors = {}", "raise KeyboardInterrupt"))
+    folder.write("recipe.yml", recipe("linear", *TOYS))
+    assert folder.invoke("plan", "recipe.yml", "--plugin", "toy_reader.py").exit_code == 130
 
 
 @pytest.mark.parametrize("suffix", ["toy", ".tar.toy", ""])

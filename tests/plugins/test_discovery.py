@@ -222,6 +222,7 @@ FILES = {
     "syntax": ("def bad(:\n", "the plug-in fails to import: SyntaxError: "),
     "import": ("import no_such_library", "fails to import: ModuleNotFoundError: No module named"),
     "exit": ("import sys\nsys.exit('usage: mine.py')", "SystemExit: usage: mine.py @ "),
+    "generator": ("raise GeneratorExit", "fails to import: GeneratorExit @ "),
     "built-in": (source("mine", "ties"), "there is a method 'ties' already @ "),
     "operation": (source("sparsify"), "there is a method 'sparsify' already @ "),
     "annotation": ("import graphmerge as gm\n@gm.merge_method('mine')\ndef mine(x, *, t): ...\n",

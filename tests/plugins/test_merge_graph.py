@@ -146,6 +146,10 @@ def fails(nodes):
     return compose.weighted_sum([base, one, two, three], [0.25] * 4)
 
 
+def exits(nodes):
+    raise SystemExit(0)
+
+
 def adds_two_models(nodes):
     return compose.add_delta(nodes[0], nodes[1])
 
@@ -180,6 +184,7 @@ def cancels(nodes):
 WRONG = {
     fails: "method mine fails: ValueError: not enough values to unpack (expected 4, got 3) @ "
     f"tensor long, function fails in {__file__}, line ",
+    exits: f"method mine fails: SystemExit: 0 @ tensor long, function exits in {__file__}, line ",
     adds_two_models: "a delta is added to a weight @ tensor long, method mine, add-delta(",
     returns_nothing: "method mine returns something else than a node of its inputs' shape @ tensor "
     f"long, function returns_nothing in {__file__}: got NoneType; wanted F32[131172]",
@@ -199,3 +204,45 @@ def test_a_composition_that_makes_no_sense_is_refused_by_name(models, function):
     gm.merge_graph("mine", base="required")(function)
     with pytest.raises(gm.InputError, match=re.escape(WRONG[function])):
         compile_mapping(recipe("mine", "one", "two", base="base"), models / "recipe.yml")
+
+
+EXITING_OP = """
+from attrs import frozen
+
+import graphmerge as gm
+from graphmerge.graph import Access, Op, make_node
+from graphmerge.kernels.registry import register_kernel
+from graphmerge.ops.checks import same_compute_spec, shared_space
+
+
+@frozen(cache_hash=True)
+class Exiting(Op):
+    kind = "exiting"
+    access = Access.ELEMENTWISE
+
+    def infer(self, inputs):
+        return same_compute_spec(inputs)
+
+    def space(self, inputs):
+        return shared_space(inputs)
+
+
+@register_kernel(Exiting)
+def exiting(op, tile):
+    raise SystemExit(0)
+
+
+@gm.merge_graph("mine")
+def mine(nodes):
+    return make_node(Exiting(), nodes[0])
+"""
+
+
+def test_an_op_that_ends_the_process_is_told(folder):
+    """Nothing knows whose op it is, but the command must not look as if it were done."""
+    folder.write("mine.py", EXITING_OP)
+    folder.write("recipe.yml", recipe("mine", "one", "two"))
+    result = folder.invoke("run", "recipe.yml", "out", "--plugin", "mine.py", "--quiet")
+    assert result.exit_code == 2
+    assert result.stderr == "error: code of a plug-in ends the process: sys.exit(0)\n"
+    assert not (folder.path / "out").exists()

@@ -109,6 +109,7 @@ HINT = "give merge_method(workspace_bytes_per_element=...)"
 OTHER_KIND = "method bad returns something else than a tensor like its inputs"
 PROTOTYPE = "import warnings; warnings.simplefilter('ignore'); return "
 """torch warns once of what is not yet stable."""
+UNTELLABLE = "class E(Exception):\n        def __str__(self): return 1 / 0\n    raise E"
 LIE = "method bad is not {} as it says"
 REFUSED = {
     "shape": ("", "return tensors[0].sum()", OTHER_KIND),
@@ -125,6 +126,9 @@ REFUSED = {
         PROTOTYPE + "torch.quantize_per_tensor(tensors[0], 0.1, 0, torch.qint8)",
         "got [101, 16] of torch.qint8; wanted [101, 16]",
     ),
+    "exit": ("", "raise SystemExit(0)", "[101, 16]: SystemExit: 0 @ tensor"),
+    "generator": ("", "raise GeneratorExit", "[101, 16]: GeneratorExit @ tensor"),
+    "untellable": ("", UNTELLABLE, "[101, 16]: E @ tensor"),
     "nothing": ("", "tensors[0] + 1", "got NoneType"),
     "exception": ("", "raise ValueError('odd\\nand more')", "[101, 16]: ValueError: odd @"),
     "writing": ("", "return tensors[0].mul_(2)", "method bad writes to its inputs"),
@@ -175,6 +179,7 @@ FAILING = {
     "return tensors[0][..., :16]": "got [16]; wanted [24]",
     "return tensors[0].to_sparse() if tensors[0].dim() == 1 else tensors[0]": "torch.sparse_coo",
     "return tensors[0] + 1j if tensors[0].dim() == 1 else tensors[0]": "[24] of torch.complex64",
+    "return exit(0) if tensors[0].dim() == 1 else tensors[0]": "shape [24]: SystemExit: 0 @ ",
 }
 """Nothing is traced where the author says what is allocated, so these are seen while merging."""
 
@@ -191,6 +196,17 @@ def test_a_function_that_fails_while_merging_is_named(folder, body):
     assert "tensor model.layers." in result.stderr
     assert result.stderr.count("\n") == 1
     assert not (folder.path / "out").exists()
+
+
+@pytest.mark.parametrize("where", ["tensors[0].dim() == 2", "tensors[0].dim() == 1"])
+def test_ctrl_c_in_a_function_interrupts(folder, where):
+    """While it is tried, and while merging."""
+    body = f"if {where}: raise KeyboardInterrupt\n    return tensors[0]"
+    bad_plugin(folder, "workspace_bytes_per_element=16", body)
+    result = folder.invoke("run", "recipe.yml", "out", "--plugin", "bad.py", "--quiet")
+    assert result.exit_code == 130
+    assert "interrupted" in result.stderr
+    assert "method bad" not in result.stderr
 
 
 def test_a_process_with_a_failing_plug_in_prints_no_traceback(folder):
