@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from graphmerge.build.models import Model
+    from graphmerge.checkpoint.layer_layout import LayerStack
     from graphmerge.recipe.values import ModelReference, Module, Recipe, Slice, Source
 
 
@@ -81,6 +82,8 @@ def check_slices(recipe: Recipe, method: Method, models: Models) -> Iterator[Pro
             if module.is_whole_model or len(listed) > 1 or not method.copies_lone_source:
                 yield from _check_sources(method, models, listed, base, where)
             yield from _check_components(module, part.sources, base, models, where)
+            if module.is_whole_model and method.choose is None:
+                yield from _check_depths(module, listed, models, where)
             yield from _check_statistics(method, module, part, base, models, where)
             if not module.is_whole_model:
                 for position, source in enumerate(part.sources):
@@ -194,6 +197,38 @@ def _check_components(
                     f"the components of {donor.label}",
                     "list under modules: what is to be merged; the rest is copied",
                 )
+
+
+def _check_depths(
+    module: Module, sources: tuple[Source, ...], models: Models, where: str
+) -> Iterator[Problem]:
+    """Whole models with stacks of unequal length: the longest would be cut, or layers be missing.
+
+    Layers that predict further tokens do not count, as tensors outside the layers do not; and
+    numbers of config.json alone do not, where the tensors have the same ones.
+    """
+    found: dict[str, dict[Model, int]] = {}
+    for model in dict.fromkeys(models[source.model] for source in sources):
+        for stack in model.layout_in(module.name).stacks:
+            if _is_merged(stack, module, model):
+                found.setdefault(stack.prefix, {})[model] = stack.count
+    for prefix, counts in found.items():
+        last = {max(model.names.indexes[prefix]) for model in counts}
+        if len(last) > 1 and len(set(counts.values())) > 1:
+            got = ", ".join(f"{model.label} has {count}" for model, count in counts.items())
+            yield Problem(
+                "the models differ in their number of layers",
+                where,
+                f"{got} in {prefix.removesuffix('.')}",
+                "equal numbers",
+                "use slices: to choose as many layers of each, in Python gm.stack_layers",
+            )
+
+
+def _is_merged(stack: LayerStack, module: Module, model: Model) -> bool:
+    """Whether a module has tensors in a stack; experts of a model without layers are none."""
+    within = (name for name in model.names.names if name.startswith(stack.prefix))
+    return "expert" not in stack.prefix and any(in_module(name, module.name) for name in within)
 
 
 def _check_range(module: Module, source: Source, models: Models, where: str) -> Iterator[Problem]:

@@ -53,16 +53,6 @@ def test_a_tensor_that_only_another_model_has_is_reported(tmp_path):
     assert warning == f"b: 1 tensor is left out, as {what}: model.extra.bias"
 
 
-def test_layers_that_only_another_model_has_are_a_warning(tmp_path):
-    constant_model(tmp_path / "a", 1.0)
-    deep = LLAMA | {"num_hidden_layers": 5}
-    more = [name.replace("layers.3", "layers.4") for name in names() if "layers.3" in name]
-    write_model(tmp_path / "b", {name: torch.ones(2, 3) for name in (*names(), *more)}, config=deep)
-    (warning,) = compiled(linear("a", "b"), tmp_path).warnings
-    what = "the model that gives the names has no such tensor"
-    assert warning.startswith(f"b: {len(more)} tensors are left out, as {what}: model.layers.4.")
-
-
 def test_layers_in_no_slice_are_reported(tmp_path):
     for name in "ab":
         constant_model(tmp_path / name, 1.0)

@@ -13,7 +13,7 @@ from graphmerge.spec import DType
 from graphmerge.testing.checkpoints import write_base, write_fine_tune
 from graphmerge.testing.llama_shapes import TINY
 from graphmerge.testing.merging import Silent, plan_for
-from graphmerge.testing.stored_models import weights_digest
+from graphmerge.testing.stored_models import read_model, weights_digest, write_model
 
 OUTPUT = "model.layers.0.mlp.up_proj.weight"
 
@@ -375,15 +375,27 @@ def test_mistakes_of_different_kinds_at_once(models):
     }
 
 
-def test_a_tensor_that_an_entry_lacks_is_told_with_the_entry(models):
+def test_a_tensor_that_an_entry_lacks_is_told_with_the_entry(models, tmp_path):
+    tensors = read_model(models / "first")
+    del tensors["model.norm.weight"]
+    lacking = write_model(tmp_path / "lacking", tensors, config={"num_hidden_layers": TINY.layers})
+    text = graph(f"""
+        less: {{op: scale, inputs: [{lacking}], factor: 1}}
+        out: {{op: weighted-sum, inputs: [base, less]}}
+    """)
+    message = r"less has no tensor model\.norm\.weight @ entry out, tensor"
+    with pytest.raises(CheckpointError, match=message):
+        compiled(text, models)
+
+
+def test_entries_that_differ_in_depth_are_told_with_the_entry(models):
     sources = "[{model: first, layer_range: [0, 2]}]"
     text = graph(f"""
         short: {{merge_method: passthrough, slices: [{{sources: {sources}}}]}}
         out: {{op: weighted-sum, inputs: [base, short]}}
     """)
-    with pytest.raises(
-        CheckpointError, match=r"short has no tensor .*\.2\.\S+ @ entry out, tensor"
-    ):
+    message = r"layers @ entry out, \$\.inputs: got base has 4, short has 2 in model\.layers"
+    with pytest.raises(RecipeError, match=message):
         compiled(text, models)
 
 
