@@ -12,7 +12,7 @@ from attrs import evolve
 from graphmerge.build.checks import refuse_records
 from graphmerge.build.derived_key import derived_key
 from graphmerge.build.filters import idle_filters
-from graphmerge.build.integers import rounded_integers
+from graphmerge.build.integers import rounded_integers, rounded_weights
 from graphmerge.build.lift import NO_SUCH_TENSOR, Lifted, common_kind, lift
 from graphmerge.build.vocabularies import align
 from graphmerge.build.wording import they_are
@@ -84,7 +84,8 @@ def build_graph(recipes: RecipeGraph, stored: Models, *, seed: int) -> Build:
     reading = sum(lifted.reading_bytes for lifted in made.values())
     outputs = tuple(_outputs(tensors))
     omissions = tuple(_omissions(Graph(outputs).sources(), stored, made.values()))
-    warnings = (*warnings, *rounded_integers(tensors), *_without_place(omissions))
+    rounded = (*rounded_integers(tensors), *rounded_weights(tensors))
+    warnings = (*warnings, *rounded, *_without_place(omissions))
     graph = expanded_where_needed(Graph(outputs, omissions, warnings, notes, reading))
     verify_graph(graph)
     return Build(graph, final.model, _parameters(made))
@@ -233,7 +234,7 @@ def _omissions(used: Set[Op], stored: Models, made: Iterable[Lifted]) -> Iterato
 
 
 def _without_place(omissions: Iterable[Omission]) -> Iterator[str]:
-    """Tensors for which the output has no place: of layers that only one model has, say."""
+    """Tensors for which the output has no place: biases that only one model has, say."""
     names: dict[str, list[str]] = {}
     for omission in omissions:
         if omission.reason == NO_SUCH_TENSOR:

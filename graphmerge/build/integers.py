@@ -1,4 +1,4 @@
-"""Integer tensors that a recipe's dtype has no room for, such as positions in bfloat16."""
+"""What dtypes round: integers without room in them, such as positions in bfloat16, and weights."""
 
 from __future__ import annotations
 
@@ -38,6 +38,20 @@ def rounded_integers(tensors: Mapping[str, ModelTensor]) -> Iterator[str]:
             f"{count} cast to {dtype.torch_name}, which has every integer up to "
             f"{2 ** _EXACT_BITS[dtype]:,} only: {some(own)} (with out_dtype in place of dtype "
             "integers are copied)"
+        )
+
+
+def rounded_weights(tensors: Mapping[str, ModelTensor]) -> Iterator[str]:
+    """A warning for each integer dtype that weights are saved in, as `out_dtype: int64` has it."""
+    names: dict[DType, list[str]] = {}
+    for name, tensor in tensors.items():
+        if tensor.stored.is_integer and not tensor.pattern.root.spec.dtype.is_integer:
+            names.setdefault(tensor.stored, []).append(name)
+    for dtype, own in names.items():
+        count = they_are(own, "tensor")
+        yield (
+            f"{count} rounded to integers by out_dtype {dtype.torch_name}: {some(own)} "
+            "(choose a float dtype, or leave it out)"
         )
 
 

@@ -198,7 +198,8 @@ class Expression:
         """The same values, saved in another dtype: `float32`, `bfloat16` or `float16`."""
         text = f"{_enclosed(self)}.cast({dtype!r})"
         with shown_in(text):
-            recipe = evolve(_operation_recipe("cast", 1, {}), out_dtype=dtype_named(dtype))
+            given = dtype_named(dtype, of_output=True)
+            recipe = evolve(_operation_recipe("cast", 1, {}), out_dtype=given)
         return expression(recipe, (self,), text)
 
     def plan(

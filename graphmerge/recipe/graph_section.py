@@ -10,7 +10,7 @@ from attrs import evolve
 from graphmerge.errors import Problem, RecipeError
 from graphmerge.recipe.cursor import Cursor
 from graphmerge.recipe.parameters import read_parameters
-from graphmerge.recipe.parse import read_dtype, read_recipe, read_text
+from graphmerge.recipe.parse import read_dtype, read_out_dtype, read_recipe, read_text
 from graphmerge.recipe.references import read_reference
 from graphmerge.recipe.suggestions import suggest
 from graphmerge.recipe.tokenizer import EMBEDDINGS, read_chat_template
@@ -161,7 +161,7 @@ def _refuse_repeated(root: Cursor, names: Sequence[str]) -> None:
 def _read_graph(root: Cursor) -> tuple[list[Entry], str]:
     fields = root.fields(_GRAPH_KEYS, required=("graph", "output"))
     named = fields["graph"].entries() if "graph" in fields else {}
-    dtype, out_dtype = read_dtype(fields.get("dtype")), read_dtype(fields.get("out_dtype"))
+    dtype, out_dtype = read_dtype(fields.get("dtype")), read_out_dtype(fields.get("out_dtype"))
     chat_template = read_chat_template(fields.get("chat_template"))
     output = fields["output"].text() if "output" in fields else None
     entries: list[Entry] = []
@@ -203,7 +203,7 @@ def _read_operation(place: Cursor) -> Recipe | None:
     parameters = read_parameters(evolve(place, value=own))
     if "tensors" in entries:
         parameters["other"] = _read_tensors(entries["tensors"])
-    dtype, out_dtype = read_dtype(entries.get("dtype")), read_dtype(entries.get("out_dtype"))
+    dtype, out_dtype = read_dtype(entries.get("dtype")), read_out_dtype(entries.get("out_dtype"))
     if operation is None or None in inputs:
         return None
     sources = [

@@ -18,7 +18,7 @@ from graphmerge.recipe.yaml_loading import load_yaml
 from graphmerge.spec import DType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 KEYS = (
@@ -26,9 +26,8 @@ KEYS = (
     "tokenizer", "tokenizer_source", "embeddings", "chat_template",
 )  # fmt: skip
 """Keys of a recipe."""
-_DTYPES = {
-    dtype.torch_name: dtype for dtype in (DType.BF16, DType.F16, DType.F32, DType.F64, DType.I64)
-}
+_FLOATS = {dtype.torch_name: dtype for dtype in (DType.BF16, DType.F16, DType.F32, DType.F64)}
+_DTYPES = _FLOATS | {DType.I64.torch_name: DType.I64}
 _OTHER_NAMES = {
     "bf16": "bfloat16", "fp16": "float16", "f16": "float16", "half": "float16", "fp32": "float32",
     "f32": "float32", "float": "float32", "fp64": "float64", "f64": "float64", "double": "float64",
@@ -80,30 +79,50 @@ def read_recipe(root: Cursor, *, keys: Sequence[str] = KEYS) -> Recipe | None:
         base_model=read_reference(fields["base_model"]) if "base_model" in fields else None,
         parameters=read_parameters(fields.get("parameters")),
         dtype=read_dtype(fields.get("dtype")),
-        out_dtype=read_dtype(fields.get("out_dtype")),
+        out_dtype=read_out_dtype(fields.get("out_dtype")),
         tokenizer=read_vocabulary(root, fields),
         embeddings=read_embeddings(fields),
         chat_template=read_chat_template(fields.get("chat_template")),
     )
 
 
-def dtype_named(name: str) -> DType:
+def dtype_named(name: str, *, of_output: bool = False) -> DType:
     """The dtype of this name. Raises RecipeError with the nearest names for an unknown one."""
     place = Cursor(name, path="dtype")
-    dtype = read_dtype(place)
+    dtype = read_out_dtype(place) if of_output else read_dtype(place)
     if dtype is None:
         raise RecipeError(*place.problems)
     return dtype
 
 
 def read_dtype(place: Cursor | None) -> DType | None:
-    """The dtype at a place; None, with problems reported, if it is none."""
+    """The dtype of inputs at a place; None, with problems reported, if it is none.
+
+    No integers: weights are cast to it before they are merged.
+    """
+    return _read_dtype(place, _FLOATS)
+
+
+def read_out_dtype(place: Cursor | None) -> DType | None:
+    """The dtype of outputs at a place; None, with problems reported, if it is none."""
+    return _read_dtype(place, _DTYPES)
+
+
+def _read_dtype(place: Cursor | None, allowed: Mapping[str, DType]) -> DType | None:
     name = place.text() if place else None
     if place is None or name is None:
         return None
-    dtype = _DTYPES.get(name.removeprefix("torch."))
+    plain = name.removeprefix("torch.")
+    dtype = allowed.get(plain)
     if dtype is None:
-        meant = _OTHER_NAMES.get(name.lower().removeprefix("torch."))
-        hint = f"did you mean '{meant}'?" if meant else suggest(name, _DTYPES)
-        place.report("unknown dtype", wanted=f"one of {', '.join(_DTYPES)}", hint=hint)
+        what = "weights cannot be merged as integers" if plain in _DTYPES else "unknown dtype"
+        place.report(what, wanted=f"one of {', '.join(allowed)}", hint=_dtype_hint(plain, allowed))
     return dtype
+
+
+def _dtype_hint(name: str, allowed: Mapping[str, DType]) -> str:
+    """What may have been meant by a dtype that is not allowed."""
+    if name in _DTYPES:
+        return f"leave it out to copy integer tensors; out_dtype: {name} rounds what is merged"
+    meant = _OTHER_NAMES.get(name.lower().removeprefix("torch."))
+    return f"did you mean '{meant}'?" if meant else suggest(name, allowed)

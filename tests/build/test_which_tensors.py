@@ -162,6 +162,19 @@ def test_integers_that_dtype_may_round_are_told(tmp_path, stored, dtype, most):
     assert f"torch.{ids.spec.dtype.torch_name}" == str(stored)
 
 
+def test_weights_that_out_dtype_rounds_to_integers_are_told(tmp_path):
+    """mergekit rounds them, without a word."""
+    with_ids(tmp_path / "a", [1, 2, 3])
+    with_ids(tmp_path / "b", [1, 2, 3])
+    merged = merge(linear("a", "b", out_dtype="int64"), tmp_path / "out")
+    assert merged.tensors()["w"].dtype is torch.int64
+    (warning,) = (line for line in merged.plan.graph.warnings if "integers" in line)
+    assert warning == (
+        "1 tensor is rounded to integers by out_dtype int64: w "
+        "(choose a float dtype, or leave it out)"
+    )
+
+
 def test_complex_numbers_are_refused_as_such(tmp_path):
     for name in "ab":
         write_model(tmp_path / name, {"w": torch.ones(4, dtype=torch.complex64)})

@@ -779,6 +779,11 @@ SHOWN = {
         gm.RecipeError,
         r"unknown dtype @ dtype, in merge\('linear', \[base\]",
     ),
+    "an integer dtype of a method": (
+        lambda base, math, code: gm.merge("linear", [base], weight=1, dtype="int64"),
+        gm.RecipeError,
+        r"weights cannot be merged as integers @ dtype, in merge\('linear', \[base\]",
+    ),
     "the spec of no tensor": (
         lambda base, math, code: base.spec("norm"),
         gm.GraphError,

@@ -117,6 +117,14 @@ FORM = {
         graph("a: {op: 7, inputs: [m]}", "a"),
         r"not a text @ \$\.graph\.a\.op",
     ),
+    "an integer dtype of all entries": (
+        "dtype: int64\n" + graph("a: {op: scale, inputs: [m], factor: 1}", "a"),
+        r"weights cannot be merged as integers @ \$\.dtype",
+    ),
+    "an integer dtype of an operation": (
+        graph("a: {op: scale, inputs: [m], factor: 1, dtype: int64}", "a"),
+        r"weights cannot be merged as integers @ \$\.graph\.a\.dtype",
+    ),
     "too few weights": (
         graph("a: {op: weighted-sum, inputs: [m, n], weights: [1]}", "a"),
         r"wrong number of weights @ \$\.graph\.a\.weights: got \[1\]; wanted one for each of 2",
