@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from graphmerge.recipe.signature import MethodSignature, ParameterSpec
-    from graphmerge.recipe.values import Module, ParameterValue, Recipe
+    from graphmerge.recipe.values import Conditional, Module, ParameterValue, Recipe
 
 
 @frozen
@@ -28,7 +28,8 @@ class ParameterCheck:
     problems: tuple[Problem, ...]
     """What is wrong: names that no method has, values that a parameter cannot have."""
     warnings: tuple[Problem, ...]
-    """What has no effect: parameters of other methods, or in places where nothing looks them up."""
+    """What has no effect: parameters of other methods, or in places where nothing looks them up,
+    and values behind one that fits the same tensors."""
 
 
 @frozen
@@ -84,6 +85,7 @@ def check_parameters(
                 (problems if is_missed else warnings).append(_misplaced(name, where))
             else:
                 problems += _check_value(parameter, value, where)
+                warnings += _behind_others(name, value, where)
     return ParameterCheck(tuple(problems), _gathered(warnings))
 
 
@@ -125,6 +127,25 @@ def _check_value(parameter: ParameterSpec, value: ParameterValue, where: str) ->
             if coerce(parameter, point) is None:
                 what = f"wrong value of parameter {parameter.name!r}"
                 yield Problem(what, where, got=show(point), wanted=wanted(parameter))
+
+
+def _behind_others(name: str, value: ParameterValue, where: str) -> Iterator[Problem]:
+    """Candidates that are never looked at, as an earlier one fits all of their tensors.
+
+    Equal values may stand behind one another: nothing is lost.
+    """
+    for index, candidate in enumerate(value):
+        for earlier in value[:index]:
+            is_wider = earlier.filter is None or earlier.filter in (candidate.filter or "")
+            if is_wider and earlier.value != candidate.value:
+                idle = f"{_entry(candidate)} of {name!r} has no effect"
+                hint = "the first entry that fits a tensor counts"
+                yield Problem(f"{idle}: {_entry(earlier)} comes before it", where, hint=hint)
+                break
+
+
+def _entry(candidate: Conditional) -> str:
+    return f"filter {candidate.filter!r}" if candidate.filter else "a value without filter"
 
 
 def _gathered(warnings: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -59,7 +59,7 @@ def test_the_hint_has_as_many_parts_as_the_filter(models, part, hint):
 
 @pytest.mark.parametrize("part", ["self_attn", "lm_head", "*", "layers.3.", "embed", "_proj.w"])
 def test_a_filter_in_some_name_is_not(models, part):
-    assert not warnings(models, part)
+    assert not any("in no tensor's name" in line for line in warnings(models, part))
 
 
 def test_entries_of_a_graph_are_named(models):

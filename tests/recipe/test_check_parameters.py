@@ -85,6 +85,38 @@ def test_a_parameter_of_another_method_has_no_effect():
 
 
 @pytest.mark.parametrize(
+    ("entries", "later", "earlier"),
+    [
+        ("[{value: 0.3}, {filter: mlp, value: 1}]", "filter 'mlp'", "a value without filter"),
+        ("[0.3, {filter: mlp, value: 1}]", "filter 'mlp'", "a value without filter"),
+        ("[{filter: '*', value: 0}, {filter: mlp, value: 1}]", "filter 'mlp'", "a value without"),
+        ("[{value: 0.3}, {value: 1}]", "a value without filter", "a value without filter"),
+        ("[{filter: mlp, value: 1}, {filter: mlp.up, value: 0}]", "filter 'mlp.up'", "filter 'mlp"),
+        ("[{filter: mlp, value: 1}, {filter: mlp, value: 0}]", "filter 'mlp'", "filter 'mlp'"),
+    ],
+)
+def test_an_entry_behind_one_that_fits_its_tensors_has_no_effect(entries, later, earlier):
+    found = check(f"models: [{{model: a, parameters: {{weight: {entries}}}}}]")
+    (warning,) = found.warnings
+    assert found.problems == ()
+    assert warning.what.startswith(f"{later} of 'weight' has no effect: {earlier}")
+    assert warning.where == "$.models[0].parameters.weight"
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        "[{filter: mlp.up, value: 1}, {filter: mlp, value: 0}, {value: 2}]",
+        "[{filter: mlp, value: 1}, {value: 0}]",
+        "[{value: 1}, {filter: mlp, value: 1}]",
+    ],
+)
+def test_an_entry_for_other_tensors_or_of_the_same_value_is_not_told(entries):
+    found = check(f"models: [{{model: a, parameters: {{weight: {entries}}}}}]")
+    assert found == ParameterCheck((), ())
+
+
+@pytest.mark.parametrize(
     ("count", "rest"), [(1, ""), (2, " and 1 more place"), (3, " and 2 more places")]
 )
 def test_one_warning_for_all_places(count, rest):
