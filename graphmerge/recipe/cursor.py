@@ -105,10 +105,16 @@ class Cursor:
         self.report("not a list of entries", wanted="a list with at least one entry", hint=hint)
         return []
 
-    def text(self) -> str | None:
-        """The value as text that is not empty."""
-        if isinstance(self.value, str) and self.value:
-            return self.value
+    def text(self, *, if_empty: str = "") -> str | None:
+        """The value as text that is not empty.
+
+        Args:
+            if_empty: What to do about an empty one, for messages.
+        """
+        if isinstance(self.value, str):
+            if not self.value:
+                self.report("an empty text", wanted="text", hint=if_empty)
+            return self.value or None
         hint = "put it in quotes" if isinstance(self.value, bool | int | float) else ""
         self.report("not a text", wanted="text", hint=hint)
         return None

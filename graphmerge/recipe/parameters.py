@@ -39,7 +39,9 @@ def _read_candidate(place: Cursor) -> ParameterValue:
         place.report("not a parameter value", wanted=_WANTED)
         return ()
     fields = place.fields(("filter", "value"), required=("value",))
-    name_part = fields["filter"].text() if "filter" in fields else None
+    name_part = None
+    if "filter" in fields:
+        name_part = fields["filter"].text(if_empty="leave filter out for a value of all tensors")
     value = _read_points(fields["value"]) if "value" in fields else ()
     return () if value == () else (Conditional(value, None if name_part == "*" else name_part),)
 

@@ -92,7 +92,7 @@ BROKEN = {
     "{{ messages | shorten }}": "No filter named 'shorten'",
     "{{ messages is few }}": "No test named 'few'",
     "chatlm": "did you mean 'chatml'",
-    "": "not a text",
+    "": "an empty text",
 }
 
 
