@@ -201,9 +201,10 @@ def _identity(
     compiled: Compiled, layout: ShardLayout, fingerprints: Mapping[str, str]
 ) -> JournalIdentity:
     values = dict(compiled.build.parameters)  # a function has a name in the recipe, no more
-    recipe = f"{compiled.recipe!r} seed={compiled.seed} {values!r}"
+    recipe = f"{compiled.recipe!r} {values!r}"
     return JournalIdentity(
         recipe_digest=xxhash.xxh3_128_hexdigest(recipe.encode()),
+        seed=compiled.seed,
         inputs=fingerprints,
         layout_digest=layout.digest,
         numerics_version=NUMERICS_VERSION,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 JOURNAL_NAME = "journal.jsonl"
 """Name of the journal in the unfinished folder."""
-JOURNAL_FORMAT_VERSION = 1
+JOURNAL_FORMAT_VERSION = 2
 """Raised when lines change their meaning; journals of other versions are not continued."""
 
 
@@ -37,7 +37,10 @@ class JournalIdentity:
     """What an unfinished output must share with a run that continues it."""
 
     recipe_digest: str
-    """Digest of the recipe and of every option that changes the bytes of the output."""
+    """Digest of the recipe with what functions in it give; of all that changes the bytes of the
+    output but the fields below."""
+    seed: int
+    """Seed of random masks."""
     inputs: Mapping[str, str] = field(hash=False)
     """Fingerprint of the files of each input, by model reference."""
     layout_digest: str
@@ -193,6 +196,8 @@ def _differences(found: dict[str, Any], identity: JournalIdentity) -> Iterator[s
         yield "another version of graphmerge"
     if found.get("recipe_digest") != identity.recipe_digest:
         yield "another recipe"
+    if found.get("seed", identity.seed) != identity.seed:
+        yield f"another seed ({found['seed']})"
     inputs = found["inputs"] if isinstance(found.get("inputs"), dict) else {}
     references = sorted(inputs.keys() | identity.inputs.keys())
     changed = [name for name in references if inputs.get(name) != identity.inputs.get(name)]

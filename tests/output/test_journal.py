@@ -9,6 +9,7 @@ from graphmerge.output.lock import LOCK_NAME
 
 IDENTITY = JournalIdentity(
     recipe_digest="r1",
+    seed=0,
     inputs={"base": "f1", "expert": "f2"},
     layout_digest="l1",
     numerics_version="1",
@@ -69,7 +70,8 @@ def test_zeros_after_a_power_cut_count_as_torn(tmp_path):
         ({"inputs": {"base": "f1", "expert": "f9"}}, r"got other inputs \(expert\) "),
         ({"inputs": {"base": "f1", "new": "f2"}}, r"got other inputs \(expert, new\) "),
         ({"numerics_version": "2"}, "got another version of graphmerge "),
-        ({"format_version": 2}, "got another version of graphmerge "),
+        ({"seed": 1}, r"got another seed \(0\) \("),
+        ({"format_version": 3}, "got another version of graphmerge "),
         ({"layout_digest": "l2"}, "got another layout of the output files "),
         ({"recipe_digest": "r2", "layout_digest": "l2"}, "another recipe, another layout"),
     ],

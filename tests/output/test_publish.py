@@ -8,7 +8,9 @@ from graphmerge.output.journal import JOURNAL_NAME, Journal, JournalIdentity
 from graphmerge.output.lock import LOCK_NAME, lock_partial
 from graphmerge.output.publish import prepare, publish, refuse_output_inside_inputs
 
-IDENTITY = JournalIdentity(recipe_digest="r", inputs={}, layout_digest="l", numerics_version="1")
+IDENTITY = JournalIdentity(
+    recipe_digest="r", seed=0, inputs={}, layout_digest="l", numerics_version="1"
+)
 
 
 @pytest.fixture

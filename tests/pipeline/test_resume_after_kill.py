@@ -152,6 +152,14 @@ def test_an_unfinished_output_of_another_recipe_is_refused(models):
     assert finished(partial) >= 3
 
 
+def test_an_unfinished_output_of_another_seed_is_refused_as_that(models):
+    path = models / "seeded.yml"
+    path.write_text(yaml.safe_dump(recipe(), sort_keys=False))
+    killed_after(3, path, models / "seeded")
+    with pytest.raises(OutputError, match=r"is of another merge.*got another seed \(0\) \("):
+        merge(recipe(), models / "seeded", seed=7)
+
+
 def test_the_recipe_may_be_named_by_another_path_when_a_run_is_continued(models, monkeypatch):
     path = models / "moved.yml"
     path.write_text(yaml.safe_dump(recipe(), sort_keys=False))
