@@ -22,7 +22,7 @@ def coerce(parameter: ParameterSpec, value: Scalar) -> Scalar | None:
     if kind is float:
         return _to_float(value)
     if kind is int:
-        return _to_int(value)
+        return to_integer(value)
     if kind is bool:
         return value if value in parameter.choices else _to_bool(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -52,7 +52,8 @@ def _to_float(value: Scalar) -> float | None:
     return number if abs(number) <= LARGEST else None
 
 
-def _to_int(value: Scalar) -> int | None:
+def to_integer(value: Scalar) -> int | None:
+    """An integer, also as text or as a float; None for anything else."""
     if isinstance(value, int):
         return int(value)
     number = _to_float(value)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from graphmerge.recipe.coercion import to_integer
 from graphmerge.recipe.parameters import read_parameters
 from graphmerge.recipe.references import read_reference
 from graphmerge.recipe.values import Module, Slice, Source
@@ -108,7 +109,9 @@ def _read_statistics(place: Cursor) -> ModelReference | None:
 def _read_layer_range(place: Cursor) -> tuple[int, int] | None:
     """`[start, end)`, which may be empty."""
     match place.value:
-        case [int() as start, int() as end] if 0 <= start <= end:
-            return start, end
+        case [int() | float() | str() as first, int() | float() | str() as last]:
+            start, end = to_integer(first), to_integer(last)
+            if start is not None and end is not None and 0 <= start <= end:
+                return start, end
     place.report("not a range of layers", wanted="[start, end) with integers 0 <= start <= end")
     return None

@@ -112,11 +112,17 @@ def slices(*ranges):
 
 
 @pytest.mark.parametrize(
-    "layers", ["[1, 0]", "[-1, 2]", "[0, 1.5]", "[0]", "[0, 1, 2]", "4", "[0, a]"]
+    "layers",
+    ["[1, 0]", "[-1, 2]", "[0, 1.5]", "[0]", "[0, 1, 2]", "4", "[0, a]", "[0, '']", "[0, .nan]"],
 )
 def test_wrong_layer_ranges(layers):
     with pytest.raises(RecipeError, match=r"not a range of layers @ .*layer_range: got"):
         slices(layers)
+
+
+@pytest.mark.parametrize("layers", ["[0, 3]", "['0', '3']", "[0.0, 3.0]", "[0, '3.0']"])
+def test_layers_are_integers_however_they_are_written(layers):
+    assert slices(layers).sources[0].layer_range == (0, 3)
 
 
 def test_a_slice_may_be_empty():
