@@ -136,8 +136,7 @@ class Checkpoint:
     shared: tuple[Columns | Listing | None, ...] = ()
     """What is known of its headers and its index, for checkpoints that have the same ones."""
     stamps: tuple[tuple[int, int], ...] = ()
-    """Size in bytes and modification time in ns of each weight file as it was read; none of what is
-    of the Hub, where the commit says it."""
+    """Size in bytes and modification time in ns of each weight file as its header was read."""
     names: NameSet = field(init=False, repr=False)
     """The names of its tensors, in their order."""
 
