@@ -27,7 +27,7 @@ from graphmerge.frozen_classes import frozen
 from graphmerge.recipe.references import parse_reference
 from graphmerge.schedule.executors import Executor
 from graphmerge.spec import DType, TensorSpec
-from graphmerge.units import format_bytes
+from graphmerge.units import MIB, format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -188,7 +188,7 @@ def _needed_bytes(pairs: tuple[_Pair, ...], budget_bytes: int) -> int:
     most, pair = max(((_working_bytes(pair), pair) for pair in pairs), key=lambda item: item[0])
     needed = reserved.base_bytes + reserved.worker_bytes + most
     if needed > budget_bytes:
-        got, wanted = format_bytes(budget_bytes), f"at least {format_bytes(needed)}"
+        got, wanted = format_bytes(budget_bytes), f"at least {-(-needed // MIB)} MiB"
         raise BudgetError(Problem("the memory budget does not do", pair.module, got, wanted))
     return needed
 

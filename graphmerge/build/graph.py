@@ -16,6 +16,7 @@ from graphmerge.build.integers import rounded_integers, rounded_weights
 from graphmerge.build.lift import NO_SUCH_TENSOR, Lifted, common_kind, lift
 from graphmerge.build.vocabularies import align
 from graphmerge.build.wording import they_are
+from graphmerge.checkpoint.texts import text_bytes
 from graphmerge.errors import InputError, Problem, RecipeError, some
 from graphmerge.frozen_classes import frozen
 from graphmerge.graph import (
@@ -82,6 +83,7 @@ def build_graph(recipes: RecipeGraph, stored: Models, *, seed: int) -> Build:
     warnings = (*_of_entries(made, "warnings"), *idle, *_warnings(merged))
     notes = tuple(_of_entries(made, "notes"))
     reading = sum(lifted.reading_bytes for lifted in made.values())
+    reading += text_bytes(model.checkpoint for model in stored.values())
     outputs = tuple(_outputs(tensors))
     omissions = tuple(_omissions(Graph(outputs).sources(), stored, made.values()))
     rounded = (*rounded_integers(tensors), *rounded_weights(tensors))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from graphmerge.checkpoint.access import machine_errors, read_bytes, read_json_object
+from graphmerge.checkpoint.vocabulary import find_embeddings, vocabulary_rows
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.vocabulary.added_tokens import (
     checked_ids,
@@ -42,15 +43,20 @@ if TYPE_CHECKING:
 
 _VOCABULARIES = (TOKENIZER, VOCABULARY_JSON, VOCABULARY_TEXT)
 """Files of which one is enough, the one that is read first."""
-_OF_TEXT, _OF_PIECES = (13, 3, 10), (10, 9, 36)
+_OF_TEXT, _OF_PIECES = (14, 4, 11), (10, 9, 36)
 """Memory that a byte of a tokenizer's files takes while they are parsed, what stays of it until all
 are read, and what writing takes for a vocabulary as large as the one that it extends.
 
 Text was measured on BPE of 128,000 tokens and 256,000 merges, 7.6 MiB each: reading one took 91
-MiB, each further one 18 more, writing the union of three that differ by a sixth 82 on top.
+MiB, each further one 18 more, writing the union of three that differ by a sixth 82 on top; for
+three Unigram models of 250,000 pieces, 8.8 MB each, it is an eighth more for each byte.
 Sentencepiece files of 128,000 pieces, 2.5 MiB each: 23 for the first, 19 for each further one, 91
 to write one of them with three tokens more, 223 for the union of three with nothing in common.
 """
+_OF_TOKEN = (200, 200, 300)
+"""The same for a token, where that is more: a file may have 5 bytes for each. Measured on vocab.txt
+and on compact Unigram and WordPiece models of 256,000 short tokens: three take 700 to 1,000 bytes a
+token with their union; five models of 200,000 with nothing in common up to 2,500."""
 
 
 def reading_bytes(checkpoints: Iterable[Checkpoint], *, growth: float) -> int:
@@ -61,20 +67,26 @@ def reading_bytes(checkpoints: Iterable[Checkpoint], *, growth: float) -> int:
         growth: Tokens of the tokenizer that is written, as a multiple of those that it has before
             others are added; 0 if none is written anew.
     """
-    taken = [_memory(_present(checkpoint)) for checkpoint in checkpoints]
+    taken = [_memory(checkpoint) for checkpoint in checkpoints]
     parsed, written = (max(each[column] for each in taken) for column in (0, 2))
     return parsed + sum(held for _, held, _ in taken) + round(written * growth)
 
 
-def _memory(files: Mapping[str, Path]) -> tuple[int, int, int]:
+def _memory(checkpoint: Checkpoint) -> tuple[int, int, int]:
     """Bytes for reading, holding and writing anew what is in a tokenizer's files."""
+    files = _present(checkpoint)
     is_text = not files.keys().isdisjoint(_VOCABULARIES)
     sizes = {name: path.stat().st_size for name, path in files.items() if path.exists()}
-    pieces = sum(sizes.pop(name, 0) for name in BINARY)
-    factors = zip(_OF_TEXT, _OF_PIECES, strict=True)
-    text = sum(sizes.values())
-    parsed, held, written = (text * x + (0 if is_text else pieces * y) for x, y in factors)
+    pieces = 0 if is_text else sum(sizes.get(name, 0) for name in BINARY)
+    text = sum(size for name, size in sizes.items() if name not in BINARY)
+    rows = max((_rows(checkpoint, name) for name in find_embeddings(checkpoint)), default=0)
+    factors = zip(_OF_TEXT, _OF_PIECES, _OF_TOKEN, strict=True)
+    parsed, held, written = (max(text * x + pieces * y, rows * z) for x, y, z in factors)
     return parsed, held, written
+
+
+def _rows(checkpoint: Checkpoint, name: str) -> int:
+    return vocabulary_rows(name, checkpoint.tensors[name].spec.shape)
 
 
 def vocabulary_digest(checkpoint: Checkpoint) -> str:
