@@ -18,6 +18,7 @@ from graphmerge.adapters.output import (
 )
 from graphmerge.calibration import assumed
 from graphmerge.checkpoint.quantisation import find_quantisation
+from graphmerge.checkpoint.transposed import is_stored_transposed
 from graphmerge.checkpoint.vocabulary import find_embeddings
 from graphmerge.errors import BudgetError, CheckpointError, Problem, shortened
 from graphmerge.execution.reading import FileReader
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
     from graphmerge.checkpoint.values import Checkpoint, TensorEntry
 
-_TRANSPOSED_KINDS = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
-"""Kinds of models whose linear layers store (columns, rows)."""
 EVERY_MODULE = ".*"
 """The regular expression of all modules."""
 _CHANGE_BYTES = 8
@@ -77,6 +76,7 @@ class _Pair:
     tuned: TensorEntry
     base: TensorEntry
     rank: int
+    is_transposed: bool
 
 
 def extract(
@@ -132,12 +132,11 @@ def extract(
         budget_bytes=budget_bytes,
         with_card=with_card,
     )
-    is_transposed = base.checkpoint.config.get("model_type") in _TRANSPOSED_KINDS
-    specs = _specs(pairs, is_transposed=is_transposed)
+    specs = _specs(pairs)
     with adapter_writer(out, specs, making, overwrite=overwrite) as writer, FileReader() as reader:
-        found = tuple(_write_factors(pairs, writer, reader, is_transposed=is_transposed))
+        found = tuple(_write_factors(pairs, writer, reader))
         extraction = Extraction(found, tuple(_left_out(*models, pairs, reader)))
-        config = _config(pairs, rank, base.reference, is_transposed=is_transposed)
+        config = _config(pairs, rank, base.reference)
         writer.finish(config, _made(extraction, rank, modules))
     return extraction
 
@@ -175,7 +174,8 @@ def _pairs(
         is_matrix = module != name and len(entry.spec.shape) == 2 and entry.spec.numel
         floats = entry.spec.dtype.is_mergeable_float and other.spec.dtype.is_mergeable_float
         if is_matrix and floats and name not in vocabulary and modules.search(module):
-            yield _Pair(module, entry, other, min(rank, *entry.spec.shape))
+            is_transposed = bool(is_stored_transposed(module, base.config))
+            yield _Pair(module, entry, other, min(rank, *entry.spec.shape), is_transposed)
 
 
 def _needed_bytes(pairs: tuple[_Pair, ...], budget_bytes: int) -> int:
@@ -200,21 +200,21 @@ def _working_bytes(pair: _Pair) -> int:
     return _CHANGE_BYTES * size + beside
 
 
-def _specs(pairs: tuple[_Pair, ...], *, is_transposed: bool) -> list[tuple[str, TensorSpec]]:
+def _specs(pairs: tuple[_Pair, ...]) -> list[tuple[str, TensorSpec]]:
     specs: list[tuple[str, TensorSpec]] = []
     for pair in pairs:
-        rows, columns = pair.tuned.spec.shape[:: -1 if is_transposed else 1]
+        rows, columns = pair.tuned.spec.shape[:: -1 if pair.is_transposed else 1]
         specs.append((_stored(pair, "A"), TensorSpec((pair.rank, columns), DType.F32)))
         specs.append((_stored(pair, "B"), TensorSpec((rows, pair.rank), DType.F32)))
     return specs
 
 
 def _write_factors(
-    pairs: tuple[_Pair, ...], writer: AdapterWriter, reader: FileReader, *, is_transposed: bool
+    pairs: tuple[_Pair, ...], writer: AdapterWriter, reader: FileReader
 ) -> Iterator[Extracted]:
     for pair in pairs:
         a, b, error = factorised(_change(pair, reader), pair.rank)
-        a, b = (b.T, a.T) if is_transposed else (a, b)
+        a, b = (b.T, a.T) if pair.is_transposed else (a, b)
         writer.write(_stored(pair, "A"), a)
         writer.write(_stored(pair, "B"), b)
         yield Extracted(pair.module, pair.rank, error)
@@ -244,9 +244,7 @@ def _left_out(
             yield f"left out, although it has changed: {name}"
 
 
-def _config(
-    pairs: tuple[_Pair, ...], rank: int, base_name: str, *, is_transposed: bool
-) -> Mapping[str, Any]:
+def _config(pairs: tuple[_Pair, ...], rank: int, base_name: str) -> Mapping[str, Any]:
     """alpha is the rank, so that the scale is 1."""
     lower = {pair.module: pair.rank for pair in pairs if pair.rank < rank}
     base = parse_reference(base_name, recipe_folder=None)
@@ -260,7 +258,7 @@ def _config(
         "lora_alpha": rank,
         "lora_dropout": 0.0,
         "bias": "none",
-        "fan_in_fan_out": is_transposed,
+        "fan_in_fan_out": any(pair.is_transposed for pair in pairs),
         "target_modules": [pair.module for pair in pairs],
         "rank_pattern": lower,
         "alpha_pattern": lower,

@@ -10,6 +10,7 @@ from graphmerge.build.models import Model, ModelTensor, open_model
 from graphmerge.checkpoint.adapter_config import is_saved
 from graphmerge.checkpoint.names import natural_sorted
 from graphmerge.checkpoint.side_files import is_tokenizer_file
+from graphmerge.checkpoint.transposed import is_stored_transposed
 from graphmerge.checkpoint.vocabulary import find_embeddings, untied
 from graphmerge.errors import CheckpointError, Problem, shortened
 from graphmerge.graph import Op, Pattern, make_node
@@ -109,7 +110,7 @@ class _Adding:
             what = "the rank is not that of the config"
             self.problems.append(Problem(what, self._place(factors.a), f"{rank}", f"{wanted}"))
             return
-        is_transposed = self._is_transposed(weight, factors)
+        is_transposed = self._is_transposed(name, weight, factors)
         if is_transposed is None:
             self.problems.append(_misfit(self._place(factors.a), name, weight, factors))
             return
@@ -151,10 +152,11 @@ class _Adding:
             pattern = self._patterns[key] = Pattern(root, leaves)
         return ModelTensor(pattern, leaves, first.stored)
 
-    def _is_transposed(self, weight: ModelTensor, factors: Factors) -> bool | None:
+    def _is_transposed(self, name: str, weight: ModelTensor, factors: Factors) -> bool | None:
         """Whether the product is to be transposed; None where it does not fit either way.
 
-        The shape says it, or for square weights the config.
+        The shape says it, or for square weights the kind of model. Only where that is not known
+        does the adapter's config: of several kinds of modules it tells what the last one was.
         """
         if not weight.stored.is_mergeable_float:
             return None
@@ -165,7 +167,8 @@ class _Adding:
         if factors.is_embedding:
             return True if True in fits else None
         if len(fits) > 1:
-            return self._adapter.config.is_transposed
+            known = is_stored_transposed(name.removesuffix(".weight"), self._model.config)
+            return self._adapter.config.is_transposed if known is None else known
         return fits[0] if fits else None
 
     def _refuse_unknown(self, name: str, stored: str) -> None:

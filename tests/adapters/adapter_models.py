@@ -29,10 +29,10 @@ def write_llama(folder, *, dtype=torch.float32, seed=0, **config):
     return folder
 
 
-def write_gpt2(folder, *, seed=0):
+def write_gpt2(folder, *, seed=0, **config):
     torch.manual_seed(seed)
-    config = GPT2Config(vocab_size=96, n_positions=16, n_embd=32, n_layer=2, n_head=4)
-    GPT2LMHeadModel(config).save_pretrained(folder)
+    sizes = {"vocab_size": 96, "n_positions": 16, "n_embd": 32, "n_layer": 2, "n_head": 4}
+    GPT2LMHeadModel(GPT2Config(**sizes | config)).save_pretrained(folder)
     return folder
 
 

@@ -1,5 +1,7 @@
 """A model with an adapter is what PEFT's merge_and_unload makes of both."""
 
+import json
+
 import pytest
 import torch
 from adapter_models import merged_by_peft, write_adapter, write_gpt2, write_llama
@@ -57,6 +59,19 @@ def test_merged_as_by_peft(tmp_path, case):
 def test_weights_stored_the_other_way_round(tmp_path, targets):
     base = write_gpt2(tmp_path / "base")
     adapter = write_adapter(tmp_path / "adapter", base, target_modules=targets, fan_in_fan_out=True)
+    wanted = merged_by_peft(base, adapter)
+    got = written("adapter", tmp_path)
+    require_equal(got, {name: wanted[name] for name in got})
+
+
+@pytest.mark.parametrize("is_stated", [False, True])
+def test_both_ways_round_in_one_model(tmp_path, is_stated):
+    """The config says of the last module only how it is stored; all of these are square."""
+    base = write_gpt2(tmp_path / "base", vocab_size=32, tie_word_embeddings=False)
+    adapter = write_adapter(tmp_path / "adapter", base, target_modules=["attn.c_proj", "lm_head"])
+    path = adapter / "adapter_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"fan_in_fan_out": is_stated}))
     wanted = merged_by_peft(base, adapter)
     got = written("adapter", tmp_path)
     require_equal(got, {name: wanted[name] for name in got})

@@ -1,12 +1,15 @@
 """Adapters that are extracted from fine-tunes: nearest in norm, loaded by PEFT, merged back."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from adapter_models import merged_by_peft, write_adapter, write_gpt2, write_llama
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from transformers import GPT2Config, GPT2ForSequenceClassification
 from typer.testing import CliRunner
 
 from graphmerge.adapters.nearest_factors import factorised
@@ -37,6 +40,32 @@ def test_a_fine_tune_of_low_rank_comes_back(tmp_path, write):
     for name, tensor in wanted.items():
         torch.testing.assert_close(got[name], tensor, atol=1e-6, rtol=1e-5, msg=name)
         torch.testing.assert_close(by_peft[name], tensor, atol=1e-6, rtol=1e-5, msg=name)
+
+
+def test_heads_of_models_that_store_layers_transposed(tmp_path):
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=96, n_positions=16, n_embd=32, n_layer=1, n_head=4, num_labels=3, pad_token_id=0
+    )
+    model = GPT2ForSequenceClassification(config)
+    model.save_pretrained(tmp_path / "base")
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for module in (model.score, model.transformer.h[0].attn.c_proj):
+            module.weight.add_(torch.randn(module.weight.shape, generator=generator))
+    model.save_pretrained(tmp_path / "tuned")
+    options = ("--rank", 32, "--modules", r"score|c_proj")
+    result = run(tmp_path / "tuned", tmp_path / "base", tmp_path / "found", *options)
+    assert result.exit_code == 0, result.output
+    wanted = read_model(tmp_path / "tuned")
+    got = merge(passthrough("base+found"), tmp_path / "back").tensors()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loaded = GPT2ForSequenceClassification.from_pretrained(tmp_path / "base")
+        by_peft = PeftModel.from_pretrained(loaded, tmp_path / "found").merge_and_unload()
+    for name, tensor in wanted.items():
+        for found in (got, by_peft.state_dict()):
+            torch.testing.assert_close(found[name], tensor, atol=2e-5, rtol=1e-5, msg=name)
 
 
 def noise(rows, columns, rank):
