@@ -20,7 +20,7 @@ from graphmerge.errors import CheckpointError, Problem
 from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
     from pathlib import Path
 
     from graphmerge.checkpoint.values import Checkpoint, TensorEntry
@@ -30,6 +30,8 @@ ADAPTER_WEIGHTS = "adapter_model" + SAFETENSORS
 _PICKLE = "adapter_model.bin"
 _BASE_LAYER = ".base_layer."
 """What names of the base model's tensors have where an adapter stores them."""
+_WRAPPED = (".original_module.", ".modules_to_save.")
+"""What names of biases have that `bias: all` stores beside a module that is stored whole."""
 _PREFIX = "base_model.model."
 """What PEFT puts before the names of the base model."""
 _PARTS = {
@@ -134,6 +136,8 @@ def _sorted(checkpoint: Checkpoint, config: AdapterConfig) -> Adapter:
     whole: dict[str, TensorEntry] = {}
     unknown: list[str] = []
     for stored, entry in checkpoint.tensors.items():
+        if _is_stored_twice(stored, checkpoint.tensors):
+            continue
         name = stored.removeprefix(_PREFIX)
         end = next((end for end in _PARTS if name.endswith(end)), None)
         if end is not None:
@@ -154,6 +158,18 @@ def _sorted(checkpoint: Checkpoint, config: AdapterConfig) -> Adapter:
     if problems:
         raise CheckpointError(*problems)
     return Adapter(checkpoint, config, factors, whole)
+
+
+def _is_stored_twice(name: str, names: Container[str]) -> bool:
+    """Whether a tensor is one of a saved module's that PEFT does not read: it takes the plain name.
+
+    The name of the adapter may stand after `modules_to_save`.
+    """
+    for wrapped in _WRAPPED:
+        module, found, inner = name.partition(wrapped)
+        if found:
+            return any(f"{module}.{end}" in names for end in (inner, inner.partition(".")[2]))
+    return False
 
 
 def _factors(found: Mapping[str, TensorEntry]) -> Factors | None:

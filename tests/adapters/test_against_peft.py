@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from adapter_models import merged_by_peft, write_adapter, write_gpt2, write_llama
+from safetensors.torch import load_file, save_file
 
 from graphmerge.testing.merging import merge
 
@@ -75,6 +76,23 @@ def test_both_ways_round_in_one_model(tmp_path, is_stated):
     wanted = merged_by_peft(base, adapter)
     got = written("adapter", tmp_path)
     require_equal(got, {name: wanted[name] for name in got})
+
+
+@pytest.mark.parametrize("saved", ["self_attn", "o_proj"])
+def test_biases_of_modules_that_are_stored_whole(tmp_path, saved):
+    """PEFT stores them three times: the base's own, the new ones, and those under the plain name.
+
+    The plain name counts, also where the others are not the same.
+    """
+    base = write_llama(tmp_path / "base", attention_bias=True)
+    settings = {"target_modules": ["down_proj"], "modules_to_save": [saved], "bias": "all"}
+    adapter = write_adapter(tmp_path / "adapter", base, **settings)
+    path = adapter / "adapter_model.safetensors"
+    tensors = load_file(path)
+    wrapped = [n for n in tensors if ".original_module." in n or ".modules_to_save." in n]
+    assert len(wrapped) >= 4
+    save_file(tensors | {name: torch.ones_like(tensors[name]) for name in wrapped}, path)
+    require_equal(written("adapter", tmp_path), merged_by_peft(base, adapter))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
