@@ -16,6 +16,7 @@ from graphmerge.adapters.output import (
     Making,
     adapter_writer,
 )
+from graphmerge.adapters.rank_patterns import rank_pattern
 from graphmerge.calibration import assumed
 from graphmerge.checkpoint.quantisation import find_quantisation
 from graphmerge.checkpoint.transposed import is_stored_transposed
@@ -246,7 +247,7 @@ def _left_out(
 
 def _config(pairs: tuple[_Pair, ...], rank: int, base_name: str) -> Mapping[str, Any]:
     """alpha is the rank, so that the scale is 1."""
-    lower = {pair.module: pair.rank for pair in pairs if pair.rank < rank}
+    patterns = rank_pattern({pair.module: pair.rank for pair in pairs}, rank)
     base = parse_reference(base_name, recipe_folder=None)
     return {
         "peft_type": "LORA",
@@ -260,8 +261,8 @@ def _config(pairs: tuple[_Pair, ...], rank: int, base_name: str) -> Mapping[str,
         "bias": "none",
         "fan_in_fan_out": any(pair.is_transposed for pair in pairs),
         "target_modules": [pair.module for pair in pairs],
-        "rank_pattern": lower,
-        "alpha_pattern": lower,
+        "rank_pattern": patterns,
+        "alpha_pattern": patterns,
     }
 
 

@@ -18,6 +18,7 @@ from graphmerge.adapters.output import (
     Making,
     adapter_writer,
 )
+from graphmerge.adapters.rank_patterns import rank_pattern
 from graphmerge.describing import named_part
 from graphmerge.errors import CheckpointError, Problem, shortened
 from graphmerge.execution.reading import FileReader
@@ -247,14 +248,14 @@ def _pair(factors: Factors, reader: FileReader) -> Pair:
 def _config(first: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
     """The first adapter's config; alpha is the rank, so that the scale is 1."""
     most = max(ranks.values())
-    lower = {name: rank for name, rank in ranks.items() if rank < most}
+    patterns = rank_pattern(ranks, most)
     return dict(first.checkpoint.config) | {
         "r": most,
         "lora_alpha": most,
         "use_rslora": False,
         "target_modules": list(ranks),
-        "rank_pattern": lower,
-        "alpha_pattern": lower,
+        "rank_pattern": patterns,
+        "alpha_pattern": patterns,
         "layers_to_transform": None,
         "layers_pattern": None,
         "exclude_modules": None,
