@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphmerge.adapters.embedding_names import is_embedding
 from graphmerge.adapters.nearest_factors import factorised, factorising_bytes
 from graphmerge.adapters.output import (
     MOST_PROBLEMS,
@@ -174,7 +175,8 @@ def _pairs(
         module, other = name.removesuffix(".weight"), base.tensors[name]
         is_matrix = module != name and len(entry.spec.shape) == 2 and entry.spec.numel
         floats = entry.spec.dtype.is_mergeable_float and other.spec.dtype.is_mergeable_float
-        if is_matrix and floats and name not in vocabulary and modules.search(module):
+        is_table = name in vocabulary or is_embedding(module)
+        if is_matrix and floats and not is_table and modules.search(module):
             is_transposed = bool(is_stored_transposed(module, base.config))
             yield _Pair(module, entry, other, min(rank, *entry.spec.shape), is_transposed)
 
