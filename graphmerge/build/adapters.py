@@ -73,8 +73,20 @@ class _Adding:
             model.tensors, (*adapter.whole, *(f"{name}.weight" for name in adapter.factors))
         )
         self.tensors = dict(model.tensors)
-        for name, entry in adapter.whole.items():
-            self._replace(self._renamed(name), entry)
+        for name, entry in self._whole().items():
+            self._replace(name, entry)
+
+    def _whole(self) -> dict[str, TensorEntry]:
+        """The adapter's whole tensors; of a head that stays the embedding, for the embedding.
+
+        PEFT loads both into one parameter, the head's last.
+        """
+        whole = {self._renamed(name): entry for name, entry in self._adapter.whole.items()}
+        if self._adapter.config.keeps_tied:
+            for head, embedding in self._model.tied.items():
+                if head in whole and embedding in whole:
+                    whole[embedding] = whole.pop(head)
+        return whole
 
     def _replace(self, name: str, entry: TensorEntry) -> None:
         """A tensor that the adapter has whole; new ones, of new heads, keep their dtype."""

@@ -53,6 +53,8 @@ class AdapterConfig:
     """Whether weights are stored as (columns, rows): fan_in_fan_out."""
     saved_modules: tuple[str, ...]
     """Modules that are stored whole: modules_to_save."""
+    keeps_tied: bool
+    """Whether a head that is the embedding stays so where both are stored: ensure_weight_tying."""
     base: str
     """base_model_name_or_path; empty if it is not given."""
     revision: str | None = None
@@ -94,6 +96,7 @@ def parse_adapter_config(content: Mapping[str, Any], where: str) -> AdapterConfi
         alphas=content.get("alpha_pattern") or {},
         is_transposed=bool(content.get("fan_in_fan_out")),
         saved_modules=tuple(content.get("modules_to_save") or ()),
+        keeps_tied=bool(content.get("ensure_weight_tying")),
         base=content.get("base_model_name_or_path") or "",
         revision=content.get("revision") or None,
     )

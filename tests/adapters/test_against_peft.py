@@ -95,6 +95,22 @@ def test_biases_of_modules_that_are_stored_whole(tmp_path, saved):
     require_equal(written("adapter", tmp_path), merged_by_peft(base, adapter))
 
 
+@pytest.mark.parametrize("saved", ["embed_tokens", "lm_head"])
+def test_a_saved_head_stays_tied_where_peft_ensures_it(tmp_path, saved):
+    """Both are stored, and loaded into one parameter: if they are not the same, the head's wins."""
+    base = write_llama(tmp_path / "base", tie_word_embeddings=True)
+    settings = {"target_modules": ATTENTION, "modules_to_save": [saved]}
+    adapter = write_adapter(tmp_path / "adapter", base, **settings, ensure_weight_tying=True)
+    path = adapter / "adapter_model.safetensors"
+    head = {"base_model.model.lm_head.weight": torch.randn(96, 32)}
+    save_file(load_file(path) | head, path)
+    wanted = merged_by_peft(base, adapter)
+    assert torch.equal(wanted.pop("lm_head.weight"), wanted["model.embed_tokens.weight"])
+    require_equal(written("adapter", tmp_path), wanted)
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["tie_word_embeddings"] is True
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_rounded_once(tmp_path, dtype):
     base = write_llama(tmp_path / "base", dtype=dtype)
