@@ -13,6 +13,9 @@ from graphmerge.frozen_classes import frozen
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+LARGEST = float.fromhex("0x1.fffffep+127")
+"""The largest finite number of float32, in which arithmetic is done: more would be infinity."""
+
 
 class DType(Enum):
     """Every dtype of the safetensors format; the value is its name in a header."""

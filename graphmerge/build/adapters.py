@@ -117,11 +117,6 @@ class _Adding:
         if weight is None:
             self._refuse_unknown(name, factors.a.name)
             return
-        rank, wanted = factors.a.spec.shape[0], self._adapter.config.rank_of(module)
-        if rank != wanted:
-            what = "the rank is not that of the config"
-            self.problems.append(Problem(what, self._place(factors.a), f"{rank}", f"{wanted}"))
-            return
         is_transposed = self._is_transposed(name, weight, factors)
         if is_transposed is None:
             self.problems.append(_misfit(self._place(factors.a), name, weight, factors))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field
@@ -16,11 +17,11 @@ from graphmerge.checkpoint.adapter_config import (
 from graphmerge.checkpoint.reading import read_checkpoint
 from graphmerge.checkpoint.shards import SAFETENSORS
 from graphmerge.checkpoint.side_files import find_side_files
-from graphmerge.errors import CheckpointError, Problem
+from graphmerge.errors import CheckpointError, Problem, shortened
 from graphmerge.frozen_classes import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container, Iterator, Mapping
     from pathlib import Path
 
     from graphmerge.checkpoint.values import Checkpoint, TensorEntry
@@ -41,6 +42,8 @@ _PARTS = {
     ".lora_embedding_B": "embedding_b",
     ".lora_B.bias": "bias",
 }
+_SHOWN = 20
+"""Problems of one adapter that are shown; the rest are counted."""
 _DORA = ("lora_magnitude_vector", "lora_magnitude_vector.weight")
 
 
@@ -101,7 +104,8 @@ def read_adapter(path: Path) -> Adapter:
     """Read an adapter's folder.
 
     Raises:
-        CheckpointError: it holds no LoRA adapter, or one with parts that are not known.
+        CheckpointError: it holds no LoRA adapter, or one with parts that are not known or do not
+            fit each other.
         MachineError: a file cannot be read.
     """
     if not (path / ADAPTER_CONFIG).is_file():
@@ -147,6 +151,8 @@ def _sorted(checkpoint: Checkpoint, config: AdapterConfig) -> Adapter:
         else:
             whole[name.replace(_BASE_LAYER, ".")] = entry
     where = str(checkpoint.files[0])
+    if not checkpoint.tensors:
+        raise CheckpointError(Problem("the adapter has no tensors", where))
     problems = [_unknown(name, where) for name in unknown]
     factors: dict[str, Factors] = {}
     for module, found in parts.items():
@@ -155,8 +161,9 @@ def _sorted(checkpoint: Checkpoint, config: AdapterConfig) -> Adapter:
             problems.append(_incomplete(module, found, where))
         else:
             factors[module] = made
+            problems.extend(_misfits(made, config.rank_of(module), where))
     if problems:
-        raise CheckpointError(*problems)
+        raise CheckpointError(*shortened(problems, most=_SHOWN))
     return Adapter(checkpoint, config, factors, whole)
 
 
@@ -180,6 +187,29 @@ def _factors(found: Mapping[str, TensorEntry]) -> Factors | None:
     if rest.keys() == {"embedding_a", "embedding_b"} and "bias" not in found:
         return Factors(rest["embedding_a"], rest["embedding_b"], True)  # noqa: FBT003 - as above
     return None
+
+
+def _misfits(factors: Factors, rank: int, where: str) -> Iterator[Problem]:
+    """What is wrong with factors of which the config says the rank, whatever the model is."""
+    a, b = factors.a.spec, factors.b.spec
+    where = f"{where}, tensor {factors.a.name}"
+    if not (a.dtype.is_mergeable_float and b.dtype.is_mergeable_float):
+        what, got = "factors of such dtypes cannot be multiplied", f"A {a} and B {b}"
+        yield Problem(what, where, got, "F16, BF16, F32 or F64")
+    elif not _is_product(factors):
+        got = f"A {list(a.shape)} and B {list(b.shape)}"
+        wanted = "A [rank, columns] and B [rows, rank]"
+        yield Problem("the factors do not fit each other", where, got, wanted)
+    elif a.shape[0] != rank:
+        yield Problem("the rank is not that of the config", where, f"{a.shape[0]}", f"{rank}")
+
+
+def _is_product(factors: Factors) -> bool:
+    """Whether B A is a matrix, or for convolutions one with more axes behind its columns."""
+    a, b = factors.a.spec.shape, factors.b.spec.shape
+    if min(len(a), len(b)) < 2 or (factors.is_embedding and len(a) > 2):
+        return False
+    return b[1] == a[0] and math.prod(b[2:]) == 1
 
 
 def _incomplete(module: str, found: Mapping[str, TensorEntry], where: str) -> Problem:

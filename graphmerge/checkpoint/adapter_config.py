@@ -10,6 +10,7 @@ from attrs import field
 
 from graphmerge.errors import CheckpointError, Problem
 from graphmerge.frozen_classes import frozen
+from graphmerge.spec import LARGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -85,7 +86,11 @@ def parse_adapter_config(content: Mapping[str, Any], where: str) -> AdapterConfi
     if kind != "LORA":
         what = f"adapters of kind {kind} cannot be added to weights here"
         raise CheckpointError(Problem(what, where, wanted="LORA", hint=HOW_TO_CONVERT))
-    problems = [*_variants(content, where), *_wrong_values(content, where)]
+    problems = [
+        *_variants(content, where),
+        *_wrong_numbers(content, where),
+        *_wrong_values(content, where),
+    ]
     if problems:
         raise CheckpointError(*problems)
     return AdapterConfig(
@@ -114,7 +119,7 @@ def _variants(content: Mapping[str, Any], where: str) -> Iterator[Problem]:
         yield Problem(what, where, f"init_lora_weights: {start}", hint=HOW_TO_CONVERT)
 
 
-def _wrong_values(content: Mapping[str, Any], where: str) -> Iterator[Problem]:
+def _wrong_numbers(content: Mapping[str, Any], where: str) -> Iterator[Problem]:
     ranks = {"r": content.get("r", 8), **_pattern(content, "rank_pattern")}
     alphas = {"lora_alpha": content.get("lora_alpha", 8), **_pattern(content, "alpha_pattern")}
     for key, value in ranks.items():
@@ -123,6 +128,15 @@ def _wrong_values(content: Mapping[str, Any], where: str) -> Iterator[Problem]:
     for key, value in alphas.items():
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             yield Problem("not a number", f"{where}, {key}", f"{value!r}")
+        elif not abs(value) <= LARGEST:
+            got = f"{value!r:.40}"
+            yield Problem("not a number", f"{where}, {key}", got, "a finite number of float32")
+
+
+def _wrong_values(content: Mapping[str, Any], where: str) -> Iterator[Problem]:
+    for key in ("rank_pattern", "alpha_pattern"):
+        if not isinstance(content.get(key) or {}, dict):
+            yield Problem("not a mapping of modules", f"{where}, {key}", f"{content[key]!r}")
     for key in (*_pattern(content, "rank_pattern"), *_pattern(content, "alpha_pattern")):
         if not _is_expression(key):
             yield Problem("not a regular expression", f"{where}, {key}")

@@ -11,7 +11,7 @@ from graphmerge.cli import options
 from graphmerge.cli.say import say
 from graphmerge.errors import InputError, Problem
 from graphmerge.places import load_named_adapter
-from graphmerge.recipe.coercion import LARGEST
+from graphmerge.spec import LARGEST
 
 _Adapters = Annotated[
     list[str],

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from graphmerge.spec import LARGEST
+
 if TYPE_CHECKING:
     from graphmerge.recipe.signature import ParameterSpec
     from graphmerge.recipe.values import Scalar
 
-LARGEST = float.fromhex("0x1.fffffep+127")
-"""The largest finite number of float32, in which arithmetic is done: more would be infinity."""
 _BOOLEANS = {
     "true": True, "yes": True, "on": True, "1": True,
     "false": False, "no": False, "off": False, "0": False,
