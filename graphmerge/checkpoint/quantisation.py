@@ -105,12 +105,15 @@ def find_quantisation(checkpoint: Checkpoint) -> Quantisation | None:
     """How a checkpoint is quantised; None where its tensors are plain numbers.
 
     The tensors decide: a config.json may name a method by which a plain model is to be loaded.
+    Only where there are numbers of 8 bits without scales does it say that these are codes.
     """
     names = checkpoint.names.matching(lambda name: name.endswith(tuple(_PARTS)))
     found = {name: kind for name in names if (kind := _kind(name, checkpoint))}
+    settings = _settings(checkpoint)
+    if settings and not found:
+        found = _codes_alone(checkpoint)
     if not found:
         return None
-    settings = _settings(checkpoint)
     foreign = next((name for name, kind in found.items() if kind not in _SCALED), None)
     example = foreign or next(iter(found))
     method = settings.get("quant_method")
@@ -165,6 +168,13 @@ def _kind(name: str, checkpoint: Checkpoint) -> str:
     if end == "_scale" and (stem not in tensors or tensors[stem].spec.dtype not in FLOAT8):
         return ""
     return "" if end == BLOCKS_END and stem + SCALES_END not in tensors else _PARTS[end]
+
+
+def _codes_alone(checkpoint: Checkpoint) -> dict[str, str]:
+    """The first tensor of codes, of a model without any scales; with what it says of the format."""
+    tensors = checkpoint.tensors.values()
+    first = next((entry.name for entry in tensors if entry.spec.dtype in FLOAT8), None)
+    return {} if first is None else {first: _SCALED[0]}
 
 
 def _settings(checkpoint: Checkpoint) -> Mapping[str, Any]:

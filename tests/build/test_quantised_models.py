@@ -11,6 +11,8 @@ from graphmerge.testing.stored_models import write_model
 
 CODES = torch.zeros(4, 4, dtype=torch.uint8)
 SCALE = torch.ones(1, 1)
+GROUPS = {"all": {"weights": {"type": "float", "num_bits": 8, "strategy": "tensor"}}}
+"""What compressed-tensors says of FP8."""
 FORMATS = {
     "gptq": ({"l.qweight": CODES.int(), "l.scales": SCALE.half()}, "gptq", "gptq"),
     "no config": ({"l.qweight": CODES.int(), "l.scales": SCALE.half()}, None, "GPTQ or AWQ"),
@@ -36,6 +38,26 @@ def test_quantised_models_are_refused_by_name(tmp_path, name, method):
     with pytest.raises(CheckpointError, match=f"quantised.*got {told}.*(version|dequantize)"):
         merge(recipe, tmp_path / "out")
     assert summarise(read_checkpoint(tmp_path / "m")).quantisation == told
+
+
+@pytest.mark.parametrize("method", ["fp8", "bitsandbytes", "compressed-tensors"])
+def test_codes_without_any_scales_are_refused(tmp_path, method):
+    config = {"quantization_config": {"quant_method": method, "config_groups": GROUPS}}
+    tensors = {"l.weight": CODES.view(torch.float8_e4m3fn), "norm.weight": SCALE}
+    write_model(tmp_path / "m", tensors, config=config)
+    recipe = {"merge_method": "passthrough", "models": [{"model": "m"}], "out_dtype": "float32"}
+    why = "config.json does not say" if method == "bitsandbytes" else "l.weight has no scales"
+    told = rf"quantised.*got {method} \(tensor l.weight\): {why}.*bfloat16 version"
+    with pytest.raises(CheckpointError, match=told):
+        merge(recipe, tmp_path / "out")
+    assert summarise(read_checkpoint(tmp_path / "m")).quantisation == method
+
+
+def test_numbers_of_8_bits_in_a_model_that_is_not_quantised_are_copied(tmp_path):
+    numbers = CODES.view(torch.float8_e4m3fn)
+    write_model(tmp_path / "m", {"l.weight": numbers}, config={})
+    recipe = {"merge_method": "passthrough", "models": [{"model": "m"}]}
+    assert merge(recipe, tmp_path / "out").tensors()["l.weight"].dtype == torch.float8_e4m3fn
 
 
 def test_plain_models_with_such_a_config_are_merged(tmp_path):
