@@ -29,7 +29,7 @@ from graphmerge.execution.stored_values import all_finite, finite_numbers, store
 from graphmerge.frozen_classes import frozen
 from graphmerge.recipe.references import parse_reference
 from graphmerge.schedule.executors import Executor
-from graphmerge.spec import DType, TensorSpec
+from graphmerge.spec import LARGEST, DType, TensorSpec
 from graphmerge.units import MIB, format_bytes
 
 if TYPE_CHECKING:
@@ -228,12 +228,23 @@ def _stored(pair: _Pair, part: str) -> str:
 
 
 def _change(pair: _Pair, reader: FileReader) -> NDArray[np.float64]:
+    """What a fine-tune has changed of a matrix.
+
+    Raises:
+        CheckpointError: it is no number, or larger than the float32 of factors and their products.
+        MachineError: a file cannot be read.
+    """
     spec = pair.tuned.spec
     change = stored(pair.tuned, reader).numbers(0, spec.numel).astype(np.float64)
-    change -= stored(pair.base, reader).numbers(0, spec.numel)
+    with np.errstate(invalid="ignore", over="ignore"):
+        change -= stored(pair.base, reader).numbers(0, spec.numel)
     if not all_finite(change):
         for entry in (pair.base, pair.tuned):
             finite_numbers(entry, reader)  # which says where it is
+    largest = max(change.max(), -change.min())
+    if largest > LARGEST:
+        what, where = "a change that float32 has no room for", f"tensor {pair.tuned.name}"
+        raise CheckpointError(Problem(what, f"{pair.tuned.file}, {where}", f"{largest:g}"))
     return change.reshape(spec.shape)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from graphmerge.execution.float8 import decode_float8
 from graphmerge.execution.stored_values import tables
 from graphmerge.ops.dequantise import DEQUANTISED_ELEMENTS, Dequantise
+from graphmerge.statistics.quiet import QUIET
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +33,7 @@ class DequantisingReader:
         self._rows, self._columns = node.spec.shape[-2:]
         self._row_blocks, self._column_blocks = node.op.blocks(self._codes.spec)
 
+    @QUIET
     def read(self, start_element: int, buffer: Bytes) -> None:
         """Fill the buffer with the tensor's bytes from an element on.
 

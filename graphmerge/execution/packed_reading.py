@@ -19,6 +19,7 @@ from graphmerge.ops.dequantise import (
     DequantisePacked,
 )
 from graphmerge.spec import DType
+from graphmerge.statistics.quiet import QUIET
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,6 +50,7 @@ class PackedReader:
             PACKED_DECODED_BYTES // (BLOCK_BYTES * min(self._blocks, _MOST_BLOCKS)),
         )
 
+    @QUIET
     def read(self, start_element: int, buffer: Bytes) -> None:
         """Fill the buffer with the tensor's bytes from an element on.
 

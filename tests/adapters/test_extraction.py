@@ -135,6 +135,23 @@ def test_quantised_models_are_refused_with_the_way_out(tmp_path):
     assert "merge_method: passthrough" in told.output
 
 
+@pytest.mark.parametrize(
+    ("tuned", "shown"), [(1e200, "1e+200"), (-1e39, "1e+39"), (1.7e308, "inf")]
+)
+def test_a_change_that_float32_has_no_room_for_is_an_error(tmp_path, tuned, shown):
+    base = -tuned if shown == "inf" else 0.0
+    for folder, number in (("tuned", tuned), ("base", base)):
+        tensor = torch.zeros(4, 6, dtype=torch.float64)
+        tensor[1, 2] = number
+        write_model(tmp_path / folder, {"l.weight": tensor}, config={})
+    result = run(tmp_path / "tuned", tmp_path / "base", tmp_path / "out", "--rank", 2)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    file = tmp_path / "tuned" / "model.safetensors"
+    assert f"float32 has no room for @ {file}, tensor l.weight: got {shown}" in line
+    assert not (tmp_path / "out").exists()
+
+
 def test_infinity_in_a_fine_tune_is_an_error(tmp_path):
     base = write_llama(tmp_path / "base")
     tensors = read_model(base)

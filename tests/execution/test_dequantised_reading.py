@@ -112,6 +112,23 @@ def test_every_element_is_its_code_times_the_scale_of_its_block(loads, kind):
     np.testing.assert_array_equal(got.reshape(shape), wanted)
 
 
+@pytest.mark.parametrize("kind", ["blocks", "rows"])
+@pytest.mark.parametrize("scale", [float("inf"), 1e38, 1e300])
+def test_scales_that_make_infinity_or_nan_are_no_warnings(tmp_path, kind, scale):
+    shape, scale_shape, block = KINDS[kind]
+    tensors = {
+        "codes": torch.zeros(shape).index_fill(1, torch.tensor(3), 400).to(torch.float8_e4m3fn),
+        "scales": torch.full(scale_shape, scale, dtype=torch.float64),
+    }
+    save_file(tensors, tmp_path / "m.safetensors")
+    entries = read_header(tmp_path / "m.safetensors").tensors
+    loads = [make_node(LoadTensor("m", entries[name])) for name in tensors]
+    node = make_node(Dequantise(*block), *loads)
+    found = read(node, (0, 777, node.spec.numel)).reshape(shape)
+    assert np.isposinf(found[:, 3]).all()
+    assert not np.isfinite(found[:, :3]).any() if scale != 1e38 else not found[:, :3].any()
+
+
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
     """Packed codes and exponents, by the number of blocks of a row; two matrices of 37 rows."""
@@ -146,6 +163,17 @@ def test_packed_codes_are_unpacked_as_transformers_does(packed):
         assert node.spec.shape == tuple(wanted.shape)
         got = torch.from_numpy(read(node, (0, node.spec.numel))).reshape(wanted.shape)
         assert torch.equal(got, wanted.float())
+
+
+def test_exponents_that_make_infinity_are_no_warnings(tmp_path):
+    codes, scales = np.full((1, 2, 1, 16), 0x77, np.uint8), np.full((1, 2, 1), 254, np.uint8)
+    tensors = {"codes": torch.from_numpy(codes), "scales": torch.from_numpy(scales)}
+    save_file(tensors, tmp_path / "m.safetensors")
+    entries = read_header(tmp_path / "m.safetensors").tensors
+    node = make_node(
+        DequantisePacked(), *(make_node(LoadTensor("m", entries[name])) for name in tensors)
+    )
+    assert np.isposinf(read(node, (0, node.spec.numel))).all()
 
 
 def test_packed_codes_of_other_shapes_are_refused(packed):
