@@ -53,6 +53,9 @@ def _translated(error: Exception, request: Message) -> GraphmergeError:
         return InputError(_no_revision(repository, label))
     if isinstance(cause, HFValidationError):
         return InputError(Problem("not the name of a repository", label, str(cause)))
+    if isinstance(cause, OfflineModeIsEnabled) and isinstance(request, Push):
+        hint = "HF_HUB_OFFLINE is set: unset it to push"
+        return InputError(Problem("pushing needs the network", label, hint=hint))
     if isinstance(cause, OfflineModeIsEnabled):
         what = "no such local folder, and the cache of the Hub has no such model"
         return InputError(Problem(what, label, hint="HF_HUB_OFFLINE is set: unset it to download"))

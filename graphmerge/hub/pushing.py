@@ -6,13 +6,21 @@ from typing import TYPE_CHECKING
 
 from huggingface_hub import HfApi
 
+from graphmerge.checkpoint.adapter_config import ADAPTER_CONFIG
 from graphmerge.checkpoint.shards import INDEX_SUFFIX, SAFETENSORS
 from graphmerge.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from graphmerge.hub.messages import Push
 
-_REPLACED = [f"*{SAFETENSORS}", f"*{INDEX_SUFFIX}"]
+_REPLACED = [
+    f"*{SAFETENSORS}",
+    f"*{INDEX_SUFFIX}",
+    "*pytorch_model*.bin",
+    "*pytorch_model*.bin.index.json",
+    "adapter_model.bin",
+    ADAPTER_CONFIG,
+]
 """Weights of an older model in the repository, which a loader would take for part of this one."""
 
 

@@ -1,4 +1,5 @@
 import pytest
+from hub_server import Repository
 from typer.testing import CliRunner
 
 from graphmerge.cli.app import app
@@ -52,6 +53,36 @@ def test_a_branch_and_a_message_can_be_given_and_old_weights_go(place, models, m
     stored = read_named(str(merged))
     assert found.tensors.keys() == stored.tensors.keys()
     assert files["model.safetensors"] == (merged / "model.safetensors").read_bytes()
+
+
+@pytest.mark.usefixtures("with_token")
+def test_torch_weights_and_the_adapter_that_were_there_go(place, merged, invoke):
+    name = f"{place.organisation}/torch"
+    kept = ["notes/pytorch.txt", "lora.txt", "training_args.bin"]
+    removed = [
+        "pytorch_model.bin",
+        "pytorch_model-00001-of-00002.bin",
+        "pytorch_model.bin.index.json",
+        "unet/diffusion_pytorch_model.fp16.bin",
+        "adapter_config.json",
+        "adapter_model.bin",
+    ]
+    repository = place.hub.repositories[name] = Repository()
+    repository.commit(dict.fromkeys((*kept, *removed), b"old"))
+    result = invoke("push", merged, name)
+    assert result.exit_code == 0, result.output
+    files = repository.commits[repository.branches["main"]].keys() - {".gitattributes"}
+    assert files == {*kept, *(path.name for path in merged.iterdir())}
+
+
+@pytest.mark.usefixtures("with_token")
+def test_offline_nothing_is_pushed(place, merged):
+    name = f"{place.organisation}/merged"
+    result = place.process("push", merged, name, HF_HUB_OFFLINE="1")
+    assert result.returncode == 2
+    hint = "(HF_HUB_OFFLINE is set: unset it to push)"
+    assert result.stderr == f"error: pushing needs the network @ {name} {hint}\n"
+    assert place.hub.requests == []
 
 
 @pytest.mark.usefixtures("with_token")
