@@ -13,7 +13,7 @@ from graphmerge.build.checks import refuse_records
 from graphmerge.build.derived_key import derived_key
 from graphmerge.build.filters import idle_filters
 from graphmerge.build.integers import rounded_integers, rounded_weights
-from graphmerge.build.lift import NO_SUCH_TENSOR, Lifted, common_kind, lift
+from graphmerge.build.lift import NO_SUCH_TENSOR, UNLISTED, Lifted, common_kind, lift
 from graphmerge.build.vocabularies import align
 from graphmerge.build.wording import they_are
 from graphmerge.checkpoint.texts import text_bytes
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from graphmerge.methods.base import Method
     from graphmerge.recipe.values import Entry, Recipe, RecipeGraph, Scalar
     from graphmerge.spec import DType
+
+_WITHOUT_PLACE = {NO_SUCH_TENSOR: f"as {NO_SUCH_TENSOR}", UNLISTED: f"being {UNLISTED}"}
+"""Reasons for which the output has no place for a tensor, and how a warning tells them."""
 
 
 @frozen(eq=False)
@@ -237,13 +240,13 @@ def _omissions(used: Set[Op], stored: Models, made: Iterable[Lifted]) -> Iterato
 
 def _without_place(omissions: Iterable[Omission]) -> Iterator[str]:
     """Tensors for which the output has no place: biases that only one model has, say."""
-    names: dict[str, list[str]] = {}
+    names: dict[tuple[str, str], list[str]] = {}
     for omission in omissions:
-        if omission.reason == NO_SUCH_TENSOR:
-            names.setdefault(omission.model, []).append(omission.name)
-    for model, own in names.items():
+        if omission.reason in _WITHOUT_PLACE:
+            names.setdefault((omission.model, omission.reason), []).append(omission.name)
+    for (model, reason), own in names.items():
         count = they_are(own, "tensor")
-        yield f"{model}: {count} left out, as {NO_SUCH_TENSOR}: {some(own)}"
+        yield f"{model}: {count} left out, {_WITHOUT_PLACE[reason]}: {some(own)}"
 
 
 def _parameters(made: Mapping[str, Lifted]) -> dict[str, Mapping[str, Scalar]]:

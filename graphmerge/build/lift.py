@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 NO_SUCH_TENSOR = "the model that gives the names has no such tensor"
+UNLISTED = "in no module that the recipe lists"
 SHOWN_PROBLEMS = 20
 """Problems that one error message lists; the rest are counted."""
 
@@ -190,28 +191,32 @@ def _unlisted(
     recipe: Recipe, donor: Model, done: Mapping[str, ModelTensor]
 ) -> dict[str, ModelTensor]:
     """Tensors of the donor that no module of a `modules:` recipe covers: copied."""
-    listed = [module.name for module in recipe.modules if module.name is not None]
-    if not listed:
-        return {}
     return {
-        name: evolve(tensor, reason="in no module that the recipe lists")
+        name: evolve(tensor, reason=UNLISTED)
         for name, tensor in donor.tensors.items()
-        if name not in done and not any(in_module(name, module) for module in listed)
+        if name not in done and not _is_listed(recipe, name)
     }
+
+
+def _is_listed(recipe: Recipe, name: str) -> bool:
+    """Whether a tensor lies in a module of the recipe, or the recipe is of whole models."""
+    return any(in_module(name, module.name) for module in recipe.modules)
 
 
 def _omissions(recipe: Recipe, models: Models, used: dict[Model, set[str]]) -> Iterator[Omission]:
     """Input tensors that take part in nothing."""
-    sliced = any(not module.is_whole_model for module in recipe.modules)
     for model in models.values():
         given = used.get(model, set())
         given |= {model.tied[name] for name in given & set(model.tied)}
         for name in model.tensors:
             if name not in given:
-                yield Omission(model.label, name, _omission_reason(model, name, sliced=sliced))
+                yield Omission(model.label, name, _omission_reason(recipe, model, name))
 
 
-def _omission_reason(model: Model, name: str, *, sliced: bool) -> str:
+def _omission_reason(recipe: Recipe, model: Model, name: str) -> str:
+    if not _is_listed(recipe, name):
+        return UNLISTED
+    sliced = any(not module.is_whole_model for module in recipe.modules)
     if sliced and model.layout.locate(name):
         return "its layer is in no slice"
     if sliced:

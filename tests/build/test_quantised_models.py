@@ -53,13 +53,6 @@ def test_codes_without_any_scales_are_refused(tmp_path, method):
     assert summarise(read_checkpoint(tmp_path / "m")).quantisation == method
 
 
-def test_numbers_of_8_bits_in_a_model_that_is_not_quantised_are_copied(tmp_path):
-    numbers = CODES.view(torch.float8_e4m3fn)
-    write_model(tmp_path / "m", {"l.weight": numbers}, config={})
-    recipe = {"merge_method": "passthrough", "models": [{"model": "m"}]}
-    assert merge(recipe, tmp_path / "out").tensors()["l.weight"].dtype == torch.float8_e4m3fn
-
-
 def test_plain_models_with_such_a_config_are_merged(tmp_path):
     """bitsandbytes sections also say how a plain model is to be loaded; names decide."""
     config = {"quantization_config": {"quant_method": "bitsandbytes"}}

@@ -82,6 +82,26 @@ def test_modules_that_a_recipe_does_not_list_are_copied(tmp_path):
     assert set(reasons.values()) == {"in no module that the recipe lists"}
 
 
+@pytest.mark.parametrize("sliced", [False, True])
+def test_tensors_in_no_module_that_is_listed_are_reported_as_such(tmp_path, sliced):
+    """Both models have them; the one that gives the names gives its own."""
+    for name in "ab":
+        constant_model(tmp_path / name, 1.0)
+    sources = [{"model": name} for name in "ab"]
+    module = {"models": sources}
+    if sliced:
+        module = {"slices": [{"sources": [own | {"layer_range": [0, 4]} for own in sources]}]}
+    fields = {"parameters": {"weight": 1}}
+    recipe = {"merge_method": "linear", "modules": {"layers": module | fields}}
+    graph = compiled(recipe, tmp_path)
+    assert set(omitted(graph).values()) == {"in no module that the recipe lists"}
+    (warning,) = graph.warnings
+    left_out = [name for model, name in omitted(graph) if model == "b"]
+    assert len(left_out) == len(omitted(graph)) == 3
+    what = "3 tensors are left out, being in no module that the recipe lists"
+    assert warning == f"b: {what}: {', '.join(left_out)}"
+
+
 def test_a_tied_head_stands_for_the_embedding(tmp_path):
     """a has a head of its own, b is tied: b's embedding is merged into the head, as of either"""
     constant_model(tmp_path / "a", numbered(0))
