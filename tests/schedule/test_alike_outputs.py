@@ -3,7 +3,7 @@
 import pytest
 from attrs import evolve
 
-from graphmerge.graph import Graph, Output, Pattern
+from graphmerge.graph import Output, Pattern
 from graphmerge.schedule.choose import schedule
 from graphmerge.schedule.plan import Request
 from graphmerge.schedule.report import report
@@ -63,11 +63,8 @@ def said(plan):
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_a_plan_is_the_same_as_without_patterns(models, recipe, limits):
     graph = compile_mapping(recipe, models / "recipe.yml").build.graph
-    alone = Graph(
-        tuple(Output(output.name, output.node, output.reason) for output in graph.outputs),
-        graph.omissions,
-        graph.warnings,
-    )
+    outputs = tuple(Output(output.name, output.node, output.reason) for output in graph.outputs)
+    alone = evolve(graph, outputs=outputs)
     together, apart = (schedule(one, limits, nothing_reserved) for one in (graph, alone))
     check_plan(together)
     assert len(together.order.works) <= len(together.units)
