@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from graphmerge.errors import CheckpointError, MachineError
+from graphmerge.execution import engine
 from graphmerge.kernels import registry
 from graphmerge.ops.arithmetic import WeightedSum
 from graphmerge.ops.blocks import BLOCK_ELEMENTS
@@ -107,13 +108,24 @@ def test_ctrl_c_stops_the_workers(models, monkeypatch, times):
     assert merge(linear("a", "b"), models / "out", **LIMITS).out.exists()
 
 
+def shrink_once_begun(file, size_bytes, patch):
+    """Cut a file after a run has looked at it, and before the run reads from it."""
+    execute = engine.execute
+
+    def late(*arguments, **options):
+        os.truncate(file, file.stat().st_size - size_bytes)
+        return execute(*arguments, **options)
+
+    patch(engine, "execute", late)
+
+
 @pytest.mark.parametrize("tile_elements", [BLOCK_ELEMENTS, 4 * BLOCK_ELEMENTS])
 @pytest.mark.parametrize("kernels", [Kernels.AUTO, Kernels.TORCH])
-def test_an_input_that_shrinks_during_the_run_is_named(models, tile_elements, kernels):
+def test_an_input_that_shrinks_during_the_run_is_named(models, tile_elements, kernels, monkeypatch):
     file = models / "b" / "model.safetensors"
     compiled = compile_mapping(linear("a", "b"), models / "recipe.yml")
     plan = plan_for(compiled, workers=3, tile_elements=tile_elements, kernels=kernels)
-    os.truncate(file, file.stat().st_size - 4 * BLOCK_ELEMENTS)
+    shrink_once_begun(file, 4 * BLOCK_ELEMENTS, monkeypatch.setattr)
     message = r"the file ends before byte \d+.*changed.* @ .*b/model\.safetensors, tensor w3"
     with pytest.raises(CheckpointError, match=message):
         run(compiled, plan, models / "out", RunOptions(), Silent())
@@ -123,7 +135,9 @@ def test_an_input_that_shrinks_during_the_run_is_named(models, tile_elements, ke
 
 @pytest.mark.parametrize("stored", [True, False])
 @pytest.mark.parametrize("method", ["della", "arcee_fusion"])
-def test_an_input_that_shrinks_is_named_where_whole_rows_are_read(tmp_path, method, stored):
+def test_an_input_that_shrinks_is_named_where_whole_rows_are_read(
+    tmp_path, method, stored, monkeypatch
+):
     for number, name in enumerate(("base", "a", "b")):
         drawn = torch.randn(512, 1024, generator=torch.Generator().manual_seed(number))
         write_model(tmp_path / name, {"w": drawn})
@@ -133,7 +147,7 @@ def test_an_input_that_shrinks_is_named_where_whole_rows_are_read(tmp_path, meth
     compiled = compile_mapping(recipe, tmp_path / "recipe.yml")
     plan = plan_for(compiled, workers=2, **({} if stored else {"tile_elements": BLOCK_ELEMENTS}))
     file = tmp_path / "a" / "model.safetensors"
-    os.truncate(file, file.stat().st_size - 5000)
+    shrink_once_begun(file, 5000, monkeypatch.setattr)
     message = r"the file ends before byte \d+.*changed.* @ .*a/model\.safetensors, tensor w"
     with pytest.raises(CheckpointError, match=message):
         run(compiled, plan, tmp_path / "out", RunOptions(), Silent())
