@@ -37,6 +37,11 @@ def parse_bytes(text: str | float) -> int:
     return int(size)
 
 
+def whole_mib(size_bytes: int) -> int:
+    """MiB, rounded up: as a budget it is enough."""
+    return -(-size_bytes // MIB)
+
+
 def format_bytes(size_bytes: float) -> str:
     """Bytes in the largest binary unit that keeps the number at or above one: `1.50 GiB`."""
     for unit, factor in (("TiB", 1024**4), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):

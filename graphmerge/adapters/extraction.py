@@ -30,7 +30,8 @@ from graphmerge.frozen_classes import frozen
 from graphmerge.recipe.references import parse_reference
 from graphmerge.schedule.executors import Executor
 from graphmerge.spec import LARGEST, DType, TensorSpec
-from graphmerge.units import MIB, format_bytes
+from graphmerge.statistics.quiet import QUIET
+from graphmerge.units import format_bytes, whole_mib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -191,7 +192,7 @@ def _needed_bytes(pairs: tuple[_Pair, ...], budget_bytes: int) -> int:
     most, pair = max(((_working_bytes(pair), pair) for pair in pairs), key=lambda item: item[0])
     needed = reserved.base_bytes + reserved.worker_bytes + most
     if needed > budget_bytes:
-        got, wanted = format_bytes(budget_bytes), f"at least {-(-needed // MIB)} MiB"
+        got, wanted = format_bytes(budget_bytes), f"at least {whole_mib(needed)} MiB"
         raise BudgetError(Problem("the memory budget does not do", pair.module, got, wanted))
     return needed
 
@@ -227,6 +228,7 @@ def _stored(pair: _Pair, part: str) -> str:
     return f"base_model.model.{pair.module}.lora_{part}.weight"
 
 
+@QUIET
 def _change(pair: _Pair, reader: FileReader) -> NDArray[np.float64]:
     """What a fine-tune has changed of a matrix.
 
@@ -236,8 +238,7 @@ def _change(pair: _Pair, reader: FileReader) -> NDArray[np.float64]:
     """
     spec = pair.tuned.spec
     change = stored(pair.tuned, reader).numbers(0, spec.numel).astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        change -= stored(pair.base, reader).numbers(0, spec.numel)
+    change -= stored(pair.base, reader).numbers(0, spec.numel)
     if not all_finite(change):
         for entry in (pair.base, pair.tuned):
             finite_numbers(entry, reader)  # which says where it is

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import evolve
-
 from graphmerge.errors import GraphError, Problem, RecipeError
 from graphmerge.expressions.arguments import wrong_argument
 from graphmerge.expressions.expression import Expression, placeholder
@@ -65,7 +63,7 @@ def read_sections(
     settings = read_vocabulary(root, fields)
     policy, template = read_embeddings(fields), read_chat_template(fields.get("chat_template"))
     if root.problems:
-        raise RecipeError(*(evolve(p, where=p.where.removeprefix("$.")) for p in root.problems))
+        raise RecipeError(*root.problems)
     if template is not None:
         check_template(template)
     references = settings.models() if settings else ()

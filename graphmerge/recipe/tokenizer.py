@@ -52,7 +52,7 @@ def read_chat_template(place: Cursor | None) -> str | None:
     if place and text and text not in CHAT_TEMPLATES and "{" not in text:
         wanted = f"{', '.join(CHAT_TEMPLATES)}, or a Jinja template"
         place.report("not a chat template", wanted=wanted, hint=suggest(text, CHAT_TEMPLATES))
-    if place and text and not text.isprintable() and any(map(_is_surrogate, text)):
+    if place and text and any(map(_is_surrogate, text)):
         place.report("not text: half of a pair of surrogates", hint="write the character itself")
     return text
 

@@ -12,7 +12,7 @@ from graphmerge.frozen_classes import frozen
 from graphmerge.schedule.executors import Executor, Kernels
 from graphmerge.schedule.steps import Step, steps_of
 from graphmerge.schedule.units import Unit
-from graphmerge.units import format_bytes
+from graphmerge.units import format_bytes, whole_mib
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -205,7 +205,7 @@ class Plan:
                 self.offender,
                 format_bytes(budget),
                 f"at least {format_bytes(least)}",
-                f"give --{which.lower().replace(' ', '-')}-budget {-(-least // 2**20)}MiB or more",
+                f"give --{which.lower().replace(' ', '-')}-budget {whole_mib(least)}MiB or more",
             )
             for which, budget, least in self._excesses()
         ]
