@@ -205,18 +205,18 @@ def _is_listed(recipe: Recipe, name: str) -> bool:
 
 def _omissions(recipe: Recipe, models: Models, used: dict[Model, set[str]]) -> Iterator[Omission]:
     """Input tensors that take part in nothing."""
+    sliced = any(not module.is_whole_model for module in recipe.modules)
     for model in models.values():
         given = used.get(model, set())
         given |= {model.tied[name] for name in given & set(model.tied)}
         for name in model.tensors:
             if name not in given:
-                yield Omission(model.label, name, _omission_reason(recipe, model, name))
+                listed = _is_listed(recipe, name)
+                reason = _omission_reason(model, name, sliced=sliced) if listed else UNLISTED
+                yield Omission(model.label, name, reason)
 
 
-def _omission_reason(recipe: Recipe, model: Model, name: str) -> str:
-    if not _is_listed(recipe, name):
-        return UNLISTED
-    sliced = any(not module.is_whole_model for module in recipe.modules)
+def _omission_reason(model: Model, name: str, *, sliced: bool) -> str:
     if sliced and model.layout.locate(name):
         return "its layer is in no slice"
     if sliced:
